@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_BASE_LOOP_H
+#define RAMET_BASE_LOOP_H
+
+/* A small event loop over epoll(7) and one timerfd, for single-threaded programs (the keeper and
+ * the tests). Handlers may add and remove any source, also their own. */
+
+#include <stdbool.h>
+#include <sys/epoll.h>
+
+#include "base/error.h"
+
+typedef struct Loop Loop;
+typedef struct LoopSource LoopSource;
+
+typedef void (*LoopFdHandler)(void *data, uint32_t events); /* EPOLLIN, EPOLLOUT, EPOLLHUP … */
+typedef void (*LoopTimerHandler)(void *data);
+
+int loop_new(Loop **loop);
+void loop_free(Loop *loop); /* frees its sources too; does not close their descriptors */
+DEFINE_CLEANUP(Loop *, loop_free);
+
+/* Watches fd (borrowed). Returns the source, owned by the loop until loop_remove. */
+LoopSource *loop_add_fd(Loop *loop, int fd, uint32_t events, LoopFdHandler handler, void *data);
+int loop_set_events(LoopSource *source, uint32_t events);
+
+/* Calls once at the monotonic time. */
+LoopSource *loop_add_timer(Loop *loop, uint64_t when_usec, LoopTimerHandler handler, void *data);
+void loop_set_timer(LoopSource *source, uint64_t when_usec); /* again, or UINT64_MAX: never */
+
+/* NULL is fine. Always returns NULL. */
+LoopSource *loop_remove(LoopSource *source);
+
+/* Runs until loop_quit; or one round, waiting at most until the deadline. */
+int loop_run(Loop *loop);
+int loop_run_once(Loop *loop, uint64_t deadline_usec);
+void loop_quit(Loop *loop);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_PROTO_PLAN_H
+#define RAMET_PROTO_PLAN_H
+
+/* The plan of one start of a VM: all that the keeper must know, and nothing that it has to look up.
+ * The daemon makes it, sends it as JSON with the open files beside it, and the keeper follows it. The
+ * keeper opens no path of the daemon's: it runs as another user and under seccomp. */
+
+#include <stdbool.h>
+
+#include "base/json.h"
+
+#define PLAN_DISKS_MAX 8
+#define PLAN_CHAIN_MAX 64 /* files of one disk: the overlay and what is below it */
+#define PLAN_FORWARDS_MAX 64
+#define PLAN_PATCHES_MAX 4
+
+/* Indexes into the descriptors that travel with the plan. */
+typedef int PlanFd;
+#define PLAN_NO_FD (-1)
+
+/* One file of a disk's chain, overlay first, base last. */
+typedef struct PlanDiskFile {
+    PlanFd fd;          /* opened for reading */
+    PlanFd fd_write;    /* the same file opened read-write; only for the overlay, PLAN_NO_FD below */
+    char format[8];     /* "qcow2" or "raw" */
+} PlanDiskFile;
+
+typedef struct PlanDisk {
+    char serial[21]; /* virtio-blk serial, tells the agent what it is: "root", "seed-…" */
+    bool read_only;
+    size_t n_files;
+    PlanDiskFile files[PLAN_CHAIN_MAX];
+} PlanDisk;
+
+typedef struct PlanForward { /* user-mode networking only */
+    char host_ip[16];
+    uint16_t host_port;
+    uint16_t guest_port;
+    bool udp;
+} PlanForward;
+
+typedef enum PlanNetworkMode { PLAN_NETWORK_NONE, PLAN_NETWORK_USER, PLAN_NETWORK_TAP } PlanNetworkMode;
+
+typedef struct PlanIdentity {
+    char hostname[64];
+    char machine_id[33];
+    char boot_id[37]; /* empty on a cold boot: the kernel's own is fresh */
+    uint8_t mac[6];
+    char ip[16];      /* empty: no address */
+    unsigned prefix;
+    char gateway[16];
+    char dns[16];
+    bool new_ssh_keys;
+    bool run_hooks;
+    bool grow_root;
+    bool clone; /* false for a cold boot and for a resume: then entropy, clock and network only */
+} PlanIdentity;
+
+typedef enum PlanBoot { PLAN_BOOT_COLD, PLAN_BOOT_RESTORE } PlanBoot;
+
+typedef struct Plan {
+    char vm_id[33];
+    char name[64];
+
+    /* the machine: all of it is part of a snapshot's key */
+    char *qemu;      /* owned: path of the QEMU binary */
+    char accel[8];   /* "kvm" or "tcg" */
+    char machine[32];/* "microvm" or "q35" */
+    char cpu[64];
+    uint64_t memory_bytes;
+    unsigned cpus;
+    bool network_card;
+    size_t n_disks;
+    PlanDisk disks[PLAN_DISKS_MAX];
+
+    PlanNetworkMode network;
+    PlanFd tap_fd;
+    size_t n_forwards;
+    PlanForward forwards[PLAN_FORWARDS_MAX];
+
+    PlanBoot boot;
+    /* cold */
+    PlanFd kernel_fd;
+    PlanFd initrd_fd;
+    char *cmdline; /* owned */
+    /* restore */
+    PlanFd state_fd;                  /* the device state */
+    size_t n_patches;
+    PlanFd patch_fds[PLAN_PATCHES_MAX]; /* diffs over the memory base, oldest first */
+    bool start_paused;                /* a pool clone: run until the agent answers, then pause */
+    uint8_t marker[16];               /* sync marker that the agent listens for */
+    uint8_t ram_nonce[16];            /* what it must answer with */
+    uint64_t counter;                 /* and the least counter */
+
+    PlanFd memory_fd;   /* base of the memory overlay: a blank sparse file, or a snapshot's */
+    bool memory_sealed; /* a sealed memfd, or a file that readonly=on,rom=off protects */
+    bool memory_readonly_rom; /* the probe found readonly=on,rom=off */
+
+    PlanIdentity identity;
+
+    /* the keeper itself */
+    PlanFd console_dir_fd;      /* the VM's folder: console.log and its rotation, qemu.log */
+    uint64_t console_max_bytes; /* per file; one older file is kept */
+    unsigned uid;               /* 0: stay who we are */
+    unsigned gid;
+    uint64_t silence_timeout_usec; /* no console byte and no agent for so long: stuck boot */
+    uint64_t ready_timeout_usec;
+    bool remove_on_exit; /* --rm: end with the client that owns it */
+} Plan;
+
+/* All descriptors PLAN_NO_FD, everything else 0. */
+void plan_init(Plan *plan);
+void plan_free(Plan *plan); /* what it owns; does not close anything */
+
+/* JSON and back; from_json bounds and checks everything and n_fds bounds the indexes. The plan must be
+ * initialised. */
+json_t *plan_to_json(const Plan *plan);
+int plan_from_json(const json_t *json, size_t n_fds, Plan *plan, Error *error);
+
+#endif
