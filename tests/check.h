@@ -11,56 +11,56 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s: not true: %s\n", __FILE__, __LINE__, __func__,             \
-                    #condition);                                                                   \
-            exit(1);                                                                               \
-        }                                                                                          \
+#define CHECK(condition)                                                               \
+    do {                                                                               \
+        if (!(condition)) {                                                            \
+            fprintf(stderr, "%s:%d: %s: not true: %s\n", __FILE__, __LINE__, __func__, \
+                    #condition);                                                       \
+            exit(1);                                                                   \
+        }                                                                              \
     } while (0)
 
-#define CHECK_INT(actual, expected)                                                                \
-    do {                                                                                           \
-        long long check_a_ = (long long)(actual), check_e_ = (long long)(expected);                \
-        if (check_a_ != check_e_) {                                                                \
-            fprintf(stderr, "%s:%d: %s: %s is %lld, expected %lld\n", __FILE__, __LINE__,          \
-                    __func__, #actual, check_a_, check_e_);                                        \
-            exit(1);                                                                               \
-        }                                                                                          \
+#define CHECK_INT(actual, expected)                                                       \
+    do {                                                                                  \
+        long long check_a_ = (long long)(actual), check_e_ = (long long)(expected);       \
+        if (check_a_ != check_e_) {                                                       \
+            fprintf(stderr, "%s:%d: %s: %s is %lld, expected %lld\n", __FILE__, __LINE__, \
+                    __func__, #actual, check_a_, check_e_);                               \
+            exit(1);                                                                      \
+        }                                                                                 \
     } while (0)
 
-#define CHECK_STR(actual, expected)                                                                \
-    do {                                                                                           \
-        const char *check_a_ = (actual), *check_e_ = (expected);                                   \
-        if (!check_a_ || strcmp(check_a_, check_e_) != 0) {                                        \
-            fprintf(stderr, "%s:%d: %s: %s is \"%s\", expected \"%s\"\n", __FILE__, __LINE__,      \
-                    __func__, #actual, check_a_ ? check_a_ : "(null)", check_e_);                  \
-            exit(1);                                                                               \
-        }                                                                                          \
+#define CHECK_STR(actual, expected)                                                           \
+    do {                                                                                      \
+        const char *check_a_ = (actual), *check_e_ = (expected);                              \
+        if (!check_a_ || strcmp(check_a_, check_e_) != 0) {                                   \
+            fprintf(stderr, "%s:%d: %s: %s is \"%s\", expected \"%s\"\n", __FILE__, __LINE__, \
+                    __func__, #actual, check_a_ ? check_a_ : "(null)", check_e_);             \
+            exit(1);                                                                          \
+        }                                                                                     \
     } while (0)
 
-#define CHECK_CONTAINS(text, part)                                                                 \
-    do {                                                                                           \
-        const char *check_t_ = (text), *check_p_ = (part);                                         \
-        if (!check_t_ || !strstr(check_t_, check_p_)) {                                            \
-            fprintf(stderr, "%s:%d: %s: \"%s\" does not contain \"%s\"\n", __FILE__, __LINE__,     \
-                    __func__, check_t_ ? check_t_ : "(null)", check_p_);                           \
-            exit(1);                                                                               \
-        }                                                                                          \
+#define CHECK_CONTAINS(text, part)                                                             \
+    do {                                                                                       \
+        const char *check_t_ = (text), *check_p_ = (part);                                     \
+        if (!check_t_ || !strstr(check_t_, check_p_)) {                                        \
+            fprintf(stderr, "%s:%d: %s: \"%s\" does not contain \"%s\"\n", __FILE__, __LINE__, \
+                    __func__, check_t_ ? check_t_ : "(null)", check_p_);                       \
+            exit(1);                                                                           \
+        }                                                                                      \
     } while (0)
 
-#define SKIP(reason)                                                                               \
-    do {                                                                                           \
-        fprintf(stderr, "skipped: %s\n", (reason));                                                \
-        exit(77);                                                                                  \
+#define SKIP(reason)                                \
+    do {                                            \
+        fprintf(stderr, "skipped: %s\n", (reason)); \
+        exit(77);                                   \
     } while (0)
 
-#define RUN(function)                                                                              \
-    do {                                                                                           \
-        function();                                                                                \
-        printf("ok %s\n", #function);                                                              \
-        fflush(stdout);                                                                            \
+#define RUN(function)                 \
+    do {                              \
+        function();                   \
+        printf("ok %s\n", #function); \
+        fflush(stdout);               \
     } while (0)
 
 #endif

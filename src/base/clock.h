@@ -33,7 +33,7 @@ char *clock_format_realtime(uint64_t realtime_usec);
 
 typedef struct Stage {
     char name[STAGE_NAME_MAX];
-    uint64_t start_usec;    /* from the start of the operation */
+    uint64_t start_usec; /* from the start of the operation */
     uint64_t duration_usec;
 } Stage;
 

@@ -21,13 +21,18 @@ int json_parse(const char *what, const char *text, size_t size, json_t **json, E
 
 /* Required members: ERROR_USAGE "WHAT lacks KEY" or "KEY of WHAT is not a string". The string is
  * borrowed from the object. */
-int json_get_string(const char *what, const json_t *object, const char *key, const char **value, Error *error);
-int json_get_u64(const char *what, const json_t *object, const char *key, uint64_t *value, Error *error);
+int json_get_string(const char *what, const json_t *object, const char *key, const char **value,
+                    Error *error);
+int json_get_u64(const char *what, const json_t *object, const char *key, uint64_t *value,
+                 Error *error);
 
 /* Optional members: absent or null leaves *value as it is; a wrong type is ERROR_USAGE. */
-int json_opt_string(const char *what, const json_t *object, const char *key, const char **value, Error *error);
-int json_opt_u64(const char *what, const json_t *object, const char *key, uint64_t *value, Error *error);
-int json_opt_bool(const char *what, const json_t *object, const char *key, bool *value, Error *error);
+int json_opt_string(const char *what, const json_t *object, const char *key, const char **value,
+                    Error *error);
+int json_opt_u64(const char *what, const json_t *object, const char *key, uint64_t *value,
+                 Error *error);
+int json_opt_bool(const char *what, const json_t *object, const char *key, bool *value,
+                  Error *error);
 
 /* {"error":{"code","message","hint"}} and back. from returns 0 when there was an error object. */
 json_t *json_from_error(const Error *error);

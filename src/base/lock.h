@@ -9,9 +9,11 @@
 #include "base/error.h"
 
 /* Locks FOLDER/KEY.lock (made with mode 0600). Waits at most until the monotonic deadline;
- * UINT64_MAX waits for ever. cancel_fd (-1: none) readable or hung up ends the wait with -ECANCELED;
- * the deadline with -ETIMEDOUT. Returns 0 and the descriptor in *fd: closing it unlocks. */
-int lock_acquire(const char *folder, const char *key, uint64_t deadline_usec, int cancel_fd, int *fd, Error *error);
+ * UINT64_MAX waits for ever. cancel_fd (-1: none) readable or hung up ends the wait with
+ * -ECANCELED; the deadline with -ETIMEDOUT. Returns 0 and the descriptor in *fd: closing it
+ * unlocks. */
+int lock_acquire(const char *folder, const char *key, uint64_t deadline_usec, int cancel_fd,
+                 int *fd, Error *error);
 
 /* Takes it only if it is free; -EWOULDBLOCK (not an Error) when held. */
 int lock_try(const char *folder, const char *key, int *fd);

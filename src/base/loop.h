@@ -2,8 +2,9 @@
 #ifndef RAMET_BASE_LOOP_H
 #define RAMET_BASE_LOOP_H
 
-/* A small event loop over epoll(7) and one timerfd, for single-threaded programs (the keeper and
- * the tests). Handlers may add and remove any source, also their own. */
+/* A small event loop over epoll(7), for single-threaded programs (the keeper and the tests). Timers
+ * are exact to the microsecond: the wait ends when the next one is due. Handlers may add and remove
+ * any source, also their own. */
 
 #include <stdbool.h>
 #include <sys/epoll.h>
@@ -20,18 +21,20 @@ int loop_new(Loop **loop);
 void loop_free(Loop *loop); /* frees its sources too; does not close their descriptors */
 DEFINE_CLEANUP(Loop *, loop_free);
 
-/* Watches fd (borrowed). Returns the source, owned by the loop until loop_remove. */
+/* Watches fd (borrowed). Returns the source, owned by the loop until loop_remove; NULL
+ * and errno when the descriptor cannot be watched (a regular file). */
 LoopSource *loop_add_fd(Loop *loop, int fd, uint32_t events, LoopFdHandler handler, void *data);
 int loop_set_events(LoopSource *source, uint32_t events);
 
-/* Calls once at the monotonic time. */
+/* Calls once at the monotonic time. What a handler sets is called in the next round at the
+ * earliest. Never NULL. */
 LoopSource *loop_add_timer(Loop *loop, uint64_t when_usec, LoopTimerHandler handler, void *data);
 void loop_set_timer(LoopSource *source, uint64_t when_usec); /* again, or UINT64_MAX: never */
 
 /* NULL is fine. Always returns NULL. */
 LoopSource *loop_remove(LoopSource *source);
 
-/* Runs until loop_quit; or one round, waiting at most until the deadline. */
+/* Runs until loop_quit; or one round, waiting at most until the deadline. 0 or a negative errno. */
 int loop_run(Loop *loop);
 int loop_run_once(Loop *loop, uint64_t deadline_usec);
 void loop_quit(Loop *loop);

@@ -16,7 +16,8 @@ char *path_join_list(const char *first, ...) __attribute__((sentinel));
 /* Is it a name as docs/contract says: [a-z0-9][a-z0-9_.-]{0,62}? */
 bool name_is_valid(const char *name);
 
-/* Checks a name of a thing ("image", "VM"); ERROR_USAGE with the rule in the message if it is bad. */
+/* Checks a name of a thing ("image", "VM"); ERROR_USAGE with the rule in the message if it is bad.
+ */
 int name_check(const char *what, const char *name, Error *error);
 
 /* Makes a folder and its missing parents. An existing folder is success. */

@@ -3,8 +3,8 @@
 #define RAMET_BASE_SPAWN_H
 
 /* Starting programs. The child gets exactly the descriptors that it is given, an empty signal mask
- * and default signal handlers. Built on vfork(2), as posix_spawn(3) is, since posix_spawn cannot set
- * a parent-death signal. */
+ * and default signal handlers. Built on vfork(2), as posix_spawn(3) is, since posix_spawn cannot
+ * set a parent-death signal. */
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -17,43 +17,47 @@ typedef struct SpawnFd {
 } SpawnFd;
 
 typedef struct SpawnOptions {
-    const char *program;       /* absolute path, or a name looked up in $PATH */
-    char *const *argv;         /* NULL-terminated */
-    char *const *environment;  /* NULL: this process's own */
-    const SpawnFd *fds;        /* 0, 1 and 2 are /dev/null unless named here */
+    const char *program;      /* absolute path, or a name looked up in $PATH */
+    char *const *argv;        /* NULL-terminated */
+    char *const *environment; /* NULL: this process's own */
+    const SpawnFd *fds;       /* 0, 1 and 2 are /dev/null unless named here */
     size_t n_fds;
-    bool new_session;          /* setsid() */
-    bool die_with_parent;      /* SIGKILL when the thread that spawned it ends */
-    int nice;                  /* added to the priority; 0: unchanged */
+    bool new_session;     /* setsid() */
+    bool die_with_parent; /* SIGKILL when the thread that spawned it ends */
+    int nice;             /* added to the priority; 0: unchanged */
 } SpawnOptions;
 
-/* Returns 0 and the pid once execve succeeded, or the error of the step that failed in the child. */
+/* Returns 0 and the pid once execve succeeded, or the error of the step that failed in the child.
+ */
 int spawn_process(const SpawnOptions *options, pid_t *pid, Error *error);
 
 typedef struct SpawnOutput {
-    int status;      /* wait status */
-    char *out;       /* owned; at most 1 MiB is kept, the rest is read and dropped */
+    int status; /* wait status */
+    char *out;  /* owned; at most 1 MiB is kept, the rest is read and dropped */
     size_t out_size;
-    char *err;       /* owned; the last 16 KiB */
+    char *err; /* owned; the last 16 KiB */
     size_t err_size;
 } SpawnOutput;
 void spawn_output_free(SpawnOutput *output);
 
-/* Runs a tool to its end, with a bound on its time. cancel_fd (-1 for none): when it becomes readable
- * or hung up, the tool is killed and the call fails with -ECANCELED. A tool that cannot be started
- * or exits other than 0 is an error that carries the last line of its stderr. output may be NULL. */
-int spawn_run(const SpawnOptions *options, uint64_t timeout_usec, int cancel_fd, SpawnOutput *output, Error *error);
+/* Runs a tool to its end, with a bound on its time. cancel_fd (-1 for none): when it becomes
+ * readable or hung up, the tool is killed and the call fails with -ECANCELED. A tool that cannot be
+ * started or exits other than 0 is an error that carries the last line of its stderr. output may be
+ * NULL; it is filled whenever the tool ran to its end, also when it exited other than 0. */
+int spawn_run(const SpawnOptions *options, uint64_t timeout_usec, int cancel_fd,
+              SpawnOutput *output, Error *error);
 
-/* A process that cannot be mistaken for another: its id and its start time in clock ticks since boot
- * (proc(5), /proc/PID/stat field 22). */
+/* A process that cannot be mistaken for another: its id and its start time in clock ticks since
+ * boot (proc(5), /proc/PID/stat field 22). */
 typedef struct ProcessIdentity {
-    pid_t pid;             /* 0: none */
+    pid_t pid; /* 0: none */
     uint64_t start_ticks;
 } ProcessIdentity;
 
 int process_identify(pid_t pid, ProcessIdentity *identity);
 
-/* A pidfd for exactly that process; -ESRCH when it is gone or the pid belongs to another one now. */
+/* A pidfd for exactly that process; -ESRCH when it is gone or the pid belongs to another one now.
+ */
 int process_open(const ProcessIdentity *identity);
 
 /* Signals exactly that process; gone is -ESRCH. */

@@ -5,14 +5,14 @@
 /* Strings, string lists and numbers. Allocation failure aborts the program: none of these sizes
  * comes unbounded from outside. */
 
-#include <stdbool.h>
 #include <stdarg.h>
+#include <stdbool.h>
 
 #include "base/util.h"
 
 char *str_format(const char *format, ...) PRINTF_LIKE(1, 2);
 char *str_format_va(const char *format, va_list args) PRINTF_LIKE(1, 0);
-char *str_copy(const char *text); /* NULL gives NULL */
+char *str_copy(const char *text);             /* NULL gives NULL */
 bool str_equal(const char *a, const char *b); /* NULL equals only NULL */
 bool str_has_prefix(const char *text, const char *prefix);
 bool str_has_suffix(const char *text, const char *suffix);
@@ -42,7 +42,8 @@ void strlist_free(StrList *list);
 /* Whole text as an unsigned number; -EINVAL for anything else, -ERANGE above max. */
 int parse_u64(const char *text, uint64_t max, uint64_t *value);
 
-/* SIZE: bytes, or a number with K, M, G or T (powers of 1024, optional "iB" or "B"). 0 is refused. */
+/* SIZE: bytes, or a number with K, M, G or T (powers of 1024, optional "iB" or "B"). 0 is refused.
+ */
 int parse_size(const char *text, uint64_t *bytes);
 
 /* "1.6 GiB", "13 KiB", "17 B". Caller owns. */
@@ -53,7 +54,8 @@ char *format_duration(uint64_t usec);
 
 /* Lower-case hexadecimal; `text` needs 2 * size + 1 bytes. */
 void hex_encode(const uint8_t *data, size_t size, char *text);
-int hex_decode(const char *text, uint8_t *data, size_t size); /* -EINVAL unless exactly 2 * size digits */
+int hex_decode(const char *text, uint8_t *data,
+               size_t size); /* -EINVAL unless exactly 2 * size digits */
 
 /* Copies text, with bytes that are not printable ASCII (or newline, tab) replaced by '?', so that a
  * guest's bytes cannot drive a terminal. Caller owns. */

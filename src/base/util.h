@@ -5,7 +5,8 @@
 /* Cleanup attributes and other small helpers that every file may use.
  *
  * A destructor takes NULL (or -1 for a descriptor) and does nothing then. Ownership moves with
- * TAKE_PTR and TAKE_FD: the variable gives up what it held, so its cleanup has nothing left to do. */
+ * TAKE_PTR and TAKE_FD: the variable gives up what it held, so its cleanup has nothing left to do.
+ */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -21,10 +22,10 @@
 #define _cleanup_(function) __attribute__((cleanup(function)))
 
 /* Defines `function_p(Type *p)`, the form that _cleanup_ calls, for a destructor of one pointer. */
-#define DEFINE_CLEANUP(type, function)                                                             \
-    static inline void function##_p(type *pointer) {                                               \
-        function(*pointer);                                                                        \
-    }                                                                                              \
+#define DEFINE_CLEANUP(type, function)                                                        \
+    static inline void function##_p(type *pointer) { /* NOLINT(bugprone-macro-parentheses) */ \
+        function(*pointer);                                                                   \
+    }                                                                                         \
     struct ramet_swallow_semicolon
 
 static inline void free_p(void *pointer) {
@@ -38,34 +39,34 @@ static inline void fclose_p(FILE **file) {
 }
 #define _cleanup_fclose_ _cleanup_(fclose_p)
 
-#define TAKE_PTR(pointer)                                                                          \
-    ({                                                                                             \
-        __typeof__(pointer) *take_pointer_ = &(pointer);                                           \
-        __typeof__(pointer) taken_ = *take_pointer_;                                               \
-        *take_pointer_ = NULL;                                                                     \
-        taken_;                                                                                    \
+#define TAKE_PTR(pointer)                                \
+    ({                                                   \
+        __typeof__(pointer) *take_pointer_ = &(pointer); \
+        __typeof__(pointer) taken_ = *take_pointer_;     \
+        *take_pointer_ = NULL;                           \
+        taken_;                                          \
     })
 
-#define TAKE_FD(fd)                                                                                \
-    ({                                                                                             \
-        int *take_fd_ = &(fd);                                                                     \
-        int taken_ = *take_fd_;                                                                    \
-        *take_fd_ = -1;                                                                            \
-        taken_;                                                                                    \
+#define TAKE_FD(fd)             \
+    ({                          \
+        int *take_fd_ = &(fd);  \
+        int taken_ = *take_fd_; \
+        *take_fd_ = -1;         \
+        taken_;                 \
     })
 
-#define MIN_OF(a, b)                                                                               \
-    ({                                                                                             \
-        __typeof__(a) min_a_ = (a);                                                                \
-        __typeof__(b) min_b_ = (b);                                                                \
-        min_a_ < min_b_ ? min_a_ : min_b_;                                                         \
+#define MIN_OF(a, b)                       \
+    ({                                     \
+        __typeof__(a) min_a_ = (a);        \
+        __typeof__(b) min_b_ = (b);        \
+        min_a_ < min_b_ ? min_a_ : min_b_; \
     })
 
-#define MAX_OF(a, b)                                                                               \
-    ({                                                                                             \
-        __typeof__(a) max_a_ = (a);                                                                \
-        __typeof__(b) max_b_ = (b);                                                                \
-        max_a_ > max_b_ ? max_a_ : max_b_;                                                         \
+#define MAX_OF(a, b)                       \
+    ({                                     \
+        __typeof__(a) max_a_ = (a);        \
+        __typeof__(b) max_b_ = (b);        \
+        max_a_ > max_b_ ? max_a_ : max_b_; \
     })
 
 #define KIB ((uint64_t)1 << 10)

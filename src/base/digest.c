@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/digest.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+#define CHUNK_BYTES (256 * KIB)
+
+struct Sha256 {
+    EVP_MD_CTX *context; /* owned */
+};
+
+/* libcrypto fails here only when memory ran out or it lacks SHA-256; neither can be handled. */
+static void require(int success) {
+    if (!success)
+        abort();
+}
+
+Sha256 *sha256_new(void) {
+    Sha256 *hash = calloc(1, sizeof *hash);
+    require(hash != NULL);
+    hash->context = EVP_MD_CTX_new();
+    require(hash->context != NULL);
+    require(EVP_DigestInit_ex(hash->context, EVP_sha256(), NULL));
+    return hash;
+}
+
+void sha256_update(Sha256 *hash, const void *data, size_t size) {
+    require(EVP_DigestUpdate(hash->context, data, size));
+}
+
+void sha256_update_zeroes(Sha256 *hash, uint64_t size) {
+    static const uint8_t zeroes[CHUNK_BYTES];
+    while (size > 0) {
+        size_t part = (size_t)MIN_OF(size, (uint64_t)sizeof zeroes);
+        sha256_update(hash, zeroes, part);
+        size -= part;
+    }
+}
+
+void sha256_finish(Sha256 *hash, char hex[SHA256_HEX_SIZE]) {
+    uint8_t digest[SHA256_SIZE];
+    require(EVP_DigestFinal_ex(hash->context, digest, NULL));
+    hex_encode(digest, sizeof digest, hex);
+}
+
+void sha256_free(Sha256 *hash) {
+    if (!hash)
+        return;
+    EVP_MD_CTX_free(hash->context);
+    free(hash);
+}
+
+/* Adds the bytes from `offset` to `end`; a file that ends before is an error (it shrank). */
+static int hash_range(Sha256 *hash, int fd, uint8_t *buffer, uint64_t offset, uint64_t end) {
+    while (offset < end) {
+        size_t want = (size_t)MIN_OF(end - offset, CHUNK_BYTES);
+        ssize_t got = fd_pread_full(fd, buffer, want, offset);
+        if (got < 0)
+            return (int)got;
+        if (got == 0)
+            return -EIO;
+        sha256_update(hash, buffer, (size_t)got);
+        offset += (uint64_t)got;
+    }
+    return 0;
+}
+
+/* The next piece of data at or after `offset`; both are `size` when only a hole is left. A file
+ * system without SEEK_DATA counts as all data. */
+static void find_data(int fd, uint64_t offset, uint64_t size, uint64_t *start, uint64_t *end) {
+    off_t data = lseek(fd, (off_t)offset, SEEK_DATA);
+    if (data < 0) {
+        *start = errno == ENXIO ? size : offset;
+        *end = size;
+        return;
+    }
+    off_t hole = lseek(fd, data, SEEK_HOLE);
+    *start = MIN_OF((uint64_t)data, size);
+    *end = hole < 0 ? size : MIN_OF((uint64_t)hole, size);
+}
+
+static int hash_file(Sha256 *hash, int fd, uint64_t size) {
+    _cleanup_free_ uint8_t *buffer = malloc(CHUNK_BYTES);
+    require(buffer != NULL);
+    for (uint64_t offset = 0; offset < size;) {
+        uint64_t start, end;
+        find_data(fd, offset, size, &start, &end);
+        sha256_update_zeroes(hash, start - offset);
+        int r = hash_range(hash, fd, buffer, start, end);
+        if (r < 0)
+            return r;
+        offset = end;
+    }
+    return 0;
+}
+
+int sha256_file(int fd, char hex[SHA256_HEX_SIZE], Error *error) {
+    off_t size = lseek(fd, 0, SEEK_END); /* works for block devices too */
+    if (size < 0)
+        return error_set_errno(error, errno, "cannot find the size of the file");
+    _cleanup_(sha256_free_p) Sha256 *hash = sha256_new();
+    int r = hash_file(hash, fd, (uint64_t)size);
+    if (r < 0)
+        return error_set_errno(error, -r, "cannot read the file");
+    sha256_finish(hash, hex);
+    return 0;
+}
+
+void sha256_data(const void *data, size_t size, char hex[SHA256_HEX_SIZE]) {
+    _cleanup_(sha256_free_p) Sha256 *hash = sha256_new();
+    sha256_update(hash, data, size);
+    sha256_finish(hash, hex);
+}
+
+void random_bytes(void *data, size_t size) {
+    uint8_t *next = data;
+    while (size > 0) {
+        ssize_t got = getrandom(next, size, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        require(got > 0);
+        next += got;
+        size -= (size_t)got;
+    }
+}
+
+char *random_hex(size_t bytes) {
+    _cleanup_free_ uint8_t *data = malloc(bytes + 1);
+    char *text = malloc(2 * bytes + 1);
+    require(data != NULL && text != NULL);
+    random_bytes(data, bytes);
+    hex_encode(data, bytes, text);
+    return text;
+}
