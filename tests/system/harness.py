@@ -1,0 +1,232 @@
+"""What the system tests share: a fresh home, the built programs, and a look for leftovers at the end.
+
+A test file is a script: it imports this module, defines functions named test_*, and ends with `harness.main()`.
+Each function gets a Home of its own. A test waits for events with a generous bound and asserts no speed.
+
+    RAMET_BUILD     folder of the built programs (meson sets it)
+    RAMET_TEMPLATE  folder with a home in which the images were built once; a Home starts as hard links of it,
+                    which is safe since bases are frozen files
+"""
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+BUILD = os.environ.get("RAMET_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
+TEMPLATE = os.environ.get("RAMET_TEMPLATE", os.path.join(BUILD, "test-home"))
+RAMET = os.path.join(BUILD, "ramet")
+BOUND = 180  # seconds that anything may take on a slow machine
+
+
+class Skip(Exception):
+    """A test that cannot run here; its text is the reason."""
+
+
+class Failure(AssertionError):
+    """Something was not as expected."""
+
+
+def wait_until(condition, what, bound=BOUND):
+    """Polls a condition for which there is no event to wait for; fails naming what it waited for."""
+    end = time.monotonic() + bound
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failure(f"waited {bound} s for {what}")
+        time.sleep(0.02)
+
+
+def processes_of(home):
+    """The ids of all processes that belong to a home: their environment names it."""
+    found = []
+    needle = b"RAMET_HOME=" + home.encode()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{entry}/environ", "rb") as file:
+                if needle in file.read().split(b"\0"):
+                    found.append(int(entry))
+    return found
+
+
+class Result:
+    def __init__(self, process, out, err):
+        self.status, self.out, self.err = process.returncode, out, err
+
+    def json(self):
+        return json.loads(self.out)
+
+
+class Home:
+    """A RAMET_HOME under a temporary folder."""
+
+    def __init__(self, template=True, parent=None):
+        self.folder = tempfile.mkdtemp(prefix="ramet-test-", dir=parent)
+        self.path = os.path.join(self.folder, "home")
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("RAMET_")}
+        self.env.update(RAMET_HOME=self.path, RAMET_ACCEL=os.environ.get("RAMET_ACCEL", "auto"))
+        if template:
+            self.copy_template()
+
+    def copy_template(self):
+        if not os.path.exists(os.path.join(TEMPLATE, "ramet.db")):
+            raise Failure(f"no template home at {TEMPLATE}: run tests/system/template.py")
+        shutil.copytree(TEMPLATE, self.path, copy_function=link_or_copy,
+                        ignore=shutil.ignore_patterns("vms", "tmp", "locks", "*.sock", "*.log"))
+
+    def ramet(self, *args, status=0, stdin=None, timeout=BOUND, env=None, binary=False):
+        """Runs the CLI. status: what it must exit with, None for anything. Returns a Result."""
+        process = self.start(*args, stdin=subprocess.PIPE, env=env)
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        try:
+            out, err = process.communicate(data, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise Failure(f"ramet {' '.join(args)}: no end within {timeout} s\n{err.decode(errors='replace')}")
+        result = Result(process, out if binary else out.decode(errors="replace"), err.decode(errors="replace"))
+        if status is not None and result.status != status:
+            raise Failure(f"ramet {' '.join(args)}: exit status {result.status}, expected {status}\n"
+                          f"out: {result.out!r}\nerr: {result.err}")
+        return result
+
+    def start(self, *args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=None):
+        """Starts the CLI and returns the process."""
+        return subprocess.Popen([RAMET, *args], stdin=stdin, stdout=stdout, stderr=stderr,
+                                env={**self.env, **(env or {})})
+
+    def json(self, *args, **options):
+        return self.ramet(*args, "--json", **options).json()
+
+    def vm(self, name):
+        return self.json("inspect", name)
+
+    def daemon_pid(self):
+        return self.json("daemon", "status").get("pid")
+
+    def kill_daemon(self):
+        """kill -9 of rametd, as a crash; returns once it is gone."""
+        pid = self.daemon_pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not is_alive(pid), "the end of rametd")
+
+    def vm_folders(self):
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(os.listdir(os.path.join(self.path, "vms")))
+        return []
+
+    def check_no_leftovers(self):
+        """After all VMs were removed: no folder, no scratch, no process but the daemon's."""
+        wait_until(lambda: not self.vm_folders(), f"empty vms/ ({self.vm_folders()})", 30)
+        tmp = os.listdir(os.path.join(self.path, "tmp")) if os.path.isdir(os.path.join(self.path, "tmp")) else []
+        expect(tmp == [], f"scratch left in tmp/: {tmp}")
+        daemon = self.daemon_pid()
+        wait_until(lambda: [p for p in processes_of(self.path) if p != daemon] == [],
+                   f"no processes but rametd ({processes_of(self.path)})", 30)
+
+    def close(self):
+        """Ends everything that belongs to this home, whatever state it is in."""
+        for _ in range(50):
+            found = processes_of(self.path)
+            if not found:
+                break
+            for pid in found:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def link_or_copy(source, target, **_):
+    """Frozen files are linked, everything else is copied."""
+    if os.stat(source).st_mode & 0o222 == 0:
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def expect(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def expect_equal(found, wanted, what="value"):
+    if found != wanted:
+        raise Failure(f"{what} is {found!r}, expected {wanted!r}")
+
+
+def expect_match(text, pattern, what="text"):
+    if not re.search(pattern, text):
+        raise Failure(f"{what} does not match {pattern!r}: {text!r}")
+
+
+def check_contiguous(stages):
+    """Stages cover the whole time, in order, without gaps over 5 ms."""
+    expect(stages, "no stages")
+    for before, after in zip(stages, stages[1:]):
+        gap = after["start_us"] - (before["start_us"] + before["duration_us"])
+        expect(0 <= gap <= 5000, f"gap of {gap} us between {before['name']} and {after['name']}")
+    expect(stages[0]["start_us"] <= 5000, f"first stage starts at {stages[0]['start_us']} us")
+
+
+def main():
+    """Runs all test_ functions of the calling script, or those named on its command line."""
+    module = sys.modules["__main__"]
+    names = sys.argv[1:] or [name for name in vars(module) if name.startswith("test_")]
+    failed = ran = 0
+    skipped = []
+    for name in names:
+        function = getattr(module, name)
+        home = None
+        try:
+            home = Home(template=getattr(function, "template", True))
+            function(home)
+            ran += 1
+            print(f"ok {name}", flush=True)
+        except Skip as reason:
+            skipped.append(str(reason))
+            print(f"skipped {name}: {reason}", file=sys.stderr, flush=True)
+        except Exception:  # a test's failure must not hide the others'
+            failed += 1
+            print(f"FAILED {name}", file=sys.stderr)
+            traceback.print_exc()
+            if home:
+                show_logs(home)
+        finally:
+            if home:
+                home.close()
+    sys.exit(1 if failed else 0 if ran else 77)
+
+
+def show_logs(home):
+    for folder, _, files in os.walk(home.path):
+        for name in files:
+            if name.endswith(".log"):
+                with open(os.path.join(folder, name), errors="replace", encoding="utf-8") as file:
+                    tail = file.read()[-1500:]
+                if tail:
+                    print(f"--- {os.path.relpath(os.path.join(folder, name), home.path)}\n{tail}", file=sys.stderr)
+
+
+def without_template(function):
+    """Marks a test that starts from an empty home."""
+    function.template = False
+    return function
