@@ -3,8 +3,7 @@
 
 /* How starting works: all that allocates, opens or searches is done before vfork(2), into a Plan.
  * The child runs in the parent's memory while the parent's thread stands still, so it only makes
- * system calls. A step that fails is written to a pipe, which execve closes: an empty pipe means
- * success. (The shared memory could carry it too, but the thread sanitizer makes vfork a fork.)
+ * system calls, and reports a failed step simply by writing it to the Plan.
  *
  * Signals are all blocked around it: a handler that ran in the child would change the parent's
  * memory. The child sets every handler to the default before it empties the mask.
@@ -44,21 +43,14 @@ typedef struct Plan {
     int null_fd;    /* owned */
     int priority;
     pid_t parent;
-    int report[2]; /* owned: the pipe for a Failure */
-    int report_fd; /* the write end as the child knows it */
+    const char *volatile failed_step; /* written by the child */
+    volatile int failed_errno;
 } Plan;
-
-typedef struct Failure {
-    const char *step; /* static */
-    int errnum;
-} Failure;
 
 static void plan_free(Plan *plan) {
     free(plan->program);
     free(plan->moves);
     fd_close(plan->null_fd);
-    fd_close(plan->report[0]);
-    fd_close(plan->report[1]);
 }
 
 static void plan_add_move(Plan *plan, int from, int to) {
@@ -73,14 +65,11 @@ static bool names_target(const SpawnOptions *options, int to) {
     return false;
 }
 
-static int plan_fds(Plan *plan) {
+static int plan_moves(Plan *plan) {
     const SpawnOptions *options = plan->options;
     plan->moves = calloc(options->n_fds + 3, sizeof *plan->moves);
     if (!plan->moves)
         return -ENOMEM;
-    if (pipe2(plan->report, O_CLOEXEC) < 0)
-        return -errno;
-    plan->report_fd = plan->report[1];
     plan->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (plan->null_fd < 0)
         return -errno;
@@ -100,16 +89,15 @@ static int plan_make(Plan *plan, Error *error) {
                          options->program);
     plan->parent = getpid();
     plan->priority = getpriority(PRIO_PROCESS, 0) + options->nice;
-    int r = plan_fds(plan);
+    int r = plan_moves(plan);
     return r < 0 ? error_set_errno(error, -r, "cannot prepare %s", options->program) : 0;
 }
 
 /* From here on to child_main: in the child, on the parent's memory. */
 
 static noreturn void child_fail(Plan *plan, const char *step) {
-    Failure failure = {.step = step, .errnum = errno};
-    ssize_t ignored = write(plan->report_fd, &failure, sizeof failure);
-    (void)ignored;
+    plan->failed_errno = errno;
+    plan->failed_step = step;
     _exit(127);
 }
 
@@ -119,17 +107,13 @@ static void child_reset_signals(void) {
         (void)sigaction(number, &standard, NULL); /* fails for SIGKILL and the like */
 }
 
-static int child_duplicate(Plan *plan, int fd) {
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, plan->first_free);
-    if (copy < 0)
-        child_fail(plan, "cannot duplicate a descriptor");
-    return copy;
-}
-
 static void child_move_fds(Plan *plan) {
-    plan->report_fd = child_duplicate(plan, plan->report_fd);
-    for (size_t i = 0; i < plan->n_moves; i++)
-        plan->moves[i].from = child_duplicate(plan, plan->moves[i].from);
+    for (size_t i = 0; i < plan->n_moves; i++) {
+        int copy = fcntl(plan->moves[i].from, F_DUPFD_CLOEXEC, plan->first_free);
+        if (copy < 0)
+            child_fail(plan, "cannot duplicate a descriptor");
+        plan->moves[i].from = copy;
+    }
     if (close_range(0, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
         child_fail(plan, "cannot mark descriptors close-on-exec");
     for (size_t i = 0; i < plan->n_moves; i++)
@@ -186,20 +170,17 @@ static void reap(pid_t pid, int *status) {
 }
 
 int spawn_process(const SpawnOptions *options, pid_t *pid, Error *error) {
-    _cleanup_(plan_free)
-        Plan plan = {.options = options, .null_fd = -1, .report = {-1, -1}, .first_free = 3};
+    _cleanup_(plan_free) Plan plan = {.options = options, .null_fd = -1, .first_free = 3};
     int r = plan_make(&plan, error);
     if (r < 0)
         return r;
     pid_t child = start_child_guarded(&plan);
     if (child < 0)
         return error_set_errno(error, errno, "cannot start %s", options->program);
-    plan.report[1] = fd_close(plan.report[1]);
-    Failure failure;
-    if (fd_read_full(plan.report[0], &failure, sizeof failure) == sizeof failure) {
+    if (plan.failed_step) {
         reap(child, NULL);
-        return error_set_errno(error, failure.errnum, "cannot start %s: %s", options->program,
-                               failure.step);
+        return error_set_errno(error, plan.failed_errno, "cannot start %s: %s", options->program,
+                               plan.failed_step);
     }
     *pid = child;
     return 0;

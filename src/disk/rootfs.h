@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_DISK_ROOTFS_H
+#define RAMET_DISK_ROOTFS_H
+
+/* Root file systems to ext4 disks: a tar is unpacked into scratch, a folder becomes a sparse raw
+ * file by `mke2fs -d`. Not as root, both run under fakeroot(1). */
+
+#include "disk/extract.h"
+
+typedef struct RootfsOptions {
+    const char *output_path;    /* raw file; is truncated (a publish's scratch) */
+    const char *scratch_folder; /* $RAMET_HOME/tmp */
+    uint64_t size_bytes;        /* of the disk; 0: content + 25 % + 64 MiB */
+    uint64_t max_bytes;         /* bound on what a tar unpacks to; 0: the free room */
+    uint64_t max_entries;       /* 0: 4 million */
+    const char *label;          /* NULL: "root" */
+    const char *uuid; /* also the hash seed; NULL: one made from the digest of the content's list,
+                       * so the same folder gives the same one */
+    const char *expected_sha256; /* of a tar's bytes; NULL: not checked */
+    ExtractProgress progress;    /* may be NULL */
+    void *progress_data;
+    int cancel_fd; /* -1: none */
+} RootfsOptions;
+
+typedef struct RootfsResult {
+    uint64_t virtual_bytes;
+    uint64_t content_bytes; /* sum of the files' sizes */
+    uint64_t entries;
+    char source_sha256[SHA256_HEX_SIZE]; /* of the tar; empty for a folder */
+} RootfsResult;
+
+/* Entries that lead out of the root ("../", links through links) and damaged archives are
+ * ERROR_CORRUPT and name the entry; too much is ERROR_CORRUPT (a bomb) or ERROR_NO_SPACE. A leading
+ * "/" is refused as well. */
+int rootfs_tar_to_ext4(ExtractSource *source, const RootfsOptions *options, RootfsResult *result,
+                       Error *error);
+
+/* The folder's content becomes the root of a new ext4. Every complaint of mke2fs is an error. */
+int rootfs_folder_to_ext4(const char *folder, const RootfsOptions *options, RootfsResult *result,
+                          Error *error);
+
+#endif
