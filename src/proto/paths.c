@@ -28,7 +28,7 @@ static int path_absolute(const char *path, char **absolute, Error *error) {
     return 0;
 }
 
-int ramet_home(char **home, Error *error) {
+int paths_home(char **home, Error *error) {
     const char *value = environment_get("RAMET_HOME");
 
     if (value)
@@ -53,7 +53,7 @@ int ramet_home(char **home, Error *error) {
     return 0;
 }
 
-int ramet_socket(char **path, Error *error) {
+int paths_socket(char **path, Error *error) {
     _cleanup_free_ char *home = NULL;
     const char *value = environment_get("RAMET_SOCKET");
     int r;
@@ -71,7 +71,7 @@ int ramet_socket(char **path, Error *error) {
             return 0;
         }
     }
-    r = ramet_home(&home, error);
+    r = paths_home(&home, error);
     if (r < 0)
         return r;
     *path = path_join(home, "ramet.sock");

@@ -9,11 +9,11 @@
 /* The folder that everything is kept in, absolute: $RAMET_HOME; else /var/lib/ramet for root; else
  * $XDG_DATA_HOME/ramet, ~/.local/share/ramet. It need not exist. The caller owns it. ERROR_USAGE
  * when there is nothing to go by. */
-int ramet_home(char **home, Error *error);
+int paths_home(char **home, Error *error);
 
 /* The API's socket, absolute: $RAMET_SOCKET; else $RAMET_HOME/ramet.sock when RAMET_HOME is set;
  * else /run/ramet/ramet.sock for root; else $XDG_RUNTIME_DIR/ramet/ramet.sock; else ramet.sock in
  * the home. The caller owns it. */
-int ramet_socket(char **path, Error *error);
+int paths_socket(char **path, Error *error);
 
 #endif
