@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_STORE_IMAGES_H
+#define RAMET_STORE_IMAGES_H
+
+/* The table of images: a name for a base, with the kernel that boots it. Several names may stand
+ * for one digest. */
+
+#include "base/digest.h"
+#include "base/json.h"
+#include "store/store.h"
+
+typedef struct ImageRow {
+    char name[64];
+    char digest[SHA256_HEX_SIZE]; /* of the base */
+    json_t *detail;               /* owned: what src/image knows about it; may be NULL */
+    uint64_t created_at_usec;     /* realtime */
+} ImageRow;
+
+void image_row_free(ImageRow *row);
+#define _cleanup_image_row_ _cleanup_(image_row_free)
+void image_rows_free(ImageRow *rows, size_t count);
+
+/* ERROR_CONFLICT when the name is taken. */
+int images_insert(Store *store, const ImageRow *row, Error *error);
+
+/* By name, by digest, or by the start of a digest (6 digits or more, "sha256:" allowed) that fits
+ * only one digest. ERROR_NOT_FOUND, or ERROR_CONFLICT when it fits several. */
+int images_find(Store *store, const char *reference, ImageRow *row, Error *error);
+
+/* All of them by name; the caller frees with image_rows_free. */
+int images_list(Store *store, ImageRow **rows, size_t *count, Error *error);
+
+/* ERROR_NOT_FOUND when there is none of that name. */
+int images_delete(Store *store, const char *name, Error *error);
+
+/* How many names stand for this digest. */
+int images_count_digest(Store *store, const char *digest, size_t *count, Error *error);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_STORE_STORE_H
+#define RAMET_STORE_STORE_H
+
+/* What the daemon remembers: one SQLite file, one connection behind a mutex. This folder holds the
+ * only SQL of the project; each table has a file of its own. Functions may be called by any thread.
+ */
+
+#include "base/error.h"
+
+typedef struct Store Store;
+
+/* Opens or makes the file and brings its schema up to date. A damaged file is ERROR_CORRUPT, one
+ * that a newer Ramet wrote is ERROR_UNSUPPORTED; neither is touched. */
+int store_open(const char *path, Store **store, Error *error);
+Store *store_close(Store *store); /* NULL is fine; returns NULL */
+
+static inline void store_close_p(Store **store) {
+    (void)store_close(*store);
+}
+
+/* Several changes as one. The thread that began it holds the store alone until it commits or rolls
+ * back; every other call of that thread in between belongs to it. Not nested. */
+int store_begin(Store *store, Error *error);
+int store_commit(Store *store, Error *error); /* on failure it is rolled back */
+void store_rollback(Store *store);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_STORE_VMS_H
+#define RAMET_STORE_VMS_H
+
+/* The table of VMs. What a VM was asked to be is its specification, what it is right now its
+ * runtime; both are JSON, so that a field more needs no migration. What is unique or searched for
+ * has a column of its own. */
+
+#include "base/digest.h"
+#include "base/json.h"
+#include "store/store.h"
+
+#define VM_ID_SIZE 33 /* 32 hexadecimal digits and the NUL */
+
+typedef struct VmRow {
+    char id[VM_ID_SIZE];
+    char name[64];
+    char state[16];
+    char image[64];                     /* the name it was made from */
+    char image_digest[SHA256_HEX_SIZE]; /* its disk's base */
+    char snapshot[VM_ID_SIZE];          /* that it was forked from; empty: none */
+    char mac[18];                       /* "52:54:00:…", unique */
+    uint32_t uid;                       /* the VM's own user, unique; 0: the daemon's */
+    bool remove;                        /* --rm */
+    bool attached;                      /* belongs to the client that ran it */
+    uint64_t created_at_usec;           /* realtime */
+    json_t *spec;                       /* owned */
+    json_t *runtime;                    /* owned */
+} VmRow;
+
+void vm_row_free(VmRow *row);
+#define _cleanup_vm_row_ _cleanup_(vm_row_free)
+void vm_rows_free(VmRow *rows, size_t count);
+
+/* ERROR_CONFLICT when the name is taken. -EAGAIN (and ERROR_CONFLICT) when the MAC or uid is: draw
+ * others. */
+int vms_insert(Store *store, const VmRow *row, Error *error);
+
+/* Writes state, runtime, spec, remove and attached. ERROR_NOT_FOUND when the row is gone. */
+int vms_update(Store *store, const VmRow *row, Error *error);
+
+/* By id. */
+int vms_get(Store *store, const char *id, VmRow *row, Error *error);
+
+/* By name, id, or the start of an id (4 digits or more) that fits only one. ERROR_NOT_FOUND, or
+ * ERROR_CONFLICT when it fits several. */
+int vms_find(Store *store, const char *reference, VmRow *row, Error *error);
+
+/* All of them, oldest first. */
+int vms_list(Store *store, VmRow **rows, size_t *count, Error *error);
+
+/* Absent is success. */
+int vms_delete(Store *store, const char *id, Error *error);
+
+int vms_count_digest(Store *store, const char *image_digest, size_t *count, Error *error);
+
+/* The least free uid of a range; ERROR_FAILED when all are taken. */
+int vms_pick_uid(Store *store, uint32_t first, uint32_t count, uint32_t *uid, Error *error);
+
+#endif
