@@ -9,11 +9,14 @@
 #include "base/json.h"
 #include "store/store.h"
 
+/* "sha256:" and 64 digits, with the NUL */
+#define IMAGE_ROW_DIGEST_SIZE (7 + SHA256_HEX_SIZE)
+
 typedef struct ImageRow {
     char name[64];
-    char digest[SHA256_HEX_SIZE]; /* of the base */
-    json_t *detail;               /* owned: what src/image knows about it; may be NULL */
-    uint64_t created_at_usec;     /* realtime */
+    char digest[IMAGE_ROW_DIGEST_SIZE]; /* of the base */
+    json_t *detail;                     /* owned: what src/image knows about it; may be NULL */
+    uint64_t created_at_usec;           /* realtime */
 } ImageRow;
 
 void image_row_free(ImageRow *row);

@@ -6,9 +6,8 @@
  * runtime; both are JSON, so that a field more needs no migration. What is unique or searched for
  * has a column of its own. */
 
-#include "base/digest.h"
 #include "base/json.h"
-#include "store/store.h"
+#include "store/images.h"
 
 #define VM_ID_SIZE 33 /* 32 hexadecimal digits and the NUL */
 
@@ -16,16 +15,16 @@ typedef struct VmRow {
     char id[VM_ID_SIZE];
     char name[64];
     char state[16];
-    char image[64];                     /* the name it was made from */
-    char image_digest[SHA256_HEX_SIZE]; /* its disk's base */
-    char snapshot[VM_ID_SIZE];          /* that it was forked from; empty: none */
-    char mac[18];                       /* "52:54:00:…", unique */
-    uint32_t uid;                       /* the VM's own user, unique; 0: the daemon's */
-    bool remove;                        /* --rm */
-    bool attached;                      /* belongs to the client that ran it */
-    uint64_t created_at_usec;           /* realtime */
-    json_t *spec;                       /* owned */
-    json_t *runtime;                    /* owned */
+    char image[64];                           /* the name it was made from */
+    char image_digest[IMAGE_ROW_DIGEST_SIZE]; /* its disk's base */
+    char snapshot[VM_ID_SIZE];                /* that it was forked from; empty: none */
+    char mac[18];                             /* "52:54:00:…", unique */
+    uint32_t uid;                             /* the VM's own user, unique; 0: the daemon's */
+    bool remove;                              /* --rm */
+    bool attached;                            /* belongs to the client that ran it */
+    uint64_t created_at_usec;                 /* realtime */
+    json_t *spec;                             /* owned */
+    json_t *runtime;                          /* owned */
 } VmRow;
 
 void vm_row_free(VmRow *row);

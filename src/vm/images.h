@@ -9,7 +9,7 @@
 #include "vm/operation.h"
 #include "vm/ramet.h"
 
-typedef struct ImageBuildRequest { /* all borrowed; NULL or 0 where not given */
+typedef struct ImageBuildOptions { /* all borrowed; NULL or 0 where not given */
     const char *name;
     const char *from;           /* "busybox", "debian", "debian:SUITE" */
     const char *const *include; /* packages */
@@ -17,9 +17,9 @@ typedef struct ImageBuildRequest { /* all borrowed; NULL or 0 where not given */
     uint64_t size_bytes;
     const char *kernel; /* another kernel, and its modules' folder */
     const char *modules;
-} ImageBuildRequest;
+} ImageBuildOptions;
 
-typedef struct ImageImportRequest { /* all borrowed; NULL or 0 where not given */
+typedef struct ImageImportOptions { /* all borrowed; NULL or 0 where not given */
     const char *name;
     const char *path;   /* absolute; NULL: the bytes come from fd */
     int fd;             /* -1: none */
@@ -28,12 +28,12 @@ typedef struct ImageImportRequest { /* all borrowed; NULL or 0 where not given *
     uint64_t size_bytes;
     const char *kernel;
     const char *modules;
-} ImageImportRequest;
+} ImageImportOptions;
 
 /* ERROR_CONFLICT when the name stands for another image. */
-int image_op_build(Ramet *ramet, Operation *operation, const ImageBuildRequest *request,
+int image_op_build(Ramet *ramet, Operation *operation, const ImageBuildOptions *options,
                    json_t **image, Error *error);
-int image_op_import(Ramet *ramet, Operation *operation, const ImageImportRequest *request,
+int image_op_import(Ramet *ramet, Operation *operation, const ImageImportOptions *options,
                     json_t **image, Error *error);
 int image_op_list(Ramet *ramet, json_t **list, Error *error);
 int image_op_inspect(Ramet *ramet, const char *reference, json_t **image, Error *error);

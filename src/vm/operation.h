@@ -22,6 +22,9 @@ void operation_init(Operation *operation, uint64_t origin_usec, int cancel_fd);
 /* Begins a stage, and tells: {"event":"stage","name","start_us"}. */
 void operation_enter(Operation *operation, const char *stage);
 
+/* The same with a time taken elsewhere (the keeper). */
+void operation_enter_at(Operation *operation, const char *stage, uint64_t monotonic_usec);
+
 /* {"event":"progress","what","done_bytes","total_bytes"} (total 0: unknown). */
 void operation_progress(Operation *operation, const char *what, uint64_t done_bytes,
                         uint64_t total_bytes);

@@ -13,7 +13,7 @@
 
 typedef struct SpecForward {
     char host_ip[16];
-    uint16_t host_port; /* 0: any free one */
+    uint16_t host_port;
     uint16_t guest_port;
     bool udp;
 } SpecForward;
@@ -42,5 +42,9 @@ void vm_spec_free(VmSpec *spec);
  * specification must be initialised. */
 int vm_spec_from_json(const json_t *json, VmSpec *spec, Error *error);
 json_t *vm_spec_to_json(const VmSpec *spec);
+json_t *vm_spec_forwards_to_json(const VmSpec *spec);
+
+/* Is it a string "KEY=VALUE" of a bearable length? */
+int vm_env_check(const json_t *value, Error *error);
 
 #endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The schema, as the ordered list of steps that lead to it. PRAGMA user_version counts the steps
+ * that were taken. A step that has been released is never changed; a new one is added at the end.
+ * Each step and its new count are one transaction, so a crash in between leaves the old schema
+ * whole. */
+
+#include "base/str.h"
+#include "store/internal.h"
+
+static const char *const migrations[] = {
+    /* 1: images, VMs, events; snapshots and networks will refer to these */
+    "CREATE TABLE meta ("
+    " key TEXT PRIMARY KEY,"
+    " value TEXT NOT NULL) WITHOUT ROWID;"
+
+    "CREATE TABLE images ("
+    " name TEXT PRIMARY KEY,"
+    " digest TEXT NOT NULL,"
+    " detail TEXT,"
+    " created_at INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX images_digest ON images (digest);"
+
+    "CREATE TABLE vms ("
+    " id TEXT PRIMARY KEY,"
+    " name TEXT NOT NULL UNIQUE,"
+    " state TEXT NOT NULL,"
+    " image TEXT NOT NULL,"
+    " image_digest TEXT NOT NULL,"
+    " snapshot TEXT NOT NULL DEFAULT '',"
+    " mac TEXT NOT NULL UNIQUE,"
+    " uid INTEGER NOT NULL,"
+    " remove INTEGER NOT NULL,"
+    " attached INTEGER NOT NULL,"
+    " created_at INTEGER NOT NULL,"
+    " spec TEXT NOT NULL,"
+    " runtime TEXT) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX vms_uid ON vms (uid) WHERE uid <> 0;"
+    "CREATE INDEX vms_digest ON vms (image_digest);"
+    "CREATE INDEX vms_snapshot ON vms (snapshot) WHERE snapshot <> '';"
+
+    "CREATE TABLE events ("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " at INTEGER NOT NULL,"
+    " type TEXT NOT NULL,"
+    " vm TEXT,"
+    " name TEXT,"
+    " detail TEXT);",
+};
+
+static int read_version(Store *store, uint64_t *version, Error *error) {
+    _cleanup_query_ Query query = QUERY_INIT;
+    int r = query_start(&query, store, "PRAGMA user_version", error);
+
+    if (r < 0)
+        return r;
+    r = query_step(&query, error);
+    if (r < 0)
+        return r;
+    *version = query_column_u64(&query, 0);
+    return 0;
+}
+
+static int take_step(Store *store, size_t index, Error *error) {
+    _cleanup_free_ char *count = str_format("PRAGMA user_version=%zu", index + 1);
+    int r = store_begin(store, error);
+
+    if (r < 0)
+        return r;
+    r = store_execute(store, migrations[index], error);
+    if (r >= 0)
+        r = store_execute(store, count, error);
+    if (r < 0) {
+        store_rollback(store);
+        return r;
+    }
+    return store_commit(store, error);
+}
+
+int schema_migrate(Store *store, Error *error) {
+    uint64_t version;
+    int r = read_version(store, &version, error);
+
+    if (r < 0)
+        return r;
+    if (version > ARRAY_SIZE(migrations)) {
+        error_set(error, ERROR_UNSUPPORTED, ENOTSUP,
+                  "the store was written by a newer ramet (schema %llu, this one knows %zu)",
+                  (unsigned long long)version, ARRAY_SIZE(migrations));
+        error_set_hint(error, "use that ramet, or another RAMET_HOME");
+        return -ENOTSUP;
+    }
+    for (size_t i = version; i < ARRAY_SIZE(migrations); i++) {
+        r = take_step(store, i, error);
+        if (r < 0)
+            return error_add_context(error, "cannot bring the schema to version %zu", i + 1);
+    }
+    return 0;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "store/vms.h"
+
+#include <string.h>
+
+#include "base/str.h"
+#include "store/internal.h"
+
+#define ID_PREFIX_MIN 4
+#define COLUMNS                                                                                \
+    "id, name, state, image, image_digest, snapshot, mac, uid, remove, attached, created_at, " \
+    "spec, runtime"
+
+void vm_row_free(VmRow *row) {
+    json_decref(row->spec);
+    json_decref(row->runtime);
+    row->spec = row->runtime = NULL;
+}
+
+void vm_rows_free(VmRow *rows, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        vm_row_free(&rows[i]);
+    free(rows);
+}
+
+static void bind_row(Query *query, const VmRow *row) {
+    query_text(query, row->id);
+    query_text(query, row->name);
+    query_text(query, row->state);
+    query_text(query, row->image);
+    query_text(query, row->image_digest);
+    query_text(query, row->snapshot);
+    query_text(query, row->mac);
+    query_u64(query, row->uid);
+    query_u64(query, row->remove);
+    query_u64(query, row->attached);
+    query_u64(query, row->created_at_usec);
+    query_json(query, row->spec);
+    query_json(query, row->runtime);
+}
+
+/* SQLite names the column that was not unique. */
+static int explain_conflict(const VmRow *row, Error *error) {
+    _cleanup_free_ char *text = str_copy(error ? error_message(error) : "vms.name");
+
+    if (strstr(text, "vms.mac") || strstr(text, "vms.uid") || strstr(text, "vms.id"))
+        return error_set(error, ERROR_CONFLICT, EAGAIN, "%s is taken", text);
+    error_set(error, ERROR_CONFLICT, EEXIST, "there is a VM %s already", row->name);
+    error_set_hint(error, "choose another name, or remove it with ramet rm");
+    return -EEXIST;
+}
+
+int vms_insert(Store *store, const VmRow *row, Error *error) {
+    _cleanup_error_ Error failure = ERROR_INIT;
+    _cleanup_query_ Query query = QUERY_INIT;
+    int r = query_start(
+        &query, store,
+        "INSERT INTO vms (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", error);
+
+    if (r < 0)
+        return r;
+    bind_row(&query, row);
+    r = query_run(&query, NULL, &failure);
+    if (r == -EEXIST)
+        r = explain_conflict(row, &failure);
+    return r < 0 ? error_move(error, &failure) : 0;
+}
+
+int vms_update(Store *store, const VmRow *row, Error *error) {
+    _cleanup_query_ Query query = QUERY_INIT;
+    int changes;
+    int r = query_start(&query, store,
+                        "UPDATE vms SET state = ?, spec = ?, runtime = ?, remove = ?, attached = ?"
+                        " WHERE id = ?",
+                        error);
+
+    if (r < 0)
+        return r;
+    query_text(&query, row->state);
+    query_json(&query, row->spec);
+    query_json(&query, row->runtime);
+    query_u64(&query, row->remove);
+    query_u64(&query, row->attached);
+    query_text(&query, row->id);
+    r = query_run(&query, &changes, error);
+    if (r < 0)
+        return r;
+    return changes ? 0 : error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no VM %s", row->name);
+}
+
+static int row_from_query(Query *query, VmRow *row, Error *error) {
+    VmRow found = {0};
+    int r;
+
+    query_column_text(query, 0, found.id, sizeof(found.id));
+    query_column_text(query, 1, found.name, sizeof(found.name));
+    query_column_text(query, 2, found.state, sizeof(found.state));
+    query_column_text(query, 3, found.image, sizeof(found.image));
+    query_column_text(query, 4, found.image_digest, sizeof(found.image_digest));
+    query_column_text(query, 5, found.snapshot, sizeof(found.snapshot));
+    query_column_text(query, 6, found.mac, sizeof(found.mac));
+    found.uid = (uint32_t)query_column_u64(query, 7);
+    found.remove = query_column_u64(query, 8);
+    found.attached = query_column_u64(query, 9);
+    found.created_at_usec = query_column_u64(query, 10);
+    r = query_column_json(query, 11, &found.spec, error);
+    if (r >= 0)
+        r = query_column_json(query, 12, &found.runtime, error);
+    if (r < 0) {
+        vm_row_free(&found);
+        return r;
+    }
+    *row = found;
+    return 0;
+}
+
+/* 1 and the row when exactly one fits, 0 when none does. */
+static int get_where(Store *store, const char *condition, const char *value, VmRow *row,
+                     Error *error) {
+    _cleanup_free_ char *sql = str_format("SELECT " COLUMNS " FROM vms WHERE %s", condition);
+    _cleanup_vm_row_ VmRow found = {0};
+    _cleanup_query_ Query query = QUERY_INIT;
+    int r = query_start(&query, store, sql, error);
+
+    if (r < 0)
+        return r;
+    query_text(&query, value);
+    r = query_step(&query, error);
+    if (r <= 0)
+        return r;
+    r = row_from_query(&query, &found, error);
+    if (r < 0)
+        return r;
+    r = query_step(&query, error);
+    if (r < 0)
+        return r;
+    if (r > 0)
+        return error_set(error, ERROR_CONFLICT, EEXIST, "that fits several VMs");
+    *row = found;
+    found = (VmRow){0};
+    return 1;
+}
+
+static int not_found(const char *reference, Error *error) {
+    error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no VM %s", reference);
+    error_set_hint(error, "see ramet ps -a");
+    return -ENOENT;
+}
+
+int vms_get(Store *store, const char *id, VmRow *row, Error *error) {
+    int r = get_where(store, "id = ?", id, row, error);
+
+    if (r == 0)
+        return not_found(id, error);
+    return r < 0 ? r : 0;
+}
+
+static bool is_id_prefix(const char *text) {
+    size_t size = strlen(text);
+
+    return size >= ID_PREFIX_MIN && size < VM_ID_SIZE && strspn(text, "0123456789abcdef") == size;
+}
+
+int vms_find(Store *store, const char *reference, VmRow *row, Error *error) {
+    int r = get_where(store, "name = ?", reference, row, error);
+
+    if (r == 0 && is_id_prefix(reference)) {
+        _cleanup_free_ char *pattern = str_format("%s*", reference);
+
+        r = get_where(store, "id GLOB ?", pattern, row, error);
+        if (r < 0)
+            return error_add_context(error, "%s", reference);
+    }
+    if (r == 0)
+        return not_found(reference, error);
+    return r < 0 ? r : 0;
+}
+
+int vms_list(Store *store, VmRow **rows, size_t *count, Error *error) {
+    _cleanup_query_ Query query = QUERY_INIT;
+    VmRow *list = NULL;
+    size_t n = 0, room = 0;
+    int r =
+        query_start(&query, store, "SELECT " COLUMNS " FROM vms ORDER BY created_at, id", error);
+
+    if (r < 0)
+        return r;
+    while ((r = query_step(&query, error)) > 0) {
+        if (n == room) {
+            room = room ? 2 * room : 16;
+            list = reallocarray(list, room, sizeof(*list));
+            if (!list)
+                abort();
+        }
+        r = row_from_query(&query, &list[n], error);
+        if (r < 0)
+            break;
+        n++;
+    }
+    if (r < 0) {
+        vm_rows_free(list, n);
+        return r;
+    }
+    *rows = list;
+    *count = n;
+    return 0;
+}
+
+int vms_delete(Store *store, const char *id, Error *error) {
+    _cleanup_query_ Query query = QUERY_INIT;
+    int r = query_start(&query, store, "DELETE FROM vms WHERE id = ?", error);
+
+    if (r < 0)
+        return r;
+    query_text(&query, id);
+    return query_run(&query, NULL, error);
+}
+
+int vms_count_digest(Store *store, const char *image_digest, size_t *count, Error *error) {
+    _cleanup_query_ Query query = QUERY_INIT;
+    int r = query_start(&query, store, "SELECT count(*) FROM vms WHERE image_digest = ?", error);
+
+    if (r < 0)
+        return r;
+    query_text(&query, image_digest);
+    r = query_step(&query, error);
+    if (r < 0)
+        return r;
+    *count = query_column_u64(&query, 0);
+    return 0;
+}
+
+int vms_pick_uid(Store *store, uint32_t first, uint32_t count, uint32_t *uid, Error *error) {
+    _cleanup_query_ Query query = QUERY_INIT;
+    uint64_t next = first;
+    int r = query_start(&query, store, "SELECT uid FROM vms WHERE uid >= ? ORDER BY uid", error);
+
+    if (r < 0)
+        return r;
+    query_u64(&query, first);
+    while ((r = query_step(&query, error)) > 0 && query_column_u64(&query, 0) == next)
+        next++;
+    if (r < 0)
+        return r;
+    if (next >= (uint64_t)first + count) {
+        error_set(error, ERROR_FAILED, EUSERS, "all %u users for VMs are taken", count);
+        error_set_hint(error, "widen uid_range in config.json");
+        return -EUSERS;
+    }
+    *uid = (uint32_t)next;
+    return 0;
+}
