@@ -2,6 +2,8 @@
 
 #include "store/events.h"
 
+#include <errno.h>
+
 #include "base/clock.h"
 #include "store/internal.h"
 

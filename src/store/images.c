@@ -2,6 +2,7 @@
 
 #include "store/images.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/str.h"

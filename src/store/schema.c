@@ -5,6 +5,8 @@
  * Each step and its new count are one transaction, so a crash in between leaves the old schema
  * whole. */
 
+#include <errno.h>
+
 #include "base/str.h"
 #include "store/internal.h"
 

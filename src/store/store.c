@@ -12,6 +12,7 @@
 
 #include "store/store.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sys/stat.h>
 

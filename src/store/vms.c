@@ -2,6 +2,7 @@
 
 #include "store/vms.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/str.h"

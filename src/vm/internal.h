@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_VM_INTERNAL_H
+#define RAMET_VM_INTERNAL_H
+
+/* What the files of this folder share. The public headers are ramet.h, vm.h, images.h, spec.h and
+ * operation.h. */
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/path.h"
+#include "base/spawn.h"
+#include "base/str.h"
+#include "qemu/features.h"
+#include "store/events.h"
+#include "store/images.h"
+#include "store/meta.h"
+#include "store/store.h"
+#include "store/vms.h"
+#include "vm/operation.h"
+#include "vm/ramet.h"
+#include "vm/spec.h"
+
+/* --- the home ------------------------------------------------------------------------------- */
+
+typedef struct Watcher Watcher;
+typedef struct OpLocks OpLocks;
+
+typedef struct Subscriber {
+    int fd; /* eventfd, owned until ramet_unsubscribe */
+    struct Subscriber *next;
+} Subscriber;
+
+typedef struct BlankMemory {
+    uint64_t bytes;
+    int fd; /* sealed memfd, owned */
+} BlankMemory;
+
+struct Ramet {
+    char *home;         /* owned */
+    int home_fd;        /* owned */
+    int vms_fd;         /* owned: HOME/vms */
+    int lock_fd;        /* owned: locks/daemon.lock */
+    Store *store;       /* owned */
+    char *keeper;       /* owned: the program */
+    char *agent;        /* owned: the program */
+    char *qemu;         /* owned: as asked for; may be NULL */
+    char *accel;        /* owned: as asked for; may be NULL */
+    uint32_t uid_first; /* the VMs' users; a count of 0: none (not root) */
+    uint32_t uid_count;
+    uint64_t silence_timeout_usec; /* 0: by the accelerator */
+    uint64_t ready_timeout_usec;
+
+    pthread_mutex_t images_mutex; /* a base and its image's row come and go together */
+    pthread_mutex_t mutex;        /* guards what follows */
+    pthread_cond_t idle;          /* `workers` fell to 0 */
+    unsigned workers;             /* threads that settle VMs */
+    struct Settling *settling;    /* those that have not begun yet */
+    Subscriber *subscribers;
+    size_t n_blanks;
+    BlankMemory *blanks; /* owned */
+
+    pthread_mutex_t probe_mutex; /* guards what follows */
+    bool probed;
+    QemuFeatures features;
+    const char *accel_chosen; /* static */
+    char *accel_reason;       /* owned */
+
+    OpLocks *locks;   /* owned */
+    Watcher *watcher; /* owned */
+};
+
+/* config.c: HOME/config.json and the environment. */
+int config_load(Ramet *ramet, Error *error);
+
+/* host.c: QEMU and accelerator, probed once. *features is the caller's (qemu_features_free), *accel
+ * static. */
+int host_probe(Ramet *ramet, QemuFeatures *features, const char **accel, Error *error);
+
+/* blank.c: what a cold boot's memory lies over. *fd is the caller's: a published file when
+ * QEMU has memory_rom, else a sealed memfd. *name is what inspect shows; the caller owns it. */
+int blank_open(Ramet *ramet, const QemuFeatures *features, uint64_t bytes, int cancel_fd, int *fd,
+               char **name, Error *error);
+
+/* --- one operation at a time for each VM (op_lock.c) ---------------------------------------------
+ */
+
+typedef struct OpLock OpLock;
+
+#define OP_LOCK_WAIT_USEC (300 * USEC_PER_SEC)
+
+OpLocks *op_locks_new(void);
+void op_locks_free(OpLocks *locks);
+
+/* what: "being started"; for the message of those who wait. Waits in order of arrival, at most
+ * OP_LOCK_WAIT_USEC (ERROR_CONFLICT), or until cancel_fd (ERROR_CANCELLED). */
+int op_lock(OpLocks *locks, const char *id, const char *what, int cancel_fd, OpLock **lock,
+            Error *error);
+OpLock *op_unlock(OpLock *lock);
+static inline void op_unlock_p(OpLock **lock) {
+    (void)op_unlock(*lock);
+}
+#define _cleanup_op_lock_ _cleanup_(op_unlock_p)
+
+/* Readable once somebody called op_lock_abort: a start ends early then. Borrowed. */
+int op_lock_abort_fd(const OpLock *lock);
+bool op_lock_aborted(const OpLock *lock);
+
+/* Asks the holder of a VM's lock, if there is one, to give up. */
+void op_lock_abort(OpLocks *locks, const char *id);
+
+/* Is the VM's lock held (for reconcile and tests)? */
+bool op_lock_is_held(OpLocks *locks, const char *id);
+
+/* --- keepers and their ends (watcher.c, settle.c) ------------------------------------------------
+ */
+
+int watcher_new(Ramet *ramet, Watcher **watcher, Error *error);
+void watcher_free(Watcher *watcher);
+
+/* Reaps this child whenever it ends. */
+int watcher_add_child(Watcher *watcher, pid_t pid, Error *error);
+
+/* Watches the keeper of the VM; vm_settle is called when it speaks or ends. -ECONNREFUSED or
+ * -ENOENT when there is none. Watching the same keeper twice is success. */
+int watcher_add_vm(Watcher *watcher, const char *id, pid_t keeper, int vm_dir_fd, Error *error);
+
+/* Calls vm_settle in a thread of its own. */
+void settle_later(Ramet *ramet, const char *id);
+
+/* Makes the row say what is true: asks the keeper; when it is gone, records the end of the run
+ * (stopped or failed) and removes a --rm VM. Takes the VM's lock. */
+void vm_settle(Ramet *ramet, const char *id);
+
+/* The same for a caller that holds the lock. *gone (may be NULL): the VM was removed. */
+int vm_settle_locked(Ramet *ramet, VmRow *row, bool *gone, Error *error);
+
+/* Ends whatever process is left of a run, by identity: first the keeper, then its QEMU. */
+int vm_end_processes(Ramet *ramet, const VmRow *row, Error *error);
+
+/* --- rows (row.c)
+ * --------------------------------------------------------------------------------- */
+
+#define STATE_CREATING "creating" /* half made or half removed: never shown, and removed by */
+#define STATE_REMOVING "removing" /* reconcile */
+#define STATE_CREATED "created"
+#define STATE_STARTING "starting"
+#define STATE_RUNNING "running"
+#define STATE_PAUSED "paused"
+#define STATE_STOPPING "stopping"
+#define STATE_STOPPED "stopped"
+#define STATE_FAILED "failed"
+#define STATE_UNKNOWN "unknown"
+
+/* starting, running, paused, stopping, unknown: there may be processes. */
+bool state_is_active(const char *state);
+
+/* creating, removing: nobody but the one who does it sees such a VM. */
+bool state_is_hidden(const char *state);
+
+/* Sets the state, writes the row and tells the event "vm.STATE". detail may be NULL (borrowed). */
+int row_set_state(Ramet *ramet, VmRow *row, const char *state, const json_t *detail, Error *error);
+
+/* Runtime members. Setting takes the value over; NULL removes it. */
+void row_set(VmRow *row, const char *key, json_t *value);
+uint64_t row_u64(const VmRow *row, const char *key);
+const char *row_text(const VmRow *row, const char *key); /* "" when absent */
+void row_set_process(VmRow *row, const char *who, const ProcessIdentity *identity); /* NULL: none */
+ProcessIdentity row_process(const VmRow *row, const char *who); /* "keeper", "qemu" */
+
+/* Forgets all that belongs to one run: processes, stages, exit, error. */
+void row_clear_run(VmRow *row);
+
+/* Finds the VM, takes its lock, and reads the row again. Fails with ERROR_NOT_FOUND when it went in
+ * between. */
+int row_lock(Ramet *ramet, const char *reference, const char *what, int cancel_fd, OpLock **lock,
+             VmRow *row, Error *error);
+
+int vm_folder_open(Ramet *ramet, const char *id, int *fd, Error *error);
+
+/* describe.c: the row as the contract's JSON. */
+int vm_describe(Ramet *ramet, const VmRow *row, json_t **vm, Error *error);
+
+/* The same where the caller may not want it: vm NULL is fine. */
+int vm_answer(Ramet *ramet, const VmRow *row, json_t **vm, Error *error);
+
+/* --- making and starting
+ * -------------------------------------------------------------------------- */
+
+/* identity.c */
+char *identity_hostname(const char *name, const char *id); /* a valid host name from a VM's name */
+void identity_mac(char mac[18]);
+char *identity_name(void); /* "vm-3f9a1c" */
+
+/* images_vm.c: the image to make a VM of; builds an absent one that has a recipe. */
+int image_for_vm(Ramet *ramet, Operation *operation, const char *reference, ImageRow *image,
+                 Error *error);
+
+/* admission.c: is there room for it? */
+int admission_check_memory(uint64_t wanted_bytes, Error *error);
+int admission_check_disk(const Ramet *ramet, Error *error);
+
+/* launch.c: one attempt. On success the row has the processes and everything else about the run; on
+ * failure no process is left. cancel_fd: the client or an abort. */
+int vm_launch(Ramet *ramet, Operation *operation, VmRow *row, int cancel_fd, Error *error);
+
+/* create.c, start.c, stop.c, remove.c: for callers that hold the lock. */
+int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, bool attached,
+                     OpLock **lock, VmRow *row, Error *error);
+int vm_start_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row, Error *error);
+int vm_stop_locked(Ramet *ramet, VmRow *row, const char *op, uint64_t timeout_usec, int cancel_fd,
+                   bool *gone, Error *error);
+
+/* Row, folder, socket: all of it. Goes on after an error. */
+int vm_remove_locked(Ramet *ramet, const VmRow *row, Error *error);
+
+#endif
