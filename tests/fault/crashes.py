@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Ends the daemon, the CLI, a keeper and QEMU with SIGKILL at chosen and at swept moments, and breaks QEMU."""
+import os
+import signal
+import stat
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../system"))
+import harness  # noqa: E402
+from harness import expect, expect_equal, expect_match, is_alive, wait_until  # noqa: E402
+
+SETTLED = ("created", "running", "stopped", "failed")
+
+
+def test_vms_outlive_the_daemon(home):
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    home.ramet("exec", "a", "--", "sh", "-c", "echo alive >/tmp/x")
+    before = home.vm("a")
+    home.kill_daemon()
+    expect(is_alive(before["qemu_pid"]) and is_alive(before["keeper_pid"]), "the VM ended with the daemon")
+    after = home.vm("a")
+    expect_equal((after["state"], after["qemu_pid"], after["mac"]), ("running", before["qemu_pid"], before["mac"]))
+    expect_equal(home.ramet("exec", "a", "cat", "/tmp/x").out, "alive\n")
+    home.ramet("daemon", "stop")
+    expect(is_alive(before["qemu_pid"]), "the VM ended with an orderly stop of the daemon")
+    home.ramet("stop", "a")
+    home.ramet("rm", "a")
+    home.check_no_leftovers()
+
+
+def test_exec_outlives_the_daemon(home):
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    process = home.start("exec", "-i", "a", "--", "sh", "-c", "echo first; read line; echo $line",
+                         stdin=__import__("subprocess").PIPE)
+    expect_equal(process.stdout.readline(), b"first\n")
+    home.kill_daemon()
+    out, _ = process.communicate(b"second\n", timeout=harness.BOUND)
+    expect_equal(out, b"second\n")
+    home.ramet("rm", "-f", "a")
+
+
+def sweep(home, victim, arguments, check):
+    """Runs the CLI again and again and kills the victim later each time, until a run got through untouched."""
+    delay = 0.0
+    for number in range(40):
+        name = f"s{number}"
+        home.ramet("ps")
+        process = home.start(*[argument.replace("NAME", name) for argument in arguments])
+        time.sleep(delay)  # the sweep itself: the moment of the kill
+        finished = process.poll() is not None
+        victim(process)
+        process.communicate(timeout=harness.BOUND)
+        check(name)
+        if finished:
+            return
+        delay = delay * 1.3 + 0.02
+    raise harness.Failure("no run got through")
+
+
+def test_daemon_killed_at_every_step_of_run(home):
+    def kill_daemon(_):
+        home.kill_daemon()
+
+    def check(name):
+        def settled():
+            vms = home.json("ps", "-a")
+            return all(vm["state"] in SETTLED for vm in vms) and vms
+        vms = [vm for vm in wait_until(lambda: settled() or not home.json("ps", "-a") and [{}], "settled states") if vm]
+        for vm in vms:
+            if vm["state"] == "running":
+                expect_equal(home.ramet("exec", vm["name"], "hostname").out.strip(), vm["hostname"])
+            home.ramet("rm", "-f", vm["name"])
+        home.check_no_leftovers()
+
+    sweep(home, kill_daemon, ["run", "-d", "--name", "NAME", "busybox"], check)
+
+
+def test_client_of_rm_killed_at_every_step(home):
+    def kill_client(process):
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+
+    def check(name):
+        wait_until(lambda: home.json("ps", "-a") == [], f"the end of {name}, whose client is gone")
+        home.check_no_leftovers()
+
+    sweep(home, kill_client, ["run", "--rm", "--name", "NAME", "busybox", "--", "true"], check)
+
+
+def test_client_and_daemon_killed(home):
+    process = home.start("run", "--rm", "--name", "both", "busybox", "--", "sh", "-c", "echo up; sleep 100000")
+    expect_equal(process.stdout.readline(), b"up\n")
+    vm = home.vm("both")
+    home.kill_daemon()
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not is_alive(vm["qemu_pid"]), "the end of QEMU: its client is gone")
+    wait_until(lambda: home.json("ps", "-a") == [], "the end of the --rm VM")
+    home.check_no_leftovers()
+
+
+def test_keeper_killed(home):
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    vm = home.vm("a")
+    os.kill(vm["keeper_pid"], signal.SIGKILL)
+    wait_until(lambda: not is_alive(vm["qemu_pid"]), "the end of QEMU after its keeper")
+    wait_until(lambda: home.vm("a")["state"] == "failed", "state failed")
+    expect_match(str(home.vm("a")["error"]), r"(?i)keeper")
+    home.ramet("start", "a")
+    home.ramet("rm", "-f", "a")
+    home.check_no_leftovers()
+
+
+def test_keeper_killed_while_the_daemon_is_away(home):
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    vm = home.vm("a")
+    home.kill_daemon()
+    os.kill(vm["keeper_pid"], signal.SIGKILL)
+    wait_until(lambda: not is_alive(vm["qemu_pid"]), "the end of QEMU after its keeper")
+    expect_equal(home.vm("a")["state"], "failed")
+    home.ramet("rm", "a")
+    home.check_no_leftovers()
+
+
+def test_qemu_killed(home):
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    process = home.start("exec", "a", "--", "sh", "-c", "echo up; sleep 100000")
+    expect_equal(process.stdout.readline(), b"up\n")
+    os.kill(home.vm("a")["qemu_pid"], signal.SIGKILL)
+    process.communicate(timeout=harness.BOUND)
+    expect_equal(process.returncode, 125, "exit status of the exec whose VM died")
+    wait_until(lambda: home.vm("a")["state"] == "failed", "state failed")
+    home.ramet("rm", "a")
+    home.check_no_leftovers()
+
+
+def wrapper(home, name, body):
+    path = f"{home.folder}/{name}"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("#!/bin/sh\n" + body)
+    os.chmod(path, 0o755 | stat.S_IXOTH)
+    os.chmod(home.folder, 0o755)
+    return path
+
+
+def test_qemu_missing_or_broken(home):
+    home.env["RAMET_QEMU"] = "/no/such/qemu"
+    result = home.ramet("run", "-d", "--name", "a", "busybox", status=None)
+    expect(result.status != 0, "a VM ran without QEMU")
+    expect("/no/such/qemu" in result.err, f"the message does not name it: {result.err}")
+    expect_equal(home.json("ps", "-a"), [], "VMs")
+    home.ramet("daemon", "stop")
+
+    # Answers the probe like the real one, and breaks when it is to run a VM.
+    home.env["RAMET_QEMU"] = wrapper(
+        home, "qemu", 'case "$*" in *microvm,*) echo "qemu: cannot do this today" >&2; exit 1;; esac\n'
+                      'exec qemu-system-x86_64 "$@"\n')
+    result = home.ramet("run", "-d", "--name", "a", "busybox", status=None)
+    expect(result.status != 0, "a VM ran on a broken QEMU")
+    expect("cannot do this today" in result.err, f"QEMU's own words are missing: {result.err}")
+    home.check_no_leftovers()
+
+
+def test_guest_that_never_speaks(home):
+    # QEMU starts with its virtual CPUs stopped, so that not one byte comes from the guest.
+    home.env["RAMET_QEMU"] = wrapper(
+        home, "qemu", 'case "$*" in *microvm,*) set -- "$@" -S;; esac\nexec qemu-system-x86_64 "$@"\n')
+    home.env["RAMET_SILENCE_TIMEOUT"] = "3"
+    result = home.ramet("run", "-d", "--name", "mute", "busybox", status=5)
+    expect_match(result.err, r"(?i)console|silent|nothing|not (get )?ready", "message")
+    home.check_no_leftovers()
+
+
+def test_image_that_does_not_boot(home):
+    import subprocess
+    disk = f"{home.folder}/empty.img"
+    with open(disk, "wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", disk], check=True)
+    with open(disk, "r+b") as file:  # the file system looks like one from afar and is none
+        file.seek(2048)
+        file.write(b"\xff" * (8 << 20))
+    home.ramet("image", "import", disk, "--name", "broken")
+    result = home.ramet("run", "-d", "--name", "a", "broken", status=5)
+    expect_match(result.err, r"(?i)mount|root|console", "message with the console's last lines")
+    home.check_no_leftovers()
+
+
+def test_console_flood(home):
+    home.ramet("run", "-d", "--name", "loud", "busybox")
+    home.ramet("exec", "loud", "--", "sh", "-c", "yes flood | head -c 3000000 >/dev/console; echo end >/dev/console")
+    wait_until(lambda: home.ramet("logs", "--tail", "3", "loud").out.rstrip().endswith("end"), "the end of the flood")
+    folder = os.path.join(home.path, "vms", home.vm("loud")["id"])
+    total = sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder) if name.startswith("console"))
+    expect(total < 64 << 20, f"console logs take {total} bytes")
+    home.ramet("exec", "loud", "true")
+    home.ramet("rm", "-f", "loud")
+
+
+if __name__ == "__main__":
+    harness.main()

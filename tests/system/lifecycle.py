@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""create, start, stop, restart, kill, rm, ps, wait, logs, stages, events: the states that a VM goes through."""
+import json
+import os
+import threading
+
+import harness
+from harness import expect, expect_equal, expect_match, is_alive, wait_until
+
+
+def test_states_and_disk_survive_a_stop(home):
+    home.ramet("create", "--name", "a", "busybox")
+    expect_equal(home.vm("a")["state"], "created")
+    home.ramet("start", "a")
+    expect_equal(home.vm("a")["state"], "running")
+    home.ramet("start", "a", status=4)
+    home.ramet("exec", "a", "--", "sh", "-c", "echo kept >/root/file")
+    pid = home.vm("a")["qemu_pid"]
+    home.ramet("stop", "a")
+    expect(not is_alive(pid), "QEMU lives after stop")
+    expect_equal(home.vm("a")["state"], "stopped")
+    expect_equal([vm["name"] for vm in home.json("ps")], [], "running VMs")
+    expect_equal([vm["name"] for vm in home.json("ps", "-a")], ["a"], "all VMs")
+    mac = home.vm("a")["mac"]
+    home.ramet("restart", "a", status=None)
+    if home.vm("a")["state"] != "running":
+        home.ramet("start", "a")
+    expect_equal(home.ramet("exec", "a", "cat", "/root/file").out, "kept\n", "the file after a stop")
+    expect_equal(home.vm("a")["mac"], mac, "MAC address after a stop")
+    home.ramet("kill", "a")
+    expect_equal(home.vm("a")["state"], "stopped")
+    home.ramet("kill", "a", status=4)
+    home.ramet("rm", "a")
+    home.check_no_leftovers()
+
+
+def test_power_off_from_inside(home):
+    home.ramet("run", "-d", "--name", "b", "busybox")
+    waiter = home.start("wait", "b")
+    home.ramet("exec", "b", "--", "sh", "-c", "poweroff -f || reboot -f", status=None)
+    waiter.communicate(timeout=harness.BOUND)
+    expect_equal(home.vm("b")["state"], "stopped")
+    home.ramet("rm", "b")
+
+
+def test_logs_and_stages(home):
+    home.ramet("run", "-d", "--name", "c", "busybox")
+    home.ramet("exec", "c", "--", "sh", "-c", "echo marker-on-console >/dev/console")
+    wait_until(lambda: "marker-on-console" in home.ramet("logs", "c").out, "the line in the console log")
+    expect_equal(len(home.ramet("logs", "--tail", "1", "c").out.splitlines()), 1, "lines of --tail 1")
+    follower = home.start("logs", "-f", "c")
+    home.ramet("exec", "c", "--", "sh", "-c", "echo second-marker >/dev/console")
+    for line in follower.stdout:
+        if b"second-marker" in line:
+            break
+    home.ramet("rm", "-f", "c")
+    follower.communicate(timeout=harness.BOUND)
+
+
+def test_trace(home):
+    home.ramet("run", "-d", "--name", "d", "busybox")
+    stages = home.json("stages", "d")
+    harness.check_contiguous(stages["stages"] if isinstance(stages, dict) else stages)
+    trace = os.path.join(home.folder, "trace.json")
+    home.ramet("stages", "d", "--trace", trace)
+    with open(trace, encoding="utf-8") as file:
+        document = json.load(file)
+    events = document["traceEvents"] if isinstance(document, dict) else document
+    complete = [event for event in events if event["ph"] == "X"]
+    expect(len(complete) >= 3, f"few events: {events}")
+    for event in complete:
+        for key in ("name", "ts", "dur", "pid", "tid"):
+            expect(key in event, f"{key} is missing in {event}")
+    home.ramet("rm", "-f", "d")
+
+
+def test_events_follow_all_vms(home):
+    home.ramet("ps")
+    follower = home.start("events", "--json")
+    seen = []
+    lines = threading.Thread(target=lambda: seen.extend(read_until_removed(follower.stdout, "e")))
+    lines.start()
+    home.ramet("run", "-d", "--name", "e", "busybox")
+    home.ramet("rm", "-f", "e")
+    lines.join(harness.BOUND)
+    follower.kill()
+    follower.communicate()
+    expect(not lines.is_alive(), f"no removal among the events: {seen}")
+    expect(len(seen) >= 3, f"few events: {seen}")
+
+
+def read_until_removed(stream, name):
+    for line in stream:
+        event = json.loads(line)
+        if name in (event.get("name"), event.get("vm")):
+            yield event
+            if "remove" in event["type"]:
+                return
+
+
+def test_disk_grows_only(home):
+    virtual = home.json("image", "inspect", "busybox")["virtual_bytes"]
+    home.ramet("run", "-d", "--name", "big", "--disk", "3G", "busybox")
+    expect_equal(home.vm("big")["disk"]["virtual_bytes"], 3 << 30)
+    blocks = int(home.ramet("exec", "big", "--", "sh", "-c", "df -k / | tail -n 1 | awk '{print $2}'").out)
+    expect(blocks > 2.5 * (1 << 20), f"the file system has {blocks} KiB")
+    result = home.ramet("create", "--disk", str(max(virtual // 2, 4096)), "busybox", status=None)
+    expect(result.status != 0, "a disk smaller than its base was made")
+    expect_match(result.err, r"small|grow", "the message")
+    home.ramet("rm", "-f", "big")
+
+
+def test_qemu_img_agrees(home):
+    import subprocess
+    vm = home.ramet("create", "--json", "--name", "q", "busybox").json()
+    check = subprocess.run(["qemu-img", "check", vm["disk"]["path"]], capture_output=True, text=True, check=False)
+    expect_equal(check.returncode, 0, f"qemu-img check: {check.stdout}{check.stderr}")
+    chain = subprocess.run(["qemu-img", "info", "--backing-chain", "--output=json", vm["disk"]["path"]],
+                           capture_output=True, text=True, check=True)
+    files = json.loads(chain.stdout)
+    expect_equal([item["format"] for item in files], ["qcow2", "raw"], "formats of the chain")
+    expect_equal(files[0]["full-backing-filename"], vm["disk"]["backing"], "backing file")
+    expect_equal(os.stat(vm["disk"]["backing"]).st_mode & 0o777, 0o444, "mode of the base")
+    home.ramet("rm", "q")
+
+
+def test_image_in_use_is_not_removed(home):
+    home.ramet("create", "--name", "user", "busybox")
+    home.ramet("image", "rm", "busybox", status=4)
+    home.ramet("rm", "user")
+    base = home.json("image", "inspect", "busybox")["path"]
+    home.ramet("image", "rm", "busybox")
+    expect(not os.path.exists(base), "the base is still there")
+    home.ramet("image", "inspect", "busybox", status=3)
+
+
+if __name__ == "__main__":
+    harness.main()
