@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_QEMU_ACCEL_H
+#define RAMET_QEMU_ACCEL_H
+
+/* Is /dev/kvm any good? That it opens proves nothing: on some hosts it creates VMs and then
+ * interprets their code, ten thousand times too slowly for a kernel to boot. So the probe runs a
+ * loop in long mode against a time budget. It does so in a process of its own, which is killed at
+ * the bound, since on a sick host any ioctl may hang. */
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/json.h"
+
+typedef enum AccelOutcome {
+    ACCEL_OUTCOME_WORKS,
+    ACCEL_OUTCOME_NO_DEVICE,     /* no /dev/kvm */
+    ACCEL_OUTCOME_NO_PERMISSION, /* it is there, but not for us */
+    ACCEL_OUTCOME_BROKEN,        /* it opens, but an ioctl fails */
+    ACCEL_OUTCOME_INTERPRETED,   /* it runs guest code far too slowly */
+    ACCEL_OUTCOME_HUNG,          /* no answer within the bound */
+    ACCEL_OUTCOME_COUNT,
+} AccelOutcome;
+
+typedef struct AccelProbe {
+    AccelOutcome outcome;
+    int errnum;             /* of what failed, for NO_DEVICE, NO_PERMISSION and BROKEN */
+    char step[32];          /* what failed: "KVM_CREATE_VM" */
+    uint64_t turns;         /* turns of the loop that were done */
+    uint64_t guest_usec;    /* in so much time */
+    uint64_t duration_usec; /* of the whole probe */
+} AccelProbe;
+
+#define ACCEL_LOOP_TURNS 1000000u
+#define ACCEL_LOOP_BUDGET_USEC ((uint64_t)80000)
+#define ACCEL_PROBE_BOUND_USEC ((uint64_t)250000)
+
+/* The probe itself, in this thread; it may hang. Give device NULL for /dev/kvm. For use in a
+ * process of its own only: it sets a timer and a handler for SIGALRM. */
+void accel_probe_run(const char *device, AccelProbe *probe);
+
+/* The body of the helper program mode (`ramet-keeper --probe-kvm`): runs the probe and prints its
+ * result on one line. Returns the exit status. */
+int accel_probe_main(const char *device);
+
+/* Starts helper_argv (NULL-terminated; helper_argv[0] is the program), which must end in
+ * accel_probe_main, and reads its answer; kills it at bound_usec. Never fails: a helper that does
+ * not start or that says nonsense is BROKEN. */
+void accel_probe(char *const *helper_argv, uint64_t bound_usec, AccelProbe *probe);
+
+/* One sentence for people: "/dev/kvm opens but runs guest code 1400 times too slowly (it
+ * interprets)". The caller owns it. */
+char *accel_probe_describe(const AccelProbe *probe);
+
+json_t *accel_probe_to_json(const AccelProbe *probe);
+int accel_probe_from_json(const json_t *json, AccelProbe *probe, Error *error);
+
+/* FOLDER/accel.json remembers the probe until the host reboots: it holds the host's boot id (NULL:
+ * the running one's) and the device's permissions as we saw them are not part of it, so NO_DEVICE
+ * and NO_PERMISSION are never stored: those mends need no reboot and their probe costs nothing.
+ * load: -ENOENT when there is none for this boot. */
+int accel_cache_load(const char *folder, const char *boot_id, AccelProbe *probe);
+int accel_cache_store(const char *folder, const char *boot_id, const AccelProbe *probe);
+
+/* load, or probe and store. fresh (may be NULL) tells whether it was probed now. */
+void accel_probe_cached(const char *folder, char *const *helper_argv, AccelProbe *probe,
+                        bool *fresh);
+
+/* What to use, given RAMET_ACCEL ("auto", "kvm", "tcg", or NULL for auto) and the probe. accel is a
+ * static string, "kvm" or "tcg"; reason is the caller's and says why. "kvm" that does not work is
+ * ERROR_UNSUPPORTED with the reason; an unknown wish is ERROR_USAGE. probe may be NULL for "tcg".
+ */
+int accel_choose(const char *wish, const AccelProbe *probe, const char **accel, char **reason,
+                 Error *error);
+
+/* Does this wish need a probe at all? */
+bool accel_wish_needs_probe(const char *wish);
+
+#endif
