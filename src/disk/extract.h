@@ -54,8 +54,9 @@ typedef struct ExtractOptions {
     const char
         *scratch_folder; /* $RAMET_HOME/tmp: qcow2 must be spooled when it comes through a pipe */
     const char *expected_sha256; /* of the source's bytes, as a user gives it; NULL: not checked */
-    uint64_t max_bytes;       /* bound on virtual size; 0: the free room of the file system counts,
-                               * by bytes really stored, and 16 TiB of virtual size */
+    uint64_t max_bytes; /* bound on virtual size; 0: the free room of the file system, or 64 GiB
+                         * when that is less (holes take no room) */
+    bool skip_content_sha256; /* leave content_sha256 empty, for callers that hash later or not */
     ExtractProgress progress; /* may be NULL */
     void *progress_data;
     int cancel_fd; /* readable or hung up: ERROR_CANCELLED; -1: none */

@@ -170,7 +170,7 @@ static int parse_extensions(const Header *header, size_t at, Qcow2Info *info, Er
 int qcow2_parse_info(const void *data, size_t size, Qcow2Info *info, Error *error) {
     _cleanup_qcow2_info_ Qcow2Info found = {0};
     Header header = {.data = data, .size = size};
-    size_t header_bytes;
+    size_t header_bytes = 0;
     int r;
 
     if (size < HEADER_V2_BYTES || get32(&header, 0) != QCOW2_MAGIC)

@@ -3,7 +3,9 @@
 #define RAMET_DISK_ROOTFS_H
 
 /* Root file systems to ext4 disks: a tar is unpacked into scratch, a folder becomes a sparse raw
- * file by `mke2fs -d`. Not as root, both run under fakeroot(1). */
+ * file by `mke2fs -d`. Not as root,
+ * owners and devices are handed to mke2fs through fakeroot(1); without it that is
+ * ERROR_UNSUPPORTED. */
 
 #include "disk/extract.h"
 
@@ -14,8 +16,10 @@ typedef struct RootfsOptions {
     uint64_t max_bytes;         /* bound on what a tar unpacks to; 0: the free room */
     uint64_t max_entries;       /* 0: 4 million */
     const char *label;          /* NULL: "root" */
-    const char *uuid; /* also the hash seed; NULL: one made from the digest of the content's list,
-                       * so the same folder gives the same one */
+    const char *uuid;           /* also the seed of the folders' hashes; NULL: random */
+    uint64_t
+        epoch_sec; /* not 0: all times in the file system are this, so that the same folder gives
+                    * the same bytes (on one host: entries are in the order of its readdir) */
     const char *expected_sha256; /* of a tar's bytes; NULL: not checked */
     ExtractProgress progress;    /* may be NULL */
     void *progress_data;

@@ -119,7 +119,7 @@ static int next_extent(int fd, uint64_t at, uint64_t size, uint64_t *start, uint
 int sparse_copy(int source_fd, int target_fd, Error *error) {
     _cleanup_free_ void *buffer = malloc(COPY_BYTES);
     struct stat status;
-    uint64_t start, end, size;
+    uint64_t start = 0, end = 0, size;
     int r;
 
     if (!buffer)
