@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rametd: opens the home, listens, makes the store and the world agree, serves, and ends on SIGTERM,
+ * SIGINT or a client's wish. VMs do not end with it.
+ *
+ * The lock on locks/daemon.lock, taken by ramet_open and held for life, keeps a home to one daemon. A
+ * daemon that is about to end holds it for a while after it stopped listening; a new one waits for
+ * that, and gives up at once when the holder serves. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <malloc.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "daemon/listen.h"
+#include "daemon/server.h"
+#include "proto/paths.h"
+
+#define HOLDER_WAIT_USEC (60 * USEC_PER_SEC)
+#define STOP_WAIT_USEC (30 * USEC_PER_SEC)
+#define LOG_FILE_MAX (4 * MIB)
+#define OPEN_FILES_WANTED 65536
+
+typedef struct Options {
+    char *home;   /* owned */
+    char *socket; /* owned */
+} Options;
+
+static void print_help(void) {
+    fputs("Usage: rametd [--home FOLDER] [--socket PATH]\n"
+          "\n"
+          "Keeps images and VMs and serves ramet's API on a unix socket.\n"
+          "\n"
+          "  --home FOLDER   where everything is kept (default: $RAMET_HOME, /var/lib/ramet for\n"
+          "                  root, ~/.local/share/ramet)\n"
+          "  --socket PATH   the API's socket (default: $RAMET_SOCKET, ramet.sock in $RAMET_HOME,\n"
+          "                  /run/ramet/ramet.sock for root, $XDG_RUNTIME_DIR/ramet/ramet.sock)\n"
+          "  --version       print the version\n"
+          "  --help          print this\n"
+          "\n"
+          "Environment: RAMET_QEMU another QEMU binary; RAMET_ACCEL auto, kvm or tcg;\n"
+          "RAMET_LOG error, warning, info or debug.\n",
+          stdout);
+}
+
+/* Options become environment: the rules of proto/paths.h hold for them too (a home given here moves the
+ * socket with it). Returns 1 when the program is done, 0 to go on. */
+static int parse_options(int argc, char **argv) {
+    static const struct option options[] = {{"home", required_argument, NULL, 'H'},
+                                            {"socket", required_argument, NULL, 's'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 'H':
+            (void)setenv("RAMET_HOME", optarg, 1);
+            break;
+        case 's':
+            (void)setenv("RAMET_SOCKET", optarg, 1);
+            break;
+        case 'V':
+            puts("rametd " RAMET_VERSION);
+            return 1;
+        case 'h':
+            print_help();
+            return 1;
+        default:
+            return -EINVAL;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "rametd: unexpected argument \"%s\"\n", argv[optind]);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* One arena more than the main one keeps what many short-lived threads leave behind small. */
+static void set_limits(void) {
+    struct rlimit limit;
+
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < OPEN_FILES_WANTED) {
+        limit.rlim_cur = MIN_OF(limit.rlim_max, (rlim_t)OPEN_FILES_WANTED);
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* A log file that standard error was sent to (as the client does when it starts us) begins anew when it
+ * has grown large. */
+static void bound_log_file(void) {
+    struct stat st;
+
+    if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode) &&
+        (uint64_t)st.st_size > LOG_FILE_MAX && ftruncate(STDERR_FILENO, 0) < 0)
+        log_warning("cannot shorten the log: %s", strerror(errno));
+}
+
+/* Signals come by descriptor; threads inherit the mask. */
+static int block_signals(void) {
+    sigset_t set;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static bool somebody_serves(const char *socket_path) {
+    _cleanup_close_ int fd = fd_unix_connect(socket_path, SOCK_STREAM);
+
+    return fd >= 0;
+}
+
+/* Waits until the lock is free, or its holder turns out to serve. */
+static bool wait_for_holder(const Options *options) {
+    _cleanup_free_ char *locks = path_join(options->home, "locks");
+    uint64_t end_usec = clock_monotonic_usec() + HOLDER_WAIT_USEC;
+
+    while (clock_monotonic_usec() < end_usec && !somebody_serves(options->socket)) {
+        _cleanup_close_ int lock = -1;
+
+        if (lock_acquire(locks, "daemon", clock_monotonic_usec() + USEC_PER_SEC, -1, &lock, NULL) ==
+            0)
+            return true;
+    }
+    return false;
+}
+
+static int open_home(const Options *options, Ramet **ramet, Error *error) {
+    RametOptions home = {.home = options->home};
+    int r = ramet_open(&home, ramet, error);
+
+    /* under socket activation systemd itself serves: no holder but us to ask */
+    if (r == 0 || error->kind != ERROR_CONFLICT || getenv("LISTEN_FDS"))
+        return r;
+    return wait_for_holder(options) ? ramet_open(&home, ramet, error) : r;
+}
+
+static void wait_for_end(int signal_fd, int stop_fd) {
+    struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
+    struct signalfd_siginfo info;
+
+    for (;;) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            return;
+        if (fds[1].revents) {
+            log_info("ending, as a client asked");
+            return;
+        }
+        if (!(fds[0].revents & POLLIN) || read(signal_fd, &info, sizeof(info)) != sizeof(info))
+            continue;
+        if (info.ssi_signo != SIGHUP) { /* the terminal that started us may go */
+            log_info("ending, on %s", strsignal((int)info.ssi_signo));
+            return;
+        }
+    }
+}
+
+/* Serves until the end. */
+static int serve(const Options *options, Ramet *ramet, int signal_fd, Error *error) {
+    _cleanup_close_ int stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), listen_fd = -1;
+    Server *server;
+    bool made = false;
+    int r;
+
+    if (stop_fd < 0)
+        return error_set_errno(error, errno, "cannot make an eventfd");
+    r = listen_open(options->socket, &listen_fd, &made, error);
+    if (r < 0)
+        return r;
+    /* clients may connect already; they wait in the backlog while we look around */
+    (void)ramet_reconcile(ramet);
+    ServerOptions server_options = {.ramet = ramet, .listen_fd = listen_fd, .stop_fd = stop_fd};
+    r = server_start(&server_options, &server, error);
+    if (r == 0) {
+        (void)TAKE_FD(listen_fd);
+        log_info("serving %s at %s", options->home, options->socket);
+        (void)sd_notify(0, "READY=1");
+        wait_for_end(signal_fd, stop_fd);
+        (void)sd_notify(0, "STOPPING=1");
+    }
+    /* before the requests have ended: who comes now starts a new daemon, which waits for our lock */
+    if (made)
+        (void)unlink(options->socket);
+    if (r == 0 && server_stop(server, STOP_WAIT_USEC) < 0) {
+        log_warning("requests will not end: ending with them");
+        _exit(0); /* as after a kill: the next start tidies up */
+    }
+    return r;
+}
+
+static int fail(const Error *error) {
+    log_error("%s", error_message(error));
+    if (error->hint)
+        log_error("hint: %s", error->hint);
+    return error_kind_exit_status(error->kind);
+}
+
+static int run(const Options *options) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_close_ int signal_fd = block_signals();
+    Ramet *ramet;
+    int r = open_home(options, &ramet, &error);
+
+    if (r < 0)
+        return fail(&error);
+    r = serve(options, ramet, signal_fd, &error);
+    (void)ramet_close(ramet);
+    return r < 0 ? fail(&error) : 0;
+}
+
+int main(int argc, char **argv) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    Options options = {0};
+    int r = parse_options(argc, argv);
+
+    if (r != 0)
+        return r < 0 ? 2 : 0;
+    log_init("rametd", LOG_LEVEL_INFO);
+    (void)umask(022);
+    set_limits();
+    bound_log_file();
+    r = paths_home(&options.home, &error);
+    if (r == 0)
+        r = paths_socket(&options.socket, &error);
+    r = r < 0 ? fail(&error) : run(&options);
+    free(options.home);
+    free(options.socket);
+    return r;
+}
