@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GET /v1/events. The subscription comes before the first look, so that nothing falls between. Without
- * `since` a follower hears only of what is new, and a look at what was shows all. */
+/* GET /v1/events. The subscription comes before the first look, so that nothing falls between.
+ * Without `since` a follower hears only of what is new, and a look at what was shows all. */
 
 #include <errno.h>
 #include <poll.h>

@@ -20,8 +20,8 @@ static uint64_t member_number(const Request *request, const char *name) {
     return json_is_integer(value) ? (uint64_t)json_integer_value(value) : 0;
 }
 
-/* A kernel and its modules are a file and a tree that tools of ours read by path, so only those may name
- * them who may read all that we may. */
+/* A kernel and its modules are a file and a tree that tools of ours read by path, so only those may
+ * name them who may read all that we may. */
 static int check_kernel(const Request *request, Error *error) {
     if (!member_text(request, "kernel") && !member_text(request, "modules"))
         return 0;
@@ -60,13 +60,12 @@ HANDLER(handle_image_build) {
         return r;
     if (!packages)
         return error_set_errno(error, ENOMEM, "cannot build the image");
-    json_array_foreach(include, i, package)
-        packages[i] = json_string_value(package);
+    json_array_foreach(include, i, package) packages[i] = json_string_value(package);
     return image_op_build(request->ramet, &request->operation, &options, answer, error);
 }
 
-/* Where the bytes come from: the upload, or a path. Returns a descriptor that the caller owns, or -1
- * with options->path set. */
+/* Where the bytes come from: the upload, or a path. Returns a descriptor that the caller owns, or
+ * -1 with options->path set. */
 static int find_source(Request *request, ImageImportOptions *options, int *fd, Error *error) {
     const char *path = member_text(request, "path");
     Peer *peer = request->peer;

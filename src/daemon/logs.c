@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /v1/vms/ID/logs: console.log.1 and then console.log, as bytes.
  *
- * The keeper appends to console.log and, when it is full, renames it to console.log.1 and begins a new
- * one. A follower keeps the file open that it reads; when the name stands for another file it first
- * reads the old one to its end. inotify(7) on the folder tells of both. It ends when the VM does not
- * run any more: the store's state is looked at whenever an event comes, and the last bytes are read
- * after that, since the keeper writes them before it says that it ends. */
+ * The keeper appends to console.log and, when it is full, renames it to console.log.1 and begins a
+ * new one. A follower keeps the file open that it reads; when the name stands for another file it
+ * first reads the old one to its end. inotify(7) on the folder tells of both. It ends when the VM
+ * does not run any more: the store's state is looked at whenever an event comes, and the last bytes
+ * are read after that, since the keeper writes them before it says that it ends. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,8 +51,8 @@ static uint64_t send_file(Log *log, int fd, uint64_t offset) {
     return offset;
 }
 
-/* Where the last *lines lines of a file begin. When it has fewer, 0, and *lines is how many are wanted
- * from the file before it. skip_last: the newline at the very end begins no line. */
+/* Where the last *lines lines of a file begin. When it has fewer, 0, and *lines is how many are
+ * wanted from the file before it. skip_last: the newline at the very end begins no line. */
 static uint64_t find_tail(int fd, bool skip_last, uint64_t *lines) {
     struct stat st;
     char buffer[PIECE];

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rametd: opens the home, listens, makes the store and the world agree, serves, and ends on SIGTERM,
- * SIGINT or a client's wish. VMs do not end with it.
+/* rametd: opens the home, listens, makes the store and the world agree, serves, and ends on
+ * SIGTERM, SIGINT or a client's wish. VMs do not end with it.
  *
- * The lock on locks/daemon.lock, taken by ramet_open and held for life, keeps a home to one daemon. A
- * daemon that is about to end holds it for a while after it stopped listening; a new one waits for
- * that, and gives up at once when the holder serves. */
+ * The lock on locks/daemon.lock, taken by ramet_open and held for life, keeps a home to one daemon.
+ * A daemon that is about to end holds it for a while after it stopped listening; a new one waits
+ * for that, and gives up at once when the holder serves. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,8 +57,8 @@ static void print_help(void) {
           stdout);
 }
 
-/* Options become environment: the rules of proto/paths.h hold for them too (a home given here moves the
- * socket with it). Returns 1 when the program is done, 0 to go on. */
+/* Options become environment: the rules of proto/paths.h hold for them too (a home given here moves
+ * the socket with it). Returns 1 when the program is done, 0 to go on. */
 static int parse_options(int argc, char **argv) {
     static const struct option options[] = {{"home", required_argument, NULL, 'H'},
                                             {"socket", required_argument, NULL, 's'},
@@ -104,8 +104,8 @@ static void set_limits(void) {
     }
 }
 
-/* A log file that standard error was sent to (as the client does when it starts us) begins anew when it
- * has grown large. */
+/* A log file that standard error was sent to (as the client does when it starts us) begins anew
+ * when it has grown large. */
 static void bound_log_file(void) {
     struct stat st;
 
@@ -201,7 +201,8 @@ static int serve(const Options *options, Ramet *ramet, int signal_fd, Error *err
         wait_for_end(signal_fd, stop_fd);
         (void)sd_notify(0, "STOPPING=1");
     }
-    /* before the requests have ended: who comes now starts a new daemon, which waits for our lock */
+    /* before the requests have ended: who comes now starts a new daemon, which waits for our lock
+     */
     if (made)
         (void)unlink(options->socket);
     if (r == 0 && server_stop(server, STOP_WAIT_USEC) < 0) {

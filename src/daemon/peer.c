@@ -44,8 +44,8 @@ static int thread_set_groups(size_t count, const gid_t *groups) {
     return syscall(SYS_setgroups, count, groups) < 0 ? -errno : 0;
 }
 
-/* setfsuid(2) tells no errors: asking again with -1 shows whether it took. A change from 0 also takes
- * the capabilities that overrule file permissions. */
+/* setfsuid(2) tells no errors: asking again with -1 shows whether it took. A change from 0 also
+ * takes the capabilities that overrule file permissions. */
 static int thread_become(uid_t uid, gid_t gid) {
     (void)setfsgid(gid);
     (void)setfsuid(uid);

@@ -2,8 +2,8 @@
 #ifndef RAMET_DAEMON_PEER_H
 #define RAMET_DAEMON_PEER_H
 
-/* Who is at the other end of a connection: SO_PEERCRED and SO_PEERGROUPS (unix(7)), as they were when
- * it connected. */
+/* Who is at the other end of a connection: SO_PEERCRED and SO_PEERGROUPS (unix(7)), as they were
+ * when it connected. */
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -22,11 +22,13 @@ typedef struct Peer {
 
 int peer_get(int socket, Peer *peer, Error *error);
 
-/* Our own user and root may; under a root daemon also who is in `group` ((gid_t)-1: nobody else). */
+/* Our own user and root may; under a root daemon also who is in `group` ((gid_t)-1: nobody else).
+ */
 bool peer_is_allowed(const Peer *peer, gid_t group);
 
-/* Opens a file for reading with the rights of the peer, not ours, so that a daemon of root reads nothing
- * for a client that the client could not read. Only this thread is somebody else meanwhile. */
+/* Opens a file for reading with the rights of the peer, not ours, so that a daemon of root reads
+ * nothing for a client that the client could not read. Only this thread is somebody else meanwhile.
+ */
 int peer_open_file(const Peer *peer, const char *path, int *fd, Error *error);
 
 #endif

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a checked request to its answer.
  *
- * A plain answer goes out through the HTTP library. Streams (events of long work, followed logs, the
- * client's stream after an upgrade) do not: the library would want them from a callback, so that the
- * work would need a second thread and a queue. Instead the request takes the socket away: it keeps a
- * duplicate, and puts one end of a socket pair that leads nowhere in the place of the original
- * descriptor. The library later shuts that down and closes it as its own, whichever way it does such
- * things, and the client's socket lives on with whom we hand it to. Thus a handler stays one
- * straight-line function in one thread, and it may give the stream to a keeper and forget it.
+ * A plain answer goes out through the HTTP library. Streams (events of long work, followed logs,
+ * the client's stream after an upgrade) do not: the library would want them from a callback, so
+ * that the work would need a second thread and a queue. Instead the request takes the socket away:
+ * it keeps a duplicate, and puts one end of a socket pair that leads nowhere in the place of the
+ * original descriptor. The library later shuts that down and closes it as its own, whichever way it
+ * does such things, and the client's socket lives on with whom we hand it to. Thus a handler stays
+ * one straight-line function in one thread, and it may give the stream to a keeper and forget it.
  *
- * A stream of events opens with its first event. What fails before that is an ordinary HTTP error. */
+ * A stream of events opens with its first event. What fails before that is an ordinary HTTP error.
+ */
 
 #include "daemon/request.h"
 
@@ -47,7 +48,7 @@ static int take_socket(Request *request, int *fd, Error *error) {
 }
 
 int request_open_stream(Request *request, const char *content_type, Error *error) {
-    int fd, r = take_socket(request, &fd, error);
+    int fd = -1, r = take_socket(request, &fd, error);
 
     if (r < 0)
         return r;

@@ -8,8 +8,8 @@
  *   3. at its end: the body is parsed, checked against the row, and the handler runs (finish).
  *
  * What is wrong in 1 or 2 is remembered and answered in 3, after the rest of the body was read and
- * dropped, so that a client that first writes and then reads gets its answer; only a body announced as
- * too large, and who must not be here at all, are answered at once.
+ * dropped, so that a client that first writes and then reads gets its answer; only a body announced
+ * as too large, and who must not be here at all, are answered at once.
  *
  * Bounds: headers by the library's memory per connection, bodies here, slow clients by the timeout,
  * which is lifted while the handler runs.
@@ -39,8 +39,8 @@
 typedef struct Call Call;
 
 struct Server {
-    Ramet *ramet; /* borrowed */
-    int stop_fd;  /* borrowed */
+    Ramet *ramet;  /* borrowed */
+    int stop_fd;   /* borrowed */
     int listen_fd; /* owned */
     gid_t group;
     struct MHD_Daemon *http; /* owned */
@@ -82,7 +82,8 @@ static void call_free(Call *call) {
     free(call);
 }
 
-/* --- sending ------------------------------------------------------------------------------------ */
+/* --- sending ------------------------------------------------------------------------------------
+ */
 
 static enum MHD_Result send_document(struct MHD_Connection *connection, unsigned status,
                                      const json_t *document, const char *allow) {
@@ -111,7 +112,8 @@ static enum MHD_Result send_answer(Call *call) {
     return send_document(call->request.connection, call->status, call->answer, call->allow);
 }
 
-/* --- 1. the head -------------------------------------------------------------------------------- */
+/* --- 1. the head --------------------------------------------------------------------------------
+ */
 
 static const char *header_of(Call *call, const char *name) {
     return MHD_lookup_connection_value(call->request.connection, MHD_HEADER_KIND, name);
@@ -244,7 +246,8 @@ static enum MHD_Result begin(Call *call, const char *url, const char *method) {
     return MHD_YES;
 }
 
-/* --- 2. the body -------------------------------------------------------------------------------- */
+/* --- 2. the body --------------------------------------------------------------------------------
+ */
 
 static enum MHD_Result drop(Call *call, size_t size) {
     call->dropped_bytes += size;
@@ -273,7 +276,8 @@ static enum MHD_Result feed(Call *call, const char *data, size_t size) {
     return MHD_YES;
 }
 
-/* --- 3. the end --------------------------------------------------------------------------------- */
+/* --- 3. the end ---------------------------------------------------------------------------------
+ */
 
 /* Adds the members of the JSON body to those of the query. */
 static int parse_body(Call *call, Error *error) {
@@ -384,8 +388,8 @@ static void handle_completed(void *data, struct MHD_Connection *connection, void
     *context = NULL;
 }
 
-/* Decodes percent-encoding in place. An encoded NUL would cut the text short: it becomes a byte that
- * fits no name. */
+/* Decodes percent-encoding in place. An encoded NUL would cut the text short: it becomes a byte
+ * that fits no name. */
 static size_t unescape(void *data, struct MHD_Connection *connection, char *text) {
     size_t length;
 
@@ -398,7 +402,8 @@ static size_t unescape(void *data, struct MHD_Connection *connection, char *text
     return length;
 }
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------------------------------
+ */
 
 static struct MHD_Daemon *start_http(Server *server) {
     return MHD_start_daemon(

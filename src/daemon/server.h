@@ -2,8 +2,8 @@
 #ifndef RAMET_DAEMON_SERVER_H
 #define RAMET_DAEMON_SERVER_H
 
-/* The HTTP server: accepts, bounds, routes. One connection, one thread; a request runs in the thread of
- * its connection from its first byte to its last. */
+/* The HTTP server: accepts, bounds, routes. One connection, one thread; a request runs in the
+ * thread of its connection from its first byte to its last. */
 
 #include <stdbool.h>
 
@@ -14,13 +14,13 @@ typedef struct Server Server;
 typedef struct ServerOptions {
     Ramet *ramet;  /* borrowed */
     int listen_fd; /* owned by the server once it has started */
-    int stop_fd;   /* borrowed: an eventfd that is written to when a client asks the daemon to stop */
+    int stop_fd; /* borrowed: an eventfd that is written to when a client asks the daemon to stop */
 } ServerOptions;
 
 #define SERVER_CONNECTIONS_MAX 512
-#define SERVER_BODY_MAX (1u << 20)      /* a JSON request */
+#define SERVER_BODY_MAX (1u << 20)       /* a JSON request */
 #define SERVER_HEADERS_MAX (32u * 1024u) /* request line, headers and query */
-#define SERVER_SLOW_CLIENT_S 60         /* without a byte while a request is awaited or read */
+#define SERVER_SLOW_CLIENT_S 60          /* without a byte while a request is awaited or read */
 
 int server_start(const ServerOptions *options, Server **server, Error *error);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests that end in a stream between the client and a keeper: run, exec, copies. What can be known
- * beforehand is checked before the 101 and is an ordinary HTTP error; after it errors are frames.
+/* Requests that end in a stream between the client and a keeper: run, exec, copies. What can be
+ * known beforehand is checked before the 101 and is an ordinary HTTP error; after it errors are
+ * frames.
  *
- * The client sends nothing before it has seen READY (run) or the 101 (the others), so nothing of its
- * data can be in our buffers when the keeper takes over, and a byte or a hang-up before READY means
- * that the run is cancelled. */
+ * The client sends nothing before it has seen READY (run) or the 101 (the others), so nothing of
+ * its data can be in our buffers when the keeper takes over, and a byte or a hang-up before READY
+ * means that the run is cancelled. */
 
 #include "daemon/handlers.h"
 #include "proto/agent.h"

@@ -5,9 +5,9 @@
 /* What the daemon writes to a client by itself, on a socket that it took from the HTTP library: a
  * streamed response, or frames after an upgrade.
  *
- * A client that leaves or does not read for STREAM_STALL_USEC is given up: the stream is broken then,
- * the socket shut down (so that it wakes who polls it as a cancel_fd), and what is sent further is
- * dropped. */
+ * A client that leaves or does not read for STREAM_STALL_USEC is given up: the stream is broken
+ * then, the socket shut down (so that it wakes who polls it as a cancel_fd), and what is sent
+ * further is dropped. */
 
 #include <stdbool.h>
 
@@ -37,7 +37,8 @@ void stream_send_line(Stream *stream, const json_t *json);
 /* A frame (src/proto/frame.h) of session 0, stream 0, with JSON in it. */
 void stream_send_frame(Stream *stream, uint8_t type, const json_t *json);
 
-/* Ends the body when there is one, and closes. A handed over socket lives on with its other holder. */
+/* Ends the body when there is one, and closes. A handed over socket lives on with its other holder.
+ */
 void stream_close(Stream *stream);
 
 #endif
