@@ -27,7 +27,8 @@ typedef struct Script {
 static void read_until(Script *script, const char *end) {
     char buffer[4096];
 
-    while (end && !(script->request.data && str_has_suffix(script->request.data, end))) {
+    while (end && !memmem(script->request.data ? script->request.data : "", script->request.size,
+                          end, strlen(end))) {
         ssize_t n = read(script->fd, buffer, sizeof(buffer));
 
         if (n <= 0)
