@@ -53,7 +53,7 @@ static int row_from_query(Query *query, ImageRow *row, Error *error) {
     return 0;
 }
 
-static int get_by_name(Store *store, const char *name, ImageRow *row, Error *error) {
+int images_get(Store *store, const char *name, ImageRow *row, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int r = query_start(&query, store, "SELECT " COLUMNS " FROM images WHERE name = ?", error);
 
@@ -107,7 +107,7 @@ static int get_by_digest(Store *store, const char *prefix, ImageRow *row, Error 
 
 int images_find(Store *store, const char *reference, ImageRow *row, Error *error) {
     const char *digest = reference;
-    int r = get_by_name(store, reference, row, error);
+    int r = images_get(store, reference, row, error);
 
     if (r != 0)
         return r < 0 ? r : 0;

@@ -26,6 +26,9 @@ void image_rows_free(ImageRow *rows, size_t count);
 /* ERROR_CONFLICT when the name is taken. */
 int images_insert(Store *store, const ImageRow *row, Error *error);
 
+/* By name: 1 and the row, 0 when there is none. */
+int images_get(Store *store, const char *name, ImageRow *row, Error *error);
+
 /* By name, by digest, or by the start of a digest (6 digits or more, "sha256:" allowed) that fits
  * only one digest. ERROR_NOT_FOUND, or ERROR_CONFLICT when it fits several. */
 int images_find(Store *store, const char *reference, ImageRow *row, Error *error);

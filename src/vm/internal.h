@@ -56,8 +56,9 @@ struct Ramet {
     pthread_mutex_t images_mutex; /* a base and its image's row come and go together */
     pthread_mutex_t mutex;        /* guards what follows */
     pthread_cond_t idle;          /* `workers` fell to 0 */
-    unsigned workers;             /* threads that settle VMs */
-    struct Settling *settling;    /* those that have not begun yet */
+    bool closing;
+    unsigned workers;          /* threads that settle VMs */
+    struct Settling *settling; /* those that have not begun yet */
     Subscriber *subscribers;
     size_t n_blanks;
     BlankMemory *blanks; /* owned */
@@ -83,6 +84,9 @@ int host_probe(Ramet *ramet, QemuFeatures *features, const char **accel, Error *
  * QEMU has memory_rom, else a sealed memfd. *name is what inspect shows; the caller owns it. */
 int blank_open(Ramet *ramet, const QemuFeatures *features, uint64_t bytes, int cancel_fd, int *fd,
                char **name, Error *error);
+
+/* Has ramet_close begun? Long work that nobody asked for ends then. */
+bool ramet_is_closing(Ramet *ramet);
 
 /* --- one operation at a time for each VM (op_lock.c) ---------------------------------------------
  */
@@ -134,8 +138,26 @@ void settle_later(Ramet *ramet, const char *id);
  * (stopped or failed) and removes a --rm VM. Takes the VM's lock. */
 void vm_settle(Ramet *ramet, const char *id);
 
-/* The same for a caller that holds the lock. *gone (may be NULL): the VM was removed. */
-int vm_settle_locked(Ramet *ramet, VmRow *row, bool *gone, Error *error);
+/* What settling found. */
+typedef enum RunEnd {
+    RUN_GOES_ON, /* or there was none */
+    RUN_ENDED,
+    RUN_REMOVED, /* ended, and the --rm VM is gone with it */
+    RUN_REBOOTS, /* ended since the guest rebooted: to be started again */
+} RunEnd;
+
+/* The same for a caller that holds the lock. end may be NULL; untouched while the run goes on. */
+int vm_settle_locked(Ramet *ramet, VmRow *row, RunEnd *end, Error *error);
+
+/* After RUN_REBOOTS. A --rm VM that does not start is removed. */
+int vm_start_again(Ramet *ramet, OpLock *lock, VmRow *row, Error *error);
+
+/* Records the end of a run that is known to be over or about to be: waits for its keeper, ends what
+ * is left, takes exit.json. */
+int vm_settle_ended(Ramet *ramet, VmRow *row, RunEnd *end, Error *error);
+
+/* Takes what a keeper says of a run (its answer to start or status) into the runtime. */
+void row_take_facts(VmRow *row, const json_t *facts);
 
 /* Ends whatever process is left of a run, by identity: first the keeper, then its QEMU. */
 int vm_end_processes(Ramet *ramet, const VmRow *row, Error *error);
@@ -194,7 +216,7 @@ char *identity_hostname(const char *name, const char *id); /* a valid host name 
 void identity_mac(char mac[18]);
 char *identity_name(void); /* "vm-3f9a1c" */
 
-/* images_vm.c: the image to make a VM of; builds an absent one that has a recipe. */
+/* images.c: the image to make a VM of; builds an absent one that has a recipe. */
 int image_for_vm(Ramet *ramet, Operation *operation, const char *reference, ImageRow *image,
                  Error *error);
 
@@ -203,17 +225,19 @@ int admission_check_memory(uint64_t wanted_bytes, Error *error);
 int admission_check_disk(const Ramet *ramet, Error *error);
 
 /* launch.c: one attempt. On success the row has the processes and everything else about the run; on
- * failure no process is left. cancel_fd: the client or an abort. */
-int vm_launch(Ramet *ramet, Operation *operation, VmRow *row, int cancel_fd, Error *error);
+ * failure no process is left. cancel_fd: the client or an abort. *silent: it failed since the
+ * guest's console said nothing. */
+int vm_launch(Ramet *ramet, Operation *operation, VmRow *row, int cancel_fd, bool *silent,
+              Error *error);
 
 /* create.c, start.c, stop.c, remove.c: for callers that hold the lock. */
 int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, bool attached,
                      OpLock **lock, VmRow *row, Error *error);
 int vm_start_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row, Error *error);
 int vm_stop_locked(Ramet *ramet, VmRow *row, const char *op, uint64_t timeout_usec, int cancel_fd,
-                   bool *gone, Error *error);
+                   RunEnd *end, Error *error);
 
 /* Row, folder, socket: all of it. Goes on after an error. */
-int vm_remove_locked(Ramet *ramet, const VmRow *row, Error *error);
+int vm_remove_locked(Ramet *ramet, VmRow *row, Error *error);
 
 #endif

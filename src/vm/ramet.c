@@ -134,9 +134,21 @@ static void free_members(Ramet *ramet) {
     (void)pthread_cond_destroy(&ramet->idle);
 }
 
+bool ramet_is_closing(Ramet *ramet) {
+    bool closing;
+
+    (void)pthread_mutex_lock(&ramet->mutex);
+    closing = ramet->closing;
+    (void)pthread_mutex_unlock(&ramet->mutex);
+    return closing;
+}
+
 Ramet *ramet_close(Ramet *ramet) {
     if (!ramet)
         return NULL;
+    (void)pthread_mutex_lock(&ramet->mutex);
+    ramet->closing = true;
+    (void)pthread_mutex_unlock(&ramet->mutex);
     watcher_free(ramet->watcher);
     wait_for_workers(ramet);
     (void)store_close(ramet->store);

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Making a VM's row say what is true.
+ *
+ * The keeper knows; the row remembers. Whenever something may have changed (a keeper spoke or its
+ * connection ended, the daemon started) vm_settle asks the keeper:
+ *
+ *   it answers        → starting, running or paused, as it says; it is watched
+ *   it is not there   → the run is over: what is left of its processes is ended, by identity, and
+ * the end is recorded from exit.json, which the keeper wrote into the VM's folder. A --rm VM is
+ * removed it cannot be asked → unknown, and nothing is touched
+ *
+ * All of it is done under the VM's lock and is idempotent, so it does not matter how often or by
+ * whom it is called: an operation that ended the VM itself has recorded the end before the
+ * watcher's call gets the lock, which then finds nothing to do. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "proto/keeper.h"
+#include "vm/internal.h"
+
+#define STATUS_TIMEOUT_USEC (30 * USEC_PER_SEC)
+#define END_TIMEOUT_USEC (60 * USEC_PER_SEC)
+#define LAST_WORD_USEC (30 * USEC_PER_SEC)
+#define EXIT_FILE "exit.json"
+#define EXIT_MAX_BYTES (64 * 1024)
+#define WORKER_STACK_BYTES (512 * KIB)
+
+/* --- ending what is left ------------------------------------------------------------------------
+ */
+
+static int end_process(const ProcessIdentity *identity, const char *who, Error *error) {
+    int r;
+
+    if (identity->pid <= 0)
+        return 0;
+    r = process_signal(identity, SIGKILL);
+    if (r == -ESRCH)
+        return 0;
+    if (r < 0)
+        return error_set_errno(error, -r, "cannot end the %s (process %d)", who, identity->pid);
+    r = process_wait_gone(identity, clock_monotonic_usec() + END_TIMEOUT_USEC);
+    if (r < 0)
+        return error_set_errno(error, -r, "the %s (process %d) does not end", who, identity->pid);
+    return 0;
+}
+
+int vm_end_processes(Ramet *ramet, const VmRow *row, Error *error) {
+    ProcessIdentity keeper = row_process(row, "keeper"), qemu = row_process(row, "qemu");
+    int r = end_process(&keeper, "keeper", error);
+    int q = end_process(&qemu, "QEMU", r < 0 ? NULL : error);
+
+    return r < 0 ? r : q;
+}
+
+/* --- recording the end of a run ------------------------------------------------------------------
+ */
+
+static json_t *read_exit(int dir_fd) {
+    _cleanup_free_ char *text = NULL;
+    json_t *json = NULL;
+    size_t size;
+
+    if (fd_read_file_at(dir_fd, EXIT_FILE, EXIT_MAX_BYTES, &text, &size) < 0 ||
+        json_parse(EXIT_FILE, text, size, &json, NULL) < 0)
+        return NULL;
+    if (json_is_object(json))
+        return json;
+    json_decref(json);
+    return NULL;
+}
+
+/* Ends that were asked for, by us or from within the guest (src/keeper/end.c has all causes). */
+static bool cause_is_clean(const char *cause) {
+    static const char *const clean[] = {"poweroff", "reboot", "killed", "owner-gone"};
+
+    for (size_t i = 0; cause && i < ARRAY_SIZE(clean); i++)
+        if (str_equal(cause, clean[i]))
+            return true;
+    return false;
+}
+
+static json_t *failure_json(const char *message, const char *hint) {
+    _cleanup_error_ Error failure = ERROR_INIT;
+    _cleanup_json_ json_t *wrapped = NULL;
+
+    (void)error_set(&failure, ERROR_FAILED, 0, "%s", message);
+    if (hint)
+        error_set_hint(&failure, "%s", hint);
+    wrapped = json_from_error(&failure);
+    return json_incref(json_object_get(wrapped, "error"));
+}
+
+/* "it crashed"-like text with QEMU's and the console's last lines, as far as exit.json has them. */
+static char *describe_end(const json_t *ended) {
+    const char *cause = json_string_value(json_object_get(ended, "cause"));
+    const char *qemu = json_string_value(json_object_get(ended, "qemu"));
+    const char *console = json_string_value(json_object_get(ended, "console"));
+    json_int_t signal = json_integer_value(json_object_get(ended, "signal"));
+    StrBuf text = {0};
+
+    if (!ended)
+        return str_copy("its keeper is gone and left no word");
+    strbuf_add_format(&text, "its QEMU ended: %s", cause ? cause : "the cause is not known");
+    if (signal)
+        strbuf_add_format(&text, " (signal %lld)", (long long)signal);
+    if (qemu && *qemu)
+        strbuf_add_format(&text, ": %s", qemu);
+    if (console && *console)
+        strbuf_add_format(&text, "; console:\n%s", console);
+    return strbuf_take(&text);
+}
+
+/* What the row says of the end: exit.json as it is, and for an unclean one the error. */
+static const char *note_end(VmRow *row, json_t *ended) {
+    const char *cause = json_string_value(json_object_get(ended, "cause"));
+    const char *state = STATE_STOPPED;
+
+    if (!str_equal(row->state, STATE_STOPPING) && !cause_is_clean(cause)) {
+        _cleanup_free_ char *text = describe_end(ended);
+
+        state = STATE_FAILED;
+        row_set(row, "error", failure_json(text, "see ramet logs"));
+    }
+    row_set(row, "exit", ended ? json_incref(ended) : json_pack("{s:s}", "cause", "keeper-gone"));
+    row_set_process(row, "keeper", NULL);
+    row_set_process(row, "qemu", NULL);
+    return state;
+}
+
+/* A guest that reboots ends its QEMU (-no-reboot), and is started again. A --rm VM whose client has
+ * lost its session over that is not. */
+static bool wants_reboot(const VmRow *row, const json_t *ended) {
+    const char *cause = json_string_value(json_object_get(ended, "cause"));
+
+    return str_equal(cause, "reboot") && !str_equal(row->state, STATE_STOPPING) &&
+           !(row->remove && row->attached);
+}
+
+/* A keeper that answers no more is about to write its last word; only one that never ends is
+ * killed. */
+static void wait_for_last_word(const VmRow *row) {
+    ProcessIdentity keeper = row_process(row, "keeper");
+
+    if (keeper.pid > 0)
+        (void)process_wait_gone(&keeper, clock_monotonic_usec() + LAST_WORD_USEC);
+}
+
+static int record_end(Ramet *ramet, VmRow *row, int dir_fd, RunEnd *end, Error *error) {
+    _cleanup_json_ json_t *ended = NULL;
+    RunEnd what = RUN_ENDED;
+    const char *state;
+    int r;
+
+    wait_for_last_word(row);
+    r = vm_end_processes(ramet, row, error);
+    if (r < 0)
+        return r;
+    if (dir_fd >= 0)
+        ended = read_exit(dir_fd);
+    if (wants_reboot(row, ended))
+        what = RUN_REBOOTS;
+    state = note_end(row, ended);
+    r = row_set_state(ramet, row, state, json_object_get(row->runtime, "exit"), error);
+    if (r >= 0 && row->remove && what == RUN_ENDED) {
+        r = vm_remove_locked(ramet, row, error);
+        what = RUN_REMOVED;
+    }
+    if (r >= 0 && end)
+        *end = what;
+    return r;
+}
+
+/* --- asking the keeper
+ * ---------------------------------------------------------------------------- */
+
+/* -ENODATA when nobody is there, as opposed to any other failure, such as an answer that is an
+ * error. */
+static int connect_keeper(int dir_fd, KeeperConnection *connection, Error *error) {
+    int r = keeper_connect(dir_fd, connection, error);
+
+    return r == -ECONNREFUSED || r == -ENOENT ? -ENODATA : r;
+}
+
+static int ask_status(int dir_fd, json_t **status, Error *error) {
+    _cleanup_json_ json_t *request = json_pack("{s:s}", "op", "status");
+    _cleanup_json_ json_t *answer = NULL;
+    uint64_t deadline = clock_monotonic_usec() + STATUS_TIMEOUT_USEC;
+    KeeperConnection connection = {.fd = -1};
+    int r = connect_keeper(dir_fd, &connection, error);
+
+    if (r < 0)
+        return r;
+    r = keeper_send(&connection, request, NULL, 0, error);
+    if (r >= 0)
+        r = keeper_receive(&connection, deadline, -1, &answer, error);
+    keeper_close(&connection);
+    if (r == -ECONNRESET || r == -EPIPE)
+        return -ENODATA;
+    if (r < 0)
+        return r;
+    if (!json_is_object(json_object_get(answer, "ok")))
+        return error_set(error, ERROR_FAILED, EPROTO, "its keeper does not tell its status");
+    *status = json_incref(json_object_get(answer, "ok"));
+    return 0;
+}
+
+static void take_process(VmRow *row, const char *who, const json_t *status, const char *pid_key,
+                         const char *ticks_key) {
+    ProcessIdentity identity = {
+        .pid = (pid_t)json_integer_value(json_object_get(status, pid_key)),
+        .start_ticks = (uint64_t)json_integer_value(json_object_get(status, ticks_key))};
+
+    if (identity.pid > 0 && identity.start_ticks == 0)
+        (void)process_identify(identity.pid, &identity);
+    if (identity.pid > 0 && identity.start_ticks > 0)
+        row_set_process(row, who, &identity);
+}
+
+/* What a start's answer and a status have in common. */
+void row_take_facts(VmRow *row, const json_t *facts) {
+    static const char *const keys[] = {"boot",   "accel",     "agent_version",
+                                       "marker", "ram_nonce", "counter"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        json_t *value = json_object_get(facts, keys[i]);
+
+        if (value && !json_is_null(value))
+            row_set(row, keys[i], json_incref(value));
+    }
+    take_process(row, "keeper", facts, "keeper_pid", "keeper_start_ticks");
+    take_process(row, "qemu", facts, "qemu_pid", "qemu_start_ticks");
+}
+
+/* The keeper's word for its state, as ours; NULL for "waiting" (it was told nothing) and "ended".
+ */
+static const char *state_from_status(const json_t *status) {
+    static const char *const states[] = {STATE_STARTING, STATE_RUNNING, STATE_PAUSED,
+                                         STATE_STOPPING};
+    const char *said = json_string_value(json_object_get(status, "state"));
+
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++)
+        if (str_equal(said, states[i]))
+            return states[i];
+    return NULL;
+}
+
+/* A keeper whose daemon died before the plan was sent: it never will be. */
+static int end_waiting_keeper(const VmRow *row, Error *error) {
+    ProcessIdentity keeper = row_process(row, "keeper");
+    int r = end_process(&keeper, "keeper", error);
+
+    return r < 0 ? r : -ENODATA;
+}
+
+static int adopt(Ramet *ramet, VmRow *row, int dir_fd, const json_t *status, Error *error) {
+    const char *id = json_string_value(json_object_get(status, "vm_id"));
+    const char *state = state_from_status(status);
+    int r;
+
+    if (id && *id && !str_equal(id, row->id))
+        return error_set(error, ERROR_CORRUPT, EBADMSG, "its keeper says that it keeps %.40s", id);
+    row_take_facts(row, status);
+    if (str_equal(json_string_value(json_object_get(status, "state")), "waiting"))
+        return end_waiting_keeper(row, error);
+    if (!state)
+        return -ENODATA;
+    r = watcher_add_vm(ramet->watcher, row->id, row_process(row, "keeper").pid, dir_fd, error);
+    if (r < 0)
+        return r;
+    return row_set_state(ramet, row, state, NULL, error);
+}
+
+static int ask_and_adopt(Ramet *ramet, VmRow *row, int dir_fd, Error *error) {
+    _cleanup_json_ json_t *status = NULL;
+    int r = ask_status(dir_fd, &status, error);
+
+    return r < 0 ? r : adopt(ramet, row, dir_fd, status, error);
+}
+
+int vm_settle_locked(Ramet *ramet, VmRow *row, RunEnd *end, Error *error) {
+    _cleanup_error_ Error failure = ERROR_INIT;
+    _cleanup_close_ int dir_fd = -1;
+    int r;
+
+    if (!state_is_active(row->state))
+        return 0;
+    r = vm_folder_open(ramet, row->id, &dir_fd, &failure);
+    if (r >= 0)
+        r = ask_and_adopt(ramet, row, dir_fd, &failure);
+    if (r >= 0)
+        return 0;
+    if (r == -ENODATA || r == -ENOENT)
+        return record_end(ramet, row, dir_fd, end, error);
+    log_warning("cannot ask the keeper of %s: %s", row->name, error_message(&failure));
+    return row_set_state(ramet, row, STATE_UNKNOWN, NULL, error);
+}
+
+int vm_settle_ended(Ramet *ramet, VmRow *row, RunEnd *end, Error *error) {
+    _cleanup_close_ int dir_fd = -1;
+
+    (void)vm_folder_open(ramet, row->id, &dir_fd, NULL);
+    return record_end(ramet, row, dir_fd, end, error);
+}
+
+int vm_start_again(Ramet *ramet, OpLock *lock, VmRow *row, Error *error) {
+    _cleanup_error_ Error undo = ERROR_INIT;
+    Operation operation;
+    int r;
+
+    operation_init(&operation, 0, -1);
+    operation_enter(&operation, "plan");
+    r = vm_start_locked(ramet, &operation, lock, row, error);
+    if (r < 0 && row->remove && vm_remove_locked(ramet, row, &undo) < 0)
+        log_warning("cannot remove %s: %s", row->name, error_message(&undo));
+    return r;
+}
+
+void vm_settle(Ramet *ramet, const char *id) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_op_lock_ OpLock *lock = NULL;
+    _cleanup_vm_row_ VmRow row = {0};
+    RunEnd end = RUN_GOES_ON;
+    int r;
+
+    r = row_lock(ramet, id, "being looked at", -1, &lock, &row, &error);
+    if (r >= 0)
+        r = vm_settle_locked(ramet, &row, &end, &error);
+    if (r >= 0 && end == RUN_REBOOTS && !ramet_is_closing(ramet))
+        r = vm_start_again(ramet, lock, &row, &error);
+    if (r < 0 && r != -ENOENT)
+        log_warning("cannot settle VM %s: %s", id, error_message(&error));
+}
+
+/* --- threads
+ * --------------------------------------------------------------------------------------- */
+
+typedef struct Settling {
+    Ramet *ramet; /* borrowed */
+    char id[VM_ID_SIZE];
+    struct Settling *next;
+} Settling;
+
+static void unlink_settling(Ramet *ramet, const Settling *settling) {
+    Settling **link = &ramet->settling;
+
+    while (*link && *link != settling)
+        link = &(*link)->next;
+    if (*link)
+        *link = settling->next;
+}
+
+static void *settle_thread(void *data) {
+    Settling *settling = data;
+    Ramet *ramet = settling->ramet;
+
+    /* From here on another change needs another look. */
+    (void)pthread_mutex_lock(&ramet->mutex);
+    unlink_settling(ramet, settling);
+    (void)pthread_mutex_unlock(&ramet->mutex);
+
+    vm_settle(ramet, settling->id);
+    free(settling);
+
+    (void)pthread_mutex_lock(&ramet->mutex);
+    if (--ramet->workers == 0)
+        (void)pthread_cond_broadcast(&ramet->idle);
+    (void)pthread_mutex_unlock(&ramet->mutex);
+    return NULL;
+}
+
+static int start_thread(Settling *settling) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    int r;
+
+    (void)pthread_attr_init(&attributes);
+    (void)pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
+    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    r = pthread_create(&thread, &attributes, settle_thread, settling);
+    (void)pthread_attr_destroy(&attributes);
+    return -r;
+}
+
+void settle_later(Ramet *ramet, const char *id) {
+    Settling *settling;
+
+    (void)pthread_mutex_lock(&ramet->mutex);
+    for (settling = ramet->settling; settling; settling = settling->next)
+        if (str_equal(settling->id, id))
+            break;
+    if (!settling) {
+        settling = calloc(1, sizeof(*settling));
+        if (!settling)
+            abort();
+        settling->ramet = ramet;
+        (void)snprintf(settling->id, sizeof(settling->id), "%s", id);
+        settling->next = ramet->settling;
+        ramet->settling = settling;
+        ramet->workers++;
+        if (start_thread(settling) < 0) {
+            log_error("cannot start a thread to look at VM %s", id);
+            unlink_settling(ramet, settling);
+            ramet->workers--;
+            free(settling);
+        }
+    }
+    (void)pthread_mutex_unlock(&ramet->mutex);
+}
