@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+enum { LINE_MAX_BYTES = 1024, WAIT_MSEC = 1000 };
+
+typedef struct Stream {
+    const ImageContext *context; /* borrowed */
+    StreamLine line;
+    void *data;
+    char pending[LINE_MAX_BYTES];
+    size_t used;
+    char *last;      /* owned: the last line */
+    char *complaint; /* owned: the last line with "E:" */
+} Stream;
+
+static void stream_free(Stream *stream) {
+    free(stream->last);
+    free(stream->complaint);
+}
+
+static void end_line(Stream *stream) {
+    _cleanup_free_ char *clean = str_sanitize(stream->pending, stream->used);
+    stream->used = 0;
+    if (*clean == '\0')
+        return;
+    stream->line(stream->data, clean);
+    char **keep = str_has_prefix(clean, "E:") ? &stream->complaint : &stream->last;
+    free(*keep);
+    *keep = TAKE_PTR(clean);
+}
+
+/* A line that is longer than the room is cut, not kept whole. */
+static void take_bytes(Stream *stream, const char *data, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        if (data[i] == '\n' || data[i] == '\r')
+            end_line(stream);
+        else if (stream->used < sizeof(stream->pending))
+            stream->pending[stream->used++] = data[i];
+    }
+}
+
+/* Reads until all writers are gone, or the context is cancelled. */
+static int read_lines(Stream *stream, int fd, Error *error) {
+    char block[4096];
+    for (;;) {
+        int r = image_context_check(stream->context, error);
+        if (r < 0)
+            return r;
+        struct pollfd fds[] = {{.fd = fd, .events = POLLIN},
+                               {.fd = stream->context->cancel_fd, .events = POLLIN}};
+        if (poll(fds, ARRAY_SIZE(fds), WAIT_MSEC) < 0 && errno != EINTR)
+            return error_set_errno(error, errno, "cannot wait for a tool");
+        if (!fds[0].revents)
+            continue;
+        ssize_t n = read(fd, block, sizeof(block));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_set_errno(error, errno, "cannot read what a tool says");
+        if (n == 0)
+            return 0;
+        take_bytes(stream, block, (size_t)n);
+    }
+}
+
+static int judge_status(const Stream *stream, const char *tool, int status, Error *error) {
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    const char *said = stream->complaint ? stream->complaint
+                       : stream->last    ? stream->last
+                                         : "it said nothing";
+    if (strstr(said, "No space left"))
+        return error_set(error, ERROR_NO_SPACE, ENOSPC, "%s failed: %s", tool, said);
+    if (WIFSIGNALED(status))
+        return error_set(error, ERROR_FAILED, EIO, "%s was killed by signal %d: %s", tool,
+                         WTERMSIG(status), said);
+    return error_set(error, ERROR_FAILED, EIO, "%s failed with status %d: %s", tool,
+                     WEXITSTATUS(status), said);
+}
+
+static int wait_status(pid_t pid) {
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status;
+}
+
+int stream_run(const ImageContext *context, char *const *argv, StreamLine line, void *data,
+               Error *error) {
+    int pair[2];
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return error_set_errno(error, errno, "cannot make a pipe");
+    _cleanup_close_ int reader = pair[0], writer = pair[1];
+    SpawnFd fds[] = {{writer, 1}, {writer, 2}};
+    SpawnOptions options = {.program = argv[0],
+                            .argv = argv,
+                            .fds = fds,
+                            .n_fds = ARRAY_SIZE(fds),
+                            .die_with_parent = true};
+    pid_t pid;
+    int r = spawn_process(&options, &pid, error);
+    if (r < 0)
+        return r;
+    writer = fd_close(writer);
+    _cleanup_(stream_free) Stream stream = {.context = context, .line = line, .data = data};
+    r = read_lines(&stream, reader, error);
+    if (r < 0)
+        (void)kill(pid, SIGKILL);
+    int status = wait_status(pid);
+    end_line(&stream);
+    return r < 0 ? r : judge_status(&stream, argv[0], status, error);
+}
