@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_AGENT_IDENTITY_H
+#define RAMET_AGENT_IDENTITY_H
+
+#include "agent/network.h"
+
+/* What makes one clone differ from its siblings. Empty strings and false: leave it. */
+typedef struct Identity {
+    char hostname[65];
+    char machine_id[33];
+    char boot_id[37];
+    uint8_t entropy[256];
+    size_t entropy_size;
+    bool has_clock;
+    uint64_t realtime_usec;
+    uint64_t limit_usec;
+    Network network;
+    bool ssh_keys;
+    bool hooks;
+    bool grow_root;
+} Identity;
+
+/* 0 or -EBADMSG with the reason. */
+int identity_parse(const void *payload, size_t size, Identity *identity, Result *result);
+
+/* All that is quick, in order: entropy, clock, hostname, machine-id, boot-id, network, DNS. The
+ * result names the step that failed. */
+int identity_apply(const Identity *identity, Result *result);
+
+/* True when something slow is left: SSH keys, hooks, growing. identity_finish does that, as a
+ * worker with the Identity as its data. */
+bool identity_has_more(const Identity *identity);
+void identity_finish(void *identity, int in, int out, Result *result);
+
+/* Steps the clock when it is off by more than the limit. */
+int identity_set_clock(uint64_t realtime_usec_wanted, uint64_t limit_usec, Result *result);
+
+/* Puts `text` in the place of the file `path` by a bind mount of RUN_FOLDER/name, so that the disk
+ * is not written to. With `create` a missing file is made (empty) to mount on; else it stays
+ * missing. Doing it again only changes the text. */
+int identity_cover(const char *path, const char *name, const char *text, bool create);
+
+#endif

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How it works: bytes → marker search → frames → streams.
+ *
+ * States: before the first greeting nothing is believed. Once the marker has passed by, everything
+ * of the old session is over (streams, unsent output, half frames), and only a HELLO is waited for.
+ * The HELLO brings the session's nonce and the marker of the next greeting, so that only a keeper
+ * that knows it, or a snapshot that holds it, can begin anew. Frames of another session are
+ * dropped.
+ *
+ * The marker is looked for in the raw bytes, before frames are cut: a half frame from before a
+ * snapshot may claim any length and would swallow it otherwise. The search keeps how much of the
+ * marker the last bytes were (Knuth, Morris, Pratt), so it does not matter how reads cut it. */
+
+#include "agent/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "agent/exec.h"
+#include "agent/freeze.h"
+#include "proto/tlv.h"
+
+#define STREAMS_MAX 256 /* detached ones included */
+
+/* ---- the marker ---- */
+
+/* fallback[i]: the longest proper prefix of the marker that its first i + 1 bytes end with. */
+static void set_marker(Session *session, const uint8_t *marker) {
+    size_t length = 0;
+
+    memcpy(session->marker, marker, AGENT_MARKER_SIZE);
+    session->fallback[0] = 0;
+    for (size_t i = 1; i < AGENT_MARKER_SIZE; i++) {
+        while (length > 0 && marker[i] != marker[length])
+            length = session->fallback[length - 1];
+        if (marker[i] == marker[length])
+            length++;
+        session->fallback[i] = (uint8_t)length;
+    }
+    session->matched = 0;
+}
+
+/* How many of the bytes belong to the part up to and including the marker's end; 0: no end here. */
+static size_t find_marker(Session *session, const uint8_t *data, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        if (session->matched == 0) {
+            const uint8_t *next = memchr(data + i, session->marker[0], size - i);
+
+            if (!next)
+                return 0;
+            i = (size_t)(next - data);
+        }
+        while (session->matched > 0 && data[i] != session->marker[session->matched])
+            session->matched = session->fallback[session->matched - 1];
+        if (data[i] == session->marker[session->matched])
+            session->matched++;
+        if (session->matched == AGENT_MARKER_SIZE) {
+            session->matched = 0;
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+/* ---- streams ---- */
+
+static Stream *find_stream(Session *session, uint16_t id) {
+    for (Stream *stream = session->streams; stream; stream = stream->next)
+        if (stream->id == id && !stream->detached)
+            return stream;
+    return NULL;
+}
+
+Stream *session_add_stream(Session *session, uint16_t id) {
+    if (session->n_attached >= AGENT_STREAMS_MAX || session->n_streams >= STREAMS_MAX)
+        return NULL;
+    Stream *stream = stream_new(id);
+
+    if (!stream)
+        return NULL;
+    stream->next = session->streams;
+    session->streams = stream;
+    session->n_streams++;
+    session->n_attached++;
+    return stream;
+}
+
+void session_remove_stream(Session *session, Stream *stream) {
+    Stream **link = &session->streams;
+
+    while (*link != stream)
+        link = &(*link)->next;
+    *link = stream->next;
+    session->n_streams--;
+    if (!stream->detached)
+        session->n_attached--;
+    stream_free(stream);
+}
+
+static void detach_all(Session *session) {
+    for (Stream *stream = session->streams; stream; stream = stream->next) {
+        if (stream->detached)
+            continue;
+        if (stream->survives)
+            stream_detach(stream);
+        else
+            stream_cancel(stream);
+    }
+    session->n_attached = 0;
+}
+
+static void cancel_stream(Session *session, Stream *stream) {
+    stream_cancel(stream);
+    session->n_attached--;
+}
+
+void session_reap(Session *session, pid_t pid, int status) {
+    for (Stream *stream = session->streams; stream; stream = stream->next)
+        if (stream->pid == pid && !stream->reaped) {
+            stream_reap(stream, status);
+            return;
+        }
+}
+
+void session_sweep(Session *session) {
+    for (Stream *stream = session->streams, *next; stream; stream = next) {
+        next = stream->next;
+        if (stream_finish(stream, &session->port, session->id))
+            session_remove_stream(session, stream);
+    }
+}
+
+/* ---- frames ---- */
+
+void session_send_done(Session *session, uint16_t stream, const Result *result) {
+    uint8_t buffer[sizeof(result->text) + 64];
+    TlvWriter writer;
+
+    tlv_start(&writer, buffer, sizeof(buffer));
+    tlv_add_u64(&writer, TAG_ERRNO, (uint64_t)result->error);
+    if (result->error != 0)
+        tlv_add_text(&writer, TAG_TEXT, result->text);
+    port_send(&session->port, session->id, stream, FRAME_DONE, buffer, writer.size);
+}
+
+void session_announce(Session *session) {
+    uint8_t buffer[128];
+    TlvWriter writer;
+
+    tlv_start(&writer, buffer, sizeof(buffer));
+    tlv_add_u64(&writer, TAG_VERSION, AGENT_PROTOCOL_VERSION);
+    tlv_add_text(&writer, TAG_AGENT_VERSION, RAMET_VERSION);
+    port_send(&session->port, 0, 0, FRAME_ANNOUNCE, buffer, writer.size);
+}
+
+static void send_welcome(Session *session, const uint8_t *nonce) {
+    uint8_t buffer[256];
+    TlvWriter writer;
+
+    tlv_start(&writer, buffer, sizeof(buffer));
+    tlv_add(&writer, TAG_NONCE, nonce, AGENT_NONCE_SIZE);
+    tlv_add(&writer, TAG_RAM_NONCE, session->ram_nonce, sizeof(session->ram_nonce));
+    tlv_add_u64(&writer, TAG_COUNTER, session->counter);
+    tlv_add_u64(&writer, TAG_VERSION, AGENT_PROTOCOL_VERSION);
+    tlv_add_text(&writer, TAG_AGENT_VERSION, RAMET_VERSION);
+    tlv_add_u64(&writer, TAG_UPTIME_USEC, now_usec());
+    tlv_add_u64(&writer, TAG_REALTIME_USEC, realtime_usec());
+    tlv_add_u64(&writer, TAG_INIT, session->is_init ? 1 : 0);
+    port_send_raw(&session->port, nonce, AGENT_NONCE_SIZE);
+    port_send(&session->port, session->id, 0, FRAME_WELCOME, buffer, writer.size);
+}
+
+static void take_hello(Session *session, const Frame *frame) {
+    const uint8_t *nonce = NULL, *marker = NULL;
+    TlvReader reader;
+    TlvField field;
+    int r;
+
+    tlv_read(&reader, frame->payload, frame->length);
+    while ((r = tlv_next(&reader, &field)) > 0) {
+        if (field.tag == TAG_NONCE && field.size == AGENT_NONCE_SIZE)
+            nonce = field.data;
+        else if (field.tag == TAG_MARKER && field.size == AGENT_MARKER_SIZE)
+            marker = field.data;
+    }
+    if (r < 0 || !nonce)
+        return;
+    session->expects_hello = false;
+    session->greeted = true;
+    session->counter++;
+    session->id = (uint32_t)nonce[0] | (uint32_t)nonce[1] << 8 | (uint32_t)nonce[2] << 16 |
+                  (uint32_t)nonce[3] << 24;
+    if (marker)
+        set_marker(session, marker);
+    send_welcome(session, nonce);
+    /* A keeper that froze the disks and went away will not thaw them; the new one means to work. */
+    if (session->frozen)
+        freeze_thaw_all(NULL, -1, -1, &(Result){0});
+    session->frozen = false;
+}
+
+static void take_control(Session *session, Stream *stream, const Frame *frame) {
+    uint64_t rows = 0, columns = 0, number = 0;
+    TlvReader reader;
+    TlvField field;
+
+    tlv_read(&reader, frame->payload, frame->length);
+    while (tlv_next(&reader, &field) > 0) {
+        if (field.tag == TAG_ROWS)
+            (void)tlv_u64(&field, &rows);
+        else if (field.tag == TAG_COLUMNS)
+            (void)tlv_u64(&field, &columns);
+        else if (field.tag == TAG_SIGNAL)
+            (void)tlv_u64(&field, &number);
+    }
+    if (frame->type == FRAME_RESIZE)
+        exec_resize(stream, (uint16_t)MIN_OF(rows, 65535u), (uint16_t)MIN_OF(columns, 65535u));
+    else if (stream->is_exec)
+        exec_signal(stream, (int)MIN_OF(number, 1000u));
+}
+
+static void take_stream_frame(Session *session, Stream *stream, const Frame *frame) {
+    const uint8_t *p = frame->payload;
+
+    switch (frame->type) {
+    case FRAME_DATA:
+        if (stream_take_data(stream, &session->port, session->id, p, frame->length))
+            break;
+        session_send_done(session, stream->id,
+                          &(Result){.error = EPROTO, .text = "data beyond the credit or the end"});
+        cancel_stream(session, stream);
+        break;
+    case FRAME_EOF:
+        stream_take_eof(stream);
+        break;
+    case FRAME_WINDOW:
+        if (frame->length == 4)
+            stream_take_window(stream, (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+                                           (uint32_t)p[3] << 24);
+        break;
+    case FRAME_RESIZE:
+    case FRAME_SIGNAL:
+        take_control(session, stream, frame);
+        break;
+    case FRAME_CANCEL:
+        cancel_stream(session, stream);
+        break;
+    default: /* a request on a stream that is in use, or something newer than we are */
+        break;
+    }
+}
+
+static void take_frame(Session *session, const Frame *frame) {
+    if (session->expects_hello) {
+        if (frame->type == FRAME_HELLO)
+            take_hello(session, frame);
+        return;
+    }
+    if (!session->greeted || frame->session != session->id || frame->stream == 0)
+        return;
+    Stream *stream = find_stream(session, frame->stream);
+
+    if (stream)
+        take_stream_frame(session, stream, frame);
+    else if (frame->type >= FRAME_IDENTITY && frame->type < FRAME_DATA)
+        session->on_request(session, frame);
+}
+
+/* Bytes that are in the reader's buffer now. */
+static void added(Session *session, uint8_t *data, size_t size) {
+    size_t end;
+    Frame frame;
+
+    while ((end = find_marker(session, data, size)) > 0) {
+        size_t room;
+
+        detach_all(session);
+        port_drop_output(&session->port);
+        session->expects_hello = true;
+        frame_reader_reset(&session->reader);
+        uint8_t *space = frame_reader_space(&session->reader, &room);
+
+        size -= end;
+        memmove(space, data + end, size);
+        data = space;
+    }
+    frame_reader_added(&session->reader, size);
+    while (frame_reader_next(&session->reader, &frame))
+        take_frame(session, &frame);
+}
+
+int session_read(Session *session) {
+    size_t room;
+    uint8_t *space = frame_reader_space(&session->reader, &room);
+    ssize_t n = port_read(&session->port, space, room);
+
+    if (n > 0)
+        added(session, space, (size_t)n);
+    return n < 0 ? (int)n : 0;
+}
+
+void session_input(Session *session, const uint8_t *data, size_t size) {
+    while (size > 0) {
+        size_t room;
+        uint8_t *space = frame_reader_space(&session->reader, &room);
+        size_t part = MIN_OF(size, room);
+
+        memcpy(space, data, part);
+        added(session, space, part);
+        data += part;
+        size -= part;
+    }
+}
+
+/* ---- life ---- */
+
+/* The nonce only has to differ from those of other agents, so a young RNG will do. */
+static void draw_nonce(uint8_t *nonce) {
+    size_t got = 0;
+    ssize_t n = getrandom(nonce, AGENT_NONCE_SIZE, GRND_NONBLOCK);
+
+    if (n == AGENT_NONCE_SIZE)
+        return;
+    _cleanup_close_ int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+
+    while (fd >= 0 && got < AGENT_NONCE_SIZE &&
+           (n = read(fd, nonce + got, AGENT_NONCE_SIZE - got)) > 0)
+        got += (size_t)n;
+}
+
+int session_init(Session *session, int port_fd, bool is_init, SessionRequest on_request) {
+    *session =
+        (Session){.is_init = is_init, .on_request = on_request, .port = {.fd = -1, .edge_fd = -1}};
+    set_marker(session, (const uint8_t *)AGENT_MARKER);
+    draw_nonce(session->ram_nonce);
+    int r = port_init(&session->port, port_fd);
+
+    if (r == 0)
+        r = frame_reader_init(&session->reader);
+    if (r < 0)
+        session_free(session);
+    return r;
+}
+
+void session_free(Session *session) {
+    while (session->streams)
+        session_remove_stream(session, session->streams);
+    frame_reader_free(&session->reader);
+    port_free(&session->port);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_AGENT_UTIL_H
+#define RAMET_AGENT_UTIL_H
+
+/* What base/ is to the other programs, as far as the agent needs it: it is built with musl and
+ * stays small, so it does not use base/. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
+
+#define _cleanup_(function) __attribute__((cleanup(function)))
+
+static inline void free_p(void *pointer) {
+    free(*(void **)pointer);
+}
+#define _cleanup_free_ _cleanup_(free_p)
+
+static inline void close_p(int *fd) {
+    if (*fd >= 0)
+        (void)close(*fd);
+}
+#define _cleanup_close_ _cleanup_(close_p)
+
+#define TAKE_FD(fd)             \
+    ({                          \
+        int *take_fd_ = &(fd);  \
+        int taken_ = *take_fd_; \
+        *take_fd_ = -1;         \
+        taken_;                 \
+    })
+
+/* Where the agent keeps its files: a tmpfs in every guest, so nothing here touches the disk. */
+#define RUN_FOLDER "/run/ramet"
+
+/* How a request ended. `error` is a positive errno, 0 for success; `text` says what failed. */
+typedef struct Result {
+    int error;
+    char text[512];
+} Result;
+
+/* Fills the result with "<formatted>: <strerror(error)>", keeps the first failure; returns -error.
+ */
+int result_fail(Result *result, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The same without the text of the error number. */
+int result_say(Result *result, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* One line on standard error: the console or the journal. */
+void agent_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* CLOCK_BOOTTIME and CLOCK_REALTIME. */
+uint64_t now_usec(void);
+uint64_t realtime_usec(void);
+
+/* Copies what fits, with a NUL at the end. */
+void copy_text(char *out, size_t room, const char *text);
+
+/* Closes and forgets. */
+void close_fd(int *fd);
+
+int set_nonblocking(int fd);
+
+/* Writes everything, waiting as needed. 0 or a negative errno. */
+int write_all(int fd, const void *data, size_t size);
+
+/* Reads a short text file, without its last newline, cut at room - 1. Its length, or a negative
+ * errno. */
+ssize_t read_text(const char *path, char *text, size_t room);
+
+/* Creates or overwrites in place (the inode stays, so that a bind mount of it shows the new text).
+ */
+int write_text(const char *path, const char *text, mode_t mode);
+
+/* Every folder of the path; existing ones are fine. */
+int make_folders(const char *path, mode_t mode);
+
+/* The value of `key` ("name=") among the words of /proc/cmdline. 0, -ENOENT, -E2BIG. */
+int cmdline_value(const char *key, char *value, size_t room);
+
+#endif
