@@ -27,7 +27,7 @@ typedef struct AccelProbe {
     int errnum;             /* of what failed, for NO_DEVICE, NO_PERMISSION and BROKEN */
     char step[32];          /* what failed: "KVM_CREATE_VM" */
     uint64_t turns;         /* turns of the loop that were done */
-    uint64_t guest_usec;    /* in so much time */
+    uint64_t guest_usec;    /* in so much processor time */
     uint64_t duration_usec; /* of the whole probe */
 } AccelProbe;
 

@@ -39,7 +39,7 @@ void qemu_features_free(QemuFeatures *features); /* what it holds */
  * path. The caller owns it. ERROR_UNSUPPORTED with a hint when there is none. */
 int qemu_find_binary(const char *name, char **path, Error *error);
 
-/* Starts the binary and asks it. cancel_fd as in spawn_run. ERROR_UNSUPPORTED with QEMU's standard
+/* Starts the binary and asks it. ERROR_UNSUPPORTED with QEMU's standard
  * error when it does not start or does not answer. */
 int qemu_probe_features(const char *binary, uint64_t deadline_usec, QemuFeatures *features,
                         Error *error);
