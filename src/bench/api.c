@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <stdarg.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "bench/bench.h"
+#include "proto/http_client.h"
+
+int bench_call(const Bench *bench, const char *method, const char *path, const json_t *body,
+               json_t **answer, Error *error) {
+    _cleanup_close_ int fd = -1;
+    int r = http_connect(bench->socket, &fd, error);
+    if (r < 0)
+        return r;
+    HttpCall call = HTTP_CALL(method, path);
+    call.body = body;
+    return http_call_json(fd, &call, answer, error);
+}
+
+int bench_vm_start(const Bench *bench, json_t *options, json_t **vm, uint64_t *usec, Error *error) {
+    _cleanup_json_ json_t *body = options;
+    json_object_set_new(body, "image", json_string(bench->image));
+    json_object_set_new(body, "start", json_true());
+    uint64_t start = clock_monotonic_usec();
+    int r = bench_call(bench, "POST", "/v1/vms", body, vm, error);
+    if (r >= 0 && usec)
+        *usec = clock_monotonic_usec() - start;
+    return r;
+}
+
+int bench_vm_remove(const Bench *bench, const json_t *vm, Error *error) {
+    const char *id;
+    int r = json_get_string("the VM", vm, "id", &id, error);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *path = str_format("/v1/vms/%s?force=1", id);
+    return bench_call(bench, "DELETE", path, NULL, NULL, error);
+}
+
+void bench_say(const char *format, ...) {
+    va_list args;
+    if (!isatty(STDERR_FILENO))
+        return;
+    va_start(args, format);
+    (void)vfprintf(stderr, format, args);
+    va_end(args);
+    (void)fputc('\n', stderr);
+}

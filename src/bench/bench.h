@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_BENCH_BENCH_H
+#define RAMET_BENCH_BENCH_H
+
+/* What all benches share. `ramet bench WHAT` runs the program ramet-bench, which is this folder: it
+ * measures Ramet through its API, as a user would, beside the stock ways, in one run. */
+
+#include "bench/sample.h"
+
+typedef struct Bench {
+    char *home;          /* owned */
+    char *socket;        /* owned */
+    const char *image;   /* borrowed; --image */
+    const char *archive; /* borrowed; --archive; NULL: one is made */
+    size_t runs;
+    BenchReport *report; /* borrowed */
+} Bench;
+
+/* Asks the daemon. answer may be NULL. */
+int bench_call(const Bench *bench, const char *method, const char *path, const json_t *body,
+               json_t **answer, Error *error);
+
+/* Makes and starts a VM of the bench's image from `options` ("cold", "memory_bytes" …; stolen), and
+ * waits until it is ready. *vm is the caller's, *usec the time from the request to the answer (may
+ * be NULL). */
+int bench_vm_start(const Bench *bench, json_t *options, json_t **vm, uint64_t *usec, Error *error);
+int bench_vm_remove(const Bench *bench, const json_t *vm, Error *error);
+
+/* A line of progress on a terminal's standard error. */
+void bench_say(const char *format, ...) PRINTF_LIKE(1, 2);
+
+int bench_boot(Bench *bench, Error *error);
+int bench_disk(Bench *bench, Error *error);
+int bench_exec(Bench *bench, Error *error);
+
+#endif

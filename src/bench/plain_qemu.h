@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_BENCH_PLAIN_QEMU_H
+#define RAMET_BENCH_PLAIN_QEMU_H
+
+/* The yardstick: QEMU started as its manual shows, by nobody's hand but the command line's. */
+
+#include "base/error.h"
+
+typedef struct PlainBoot {
+    const char *qemu;
+    const char *accel;
+    const char *kernel; /* a bzImage */
+    const char *initrd;
+    const char *disk; /* qcow2 overlay of the root disk */
+    uint64_t memory_bytes;
+} PlainBoot;
+
+/* Boots and waits until the agent in the initramfs has answered a greeting, then ends QEMU. *usec
+ * is the time from the start of the process to the answer. */
+int plain_boot(const PlainBoot *boot, uint64_t *usec, Error *error);
+
+/* From exec to the QMP greeting of QEMU with `-M microvm -nodefaults -incoming defer` and no
+ * devices: what no fork without a pool can be faster than. */
+int plain_greeting(const char *qemu, const char *accel, uint64_t *usec, Error *error);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "bench/sample.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+
+void samples_add(Samples *samples, double value) {
+    if (samples->count < SAMPLES_MAX)
+        samples->values[samples->count++] = value;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double samples_rank(const Samples *samples, size_t rank) {
+    double sorted[SAMPLES_MAX];
+    if (samples->count == 0)
+        return 0;
+    memcpy(sorted, samples->values, samples->count * sizeof(double));
+    qsort(sorted, samples->count, sizeof(double), compare_doubles);
+    return sorted[rank];
+}
+
+double samples_median(const Samples *samples) {
+    size_t n = samples->count;
+    if (n == 0)
+        return 0;
+    return n % 2 ? samples_rank(samples, n / 2)
+                 : (samples_rank(samples, n / 2 - 1) + samples_rank(samples, n / 2)) / 2;
+}
+
+double samples_min(const Samples *samples) {
+    return samples_rank(samples, 0);
+}
+
+double samples_max(const Samples *samples) {
+    return samples->count ? samples_rank(samples, samples->count - 1) : 0;
+}
+
+BenchRow *report_add(BenchReport *report, const Samples *samples) {
+    report->rows = reallocarray(report->rows, report->count + 1, sizeof(BenchRow));
+    if (!report->rows)
+        abort();
+    BenchRow *row = &report->rows[report->count++];
+    *row = (BenchRow){
+        .name = str_copy(samples->name),
+        .unit = str_copy(samples->unit),
+        .median = samples_median(samples),
+        .min = samples_min(samples),
+        .max = samples_max(samples),
+        .runs = samples->count,
+    };
+    return row;
+}
+
+void report_add_ratio(BenchReport *report, const Samples *samples, const Samples *other,
+                      double most, double at_least) {
+    BenchRow *row = report_add(report, samples);
+    double reference = samples_median(other);
+    row->against = str_copy(other->name);
+    row->ratio = reference > 0 ? row->median / reference : 0;
+    if (most > 0) {
+        row->asked = str_format("<= %.4g x", most);
+        row->met = row->ratio <= most;
+    } else if (at_least > 0) {
+        row->asked = str_format(">= %.4g x", at_least);
+        row->met = row->ratio >= at_least;
+    }
+}
+
+void report_add_bound(BenchReport *report, const Samples *samples, double most) {
+    BenchRow *row = report_add(report, samples);
+    if (most > 0) {
+        row->asked = str_format("<= %.6g %s", most, samples->unit);
+        row->met = row->median <= most;
+    }
+}
+
+static char *value_text(double value, const char *unit) {
+    if (str_equal(unit, "us"))
+        return format_duration((uint64_t)(value + 0.5));
+    if (str_equal(unit, "bytes"))
+        return format_size((uint64_t)value);
+    return str_format("%.4g %s", value, unit);
+}
+
+static void row_print(const BenchRow *row) {
+    _cleanup_free_ char *median = value_text(row->median, row->unit);
+    _cleanup_free_ char *min = value_text(row->min, row->unit);
+    _cleanup_free_ char *max = value_text(row->max, row->unit);
+    _cleanup_free_ char *ratio =
+        row->against ? str_format("%.3f x %s", row->ratio, row->against) : str_copy("");
+    printf("%-44s %10s  (%s to %s, %zu runs)  %s", row->name, median, min, max, row->runs, ratio);
+    if (row->asked)
+        printf("  asked %s: %s", row->asked, row->met ? "met" : "missed");
+    putchar('\n');
+}
+
+void report_print(const BenchReport *report) {
+    for (size_t i = 0; i < report->count; i++)
+        row_print(&report->rows[i]);
+}
+
+static json_t *row_to_json(const BenchRow *row) {
+    json_t *json =
+        json_pack("{s:s,s:s,s:f,s:f,s:f,s:I}", "name", row->name, "unit", row->unit, "median",
+                  row->median, "min", row->min, "max", row->max, "runs", (json_int_t)row->runs);
+    if (row->against) {
+        json_object_set_new(json, "against", json_string(row->against));
+        json_object_set_new(json, "ratio", json_real(row->ratio));
+    }
+    if (row->asked) {
+        json_object_set_new(json, "asked", json_string(row->asked));
+        json_object_set_new(json, "met", json_boolean(row->met));
+    }
+    return json;
+}
+
+json_t *report_to_json(const BenchReport *report) {
+    json_t *rows = json_array();
+    for (size_t i = 0; i < report->count; i++)
+        json_array_append_new(rows, row_to_json(&report->rows[i]));
+    return json_pack("{s:s,s:o}", "bench", report->what, "rows", rows);
+}
+
+void report_free(BenchReport *report) {
+    for (size_t i = 0; i < report->count; i++) {
+        free(report->rows[i].name);
+        free(report->rows[i].unit);
+        free(report->rows[i].against);
+        free(report->rows[i].asked);
+    }
+    free(report->rows);
+    *report = (BenchReport){0};
+}
