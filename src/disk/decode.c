@@ -116,7 +116,7 @@ static const char *xz_reason(lzma_ret r) {
     case LZMA_BUF_ERROR:
         return "truncated";
     default:
-        return "data does not match its checksum or cannot be decoded";
+        return "a checksum does not match, or trailing garbage";
     }
 }
 
