@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -117,25 +116,4 @@ void sha256_data(const void *data, size_t size, char hex[SHA256_HEX_SIZE]) {
     _cleanup_(sha256_free_p) Sha256 *hash = sha256_new();
     sha256_update(hash, data, size);
     sha256_finish(hash, hex);
-}
-
-void random_bytes(void *data, size_t size) {
-    uint8_t *next = data;
-    while (size > 0) {
-        ssize_t got = getrandom(next, size, 0);
-        if (got < 0 && errno == EINTR)
-            continue;
-        require(got > 0);
-        next += got;
-        size -= (size_t)got;
-    }
-}
-
-char *random_hex(size_t bytes) {
-    _cleanup_free_ uint8_t *data = malloc(bytes + 1);
-    char *text = malloc(2 * bytes + 1);
-    require(data != NULL && text != NULL);
-    random_bytes(data, bytes);
-    hex_encode(data, bytes, text);
-    return text;
 }
