@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Completions for bash(1), zsh(1) and fish(1), from the table of verbs. Names of VMs and images
+ * come from `ramet --complete vms|running|images`, which asks a daemon that runs and never starts
+ * one.
+ *
+ * The bash and zsh functions walk the words: the verb (one or two words) picks its options, the
+ * word before the cursor picks the kind of value. */
+
+#include <string.h>
+
+#include "base/str.h"
+#include "cli/help.h"
+
+/* What completes a value of this kind: a word that the shell's own part knows. */
+static const char *kind_word(ArgKind kind) {
+    switch (kind) {
+    case ARG_FILE:
+    case ARG_FILE_OR_STDIN:
+        return "file";
+    case ARG_FOLDER:
+        return "folder";
+    case ARG_IMAGE:
+        return "image";
+    case ARG_VM:
+        return "vm";
+    case ARG_COPY_PATH:
+        return "copy";
+    case ARG_COMMAND:
+        return "command";
+    case ARG_RECIPE:
+        return "recipe";
+    default:
+        return "none";
+    }
+}
+
+static ArgKind first_operand(const Verb *verb) {
+    return verb->operands && verb->operands->name ? verb->operands->kind : ARG_TEXT;
+}
+
+static void option_words(void *data, const VerbOption *option) {
+    StrBuf *words = data;
+
+    if (option->letter)
+        strbuf_add_format(words, "-%c ", option->letter);
+    strbuf_add_format(words, "--%s ", option->name);
+}
+
+/* "first second" words that follow "", or the group. */
+static void next_words(const char *group, StrBuf *words) {
+    size_t n = strlen(group);
+
+    for (size_t i = 0; i < n_verbs; i++) {
+        const char *space = strchr(verbs[i]->name, ' ');
+
+        if (n == 0 && !space)
+            strbuf_add_format(words, "%s ", verbs[i]->name);
+        else if (n > 0 && space && strncmp(verbs[i]->name, group, n) == 0)
+            strbuf_add_format(words, "%s ", space + 1);
+    }
+    for (size_t i = 0; n == 0 && i < n_verb_groups; i++)
+        strbuf_add_format(words, "%s ", verb_groups[i].name);
+}
+
+/* ---- bash, and the same tables for zsh ---- */
+
+typedef struct CaseWriter {
+    FILE *stream;
+    const Verb *verb;
+} CaseWriter;
+
+static void value_case(void *data, const VerbOption *option) {
+    CaseWriter *writer = data;
+    _cleanup_free_ char *choices = str_copy(option->choices ? option->choices : "");
+
+    if (option->kind == ARG_FLAG)
+        return;
+    for (char *p = choices; *p; p++)
+        if (*p == '|')
+            *p = ' ';
+    (void)fprintf(writer->stream, "    '%s --%s'", writer->verb->name, option->name);
+    if (option->letter)
+        (void)fprintf(writer->stream, "|'%s -%c'", writer->verb->name, option->letter);
+    if (option->kind == ARG_CHOICE)
+        (void)fprintf(writer->stream, ") echo 'words %s' ;;\n", choices);
+    else
+        (void)fprintf(writer->stream, ") echo %s ;;\n", kind_word(option->kind));
+}
+
+/* Three shell functions: options of a verb, kind of an option's value, kind of a verb's operands.
+ */
+static void print_tables(FILE *stream) {
+    (void)fputs("__ramet_options() {\n    case \"$1\" in\n", stream);
+    for (size_t i = 0; i < n_verbs; i++) {
+        _cleanup_(strbuf_free) StrBuf words = {0};
+
+        verb_each_option(verbs[i], option_words, &words);
+        (void)fprintf(stream, "    '%s') echo '%s' ;;\n", verbs[i]->name, words.data);
+    }
+    (void)fputs("    esac\n}\n\n__ramet_value() {\n    case \"$1 $2\" in\n", stream);
+    for (size_t i = 0; i < n_verbs; i++)
+        verb_each_option(verbs[i], value_case, &(CaseWriter){stream, verbs[i]});
+    (void)fputs("    esac\n}\n\n__ramet_operand() {\n    case \"$1\" in\n", stream);
+    for (size_t i = 0; i < n_verbs; i++)
+        (void)fprintf(stream, "    '%s') echo %s ;;\n", verbs[i]->name,
+                      kind_word(first_operand(verbs[i])));
+    (void)fputs("    esac\n}\n\n__ramet_next() {\n    case \"$1\" in\n", stream);
+    for (size_t i = 0; i <= n_verb_groups; i++) {
+        const char *group = i < n_verb_groups ? verb_groups[i].name : "";
+        _cleanup_(strbuf_free) StrBuf words = {0};
+
+        next_words(group, &words);
+        (void)fprintf(stream, "    '%s') echo '%s' ;;\n", group, words.data);
+    }
+    (void)fputs("    esac\n}\n\n", stream);
+}
+
+static const char bash_rest[] =
+    "__ramet_reply() {\n"
+    "    case \"$1\" in\n"
+    "    words\\ *) COMPREPLY=($(compgen -W \"${1#words }\" -- \"$cur\")) ;;\n"
+    "    file) compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
+    "    folder) compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\")) ;;\n"
+    "    image) COMPREPLY=($(compgen -W \"$(ramet --complete images 2>/dev/null)\" -- \"$cur\")) "
+    ";;\n"
+    "    vm) COMPREPLY=($(compgen -W \"$(ramet --complete vms 2>/dev/null)\" -- \"$cur\")) ;;\n"
+    "    recipe) COMPREPLY=($(compgen -W 'busybox debian' -- \"$cur\")) ;;\n"
+    "    copy)\n"
+    "        compopt -o nospace -o filenames\n"
+    "        COMPREPLY=($(compgen -f -- \"$cur\")"
+    " $(compgen -S : -W \"$(ramet --complete vms 2>/dev/null)\" -- \"$cur\")) ;;\n"
+    "    esac\n"
+    "}\n"
+    "\n"
+    "_ramet() {\n"
+    "    local cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb kind\n"
+    "    COMPREPLY=()\n"
+    "    verb=${COMP_WORDS[1]}\n"
+    "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+    "        __ramet_reply \"words $(__ramet_next '') --help --version\"\n"
+    "        return\n"
+    "    fi\n"
+    "    if [ -n \"$verb\" ] && [ -n \"$(__ramet_next \"$verb\")\" ]; then\n"
+    "        if [ \"$COMP_CWORD\" -eq 2 ]; then\n"
+    "            __ramet_reply \"words $(__ramet_next \"$verb\")\"\n"
+    "            return\n"
+    "        fi\n"
+    "        verb=\"$verb ${COMP_WORDS[2]}\"\n"
+    "    fi\n"
+    "    kind=$(__ramet_value \"$verb\" \"$before\")\n"
+    "    if [ -n \"$kind\" ]; then\n"
+    "        __ramet_reply \"$kind\"\n"
+    "    elif [ \"${cur#-}\" != \"$cur\" ]; then\n"
+    "        __ramet_reply \"words $(__ramet_options \"$verb\")\"\n"
+    "    else\n"
+    "        __ramet_reply \"$(__ramet_operand \"$verb\")\"\n"
+    "    fi\n"
+    "}\n"
+    "\n"
+    "complete -F _ramet ramet\n";
+
+void completion_print_bash(FILE *stream) {
+    (void)fputs("# bash completion for ramet; made by ramet --generate bash\n"
+                "# shellcheck shell=bash disable=SC2207\n\n",
+                stream);
+    print_tables(stream);
+    (void)fputs(bash_rest, stream);
+}
+
+static const char zsh_rest[] =
+    "__ramet_reply() {\n"
+    "    case \"$1\" in\n"
+    "    words\\ *) compadd -- ${=1#words } ;;\n"
+    "    file) _files ;;\n"
+    "    folder) _files -/ ;;\n"
+    "    image) compadd -- ${=\"$(ramet --complete images 2>/dev/null)\"} ;;\n"
+    "    vm) compadd -- ${=\"$(ramet --complete vms 2>/dev/null)\"} ;;\n"
+    "    recipe) compadd -- busybox debian ;;\n"
+    "    copy) _files; compadd -S : -- ${=\"$(ramet --complete vms 2>/dev/null)\"} ;;\n"
+    "    esac\n"
+    "}\n"
+    "\n"
+    "_ramet() {\n"
+    "    local cur=${words[CURRENT]} before=${words[CURRENT - 1]} verb=${words[2]} kind\n"
+    "    if (( CURRENT == 2 )); then\n"
+    "        __ramet_reply \"words $(__ramet_next '') --help --version\"\n"
+    "        return\n"
+    "    fi\n"
+    "    if [[ -n $verb && -n $(__ramet_next \"$verb\") ]]; then\n"
+    "        if (( CURRENT == 3 )); then\n"
+    "            __ramet_reply \"words $(__ramet_next \"$verb\")\"\n"
+    "            return\n"
+    "        fi\n"
+    "        verb=\"$verb ${words[3]}\"\n"
+    "    fi\n"
+    "    kind=$(__ramet_value \"$verb\" \"$before\")\n"
+    "    if [[ -n $kind ]]; then\n"
+    "        __ramet_reply \"$kind\"\n"
+    "    elif [[ $cur == -* ]]; then\n"
+    "        __ramet_reply \"words $(__ramet_options \"$verb\")\"\n"
+    "    else\n"
+    "        __ramet_reply \"$(__ramet_operand \"$verb\")\"\n"
+    "    fi\n"
+    "}\n"
+    "\n"
+    "_ramet \"$@\"\n";
+
+void completion_print_zsh(FILE *stream) {
+    (void)fputs("#compdef ramet\n# made by ramet --generate zsh\n\n", stream);
+    print_tables(stream);
+    (void)fputs(zsh_rest, stream);
+}
+
+/* ---- fish ---- */
+
+/* In single quotes. */
+static void print_quoted(FILE *stream, const char *text) {
+    (void)fputc('\'', stream);
+    for (; *text; text++) {
+        if (*text == '\'' || *text == '\\')
+            (void)fputc('\\', stream);
+        (void)fputc(*text, stream);
+    }
+    (void)fputc('\'', stream);
+}
+
+static const char *fish_values(ArgKind kind) {
+    switch (kind) {
+    case ARG_IMAGE:
+        return "-f -a '(ramet --complete images 2>/dev/null)'";
+    case ARG_VM:
+        return "-f -a '(ramet --complete vms 2>/dev/null)'";
+    case ARG_COPY_PATH:
+        return "-F -a '(ramet --complete vms 2>/dev/null | string replace -r \\$ :)'";
+    case ARG_RECIPE:
+        return "-f -a 'busybox debian'";
+    case ARG_FILE:
+    case ARG_FILE_OR_STDIN:
+        return "-F";
+    case ARG_FOLDER:
+        return "-f -a '(__fish_complete_directories)'";
+    default:
+        return "-f";
+    }
+}
+
+static void fish_option(void *data, const VerbOption *option) {
+    CaseWriter *writer = data;
+    FILE *stream = writer->stream;
+
+    (void)fprintf(stream, "complete -c ramet -n '__ramet_is %s' -l %s", writer->verb->name,
+                  option->name);
+    if (option->letter)
+        (void)fprintf(stream, " -s %c", option->letter);
+    if (option->kind == ARG_CHOICE) {
+        _cleanup_free_ char *choices = str_copy(option->choices);
+
+        for (char *p = choices; *p; p++)
+            if (*p == '|')
+                *p = ' ';
+        (void)fprintf(stream, " -x -a '%s'", choices);
+    } else if (option->kind != ARG_FLAG) {
+        (void)fprintf(stream, " -r %s", fish_values(option->kind));
+    }
+    (void)fputs(" -d ", stream);
+    print_quoted(stream, option->help);
+    (void)fputc('\n', stream);
+}
+
+static const char fish_start[] =
+    "# fish completion for ramet; made by ramet --generate fish\n"
+    "\n"
+    "# Is the verb these words?\n"
+    "function __ramet_is\n"
+    "    set -l words (commandline -opc)[2..]\n"
+    "    set -l n (count $argv)\n"
+    "    test (count $words) -ge $n; and test \"$words[1..$n]\" = \"$argv\"\n"
+    "end\n"
+    "\n"
+    "# Are these all the words so far?\n"
+    "function __ramet_at\n"
+    "    set -l words (commandline -opc)[2..]\n"
+    "    test \"$words\" = \"$argv\"\n"
+    "end\n"
+    "\n"
+    "complete -c ramet -f\n";
+
+static void fish_verb_word(FILE *stream, const char *name, const char *summary) {
+    const char *space = strchr(name, ' ');
+    int n = space ? (int)(space - name) : 0;
+
+    (void)fprintf(stream, "complete -c ramet -n '__ramet_at %.*s' -a %s -d ", n, name,
+                  space ? space + 1 : name);
+    print_quoted(stream, summary);
+    (void)fputc('\n', stream);
+}
+
+void completion_print_fish(FILE *stream) {
+    (void)fputs(fish_start, stream);
+    for (size_t i = 0; i < n_verb_groups; i++)
+        fish_verb_word(stream, verb_groups[i].name, verb_groups[i].summary);
+    for (size_t i = 0; i < n_verbs; i++) {
+        fish_verb_word(stream, verbs[i]->name, verbs[i]->summary);
+        if (first_operand(verbs[i]) != ARG_TEXT)
+            (void)fprintf(stream, "complete -c ramet -n '__ramet_is %s' %s\n", verbs[i]->name,
+                          fish_values(first_operand(verbs[i])));
+        verb_each_option(verbs[i], fish_option, &(CaseWriter){stream, verbs[i]});
+    }
+}

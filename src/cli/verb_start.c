@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/each.h"
+#include "cli/verbs.h"
+#include "proto/api.h"
+
+static int start_one(const Args *args, const char *vm, json_t **answer, Error *error) {
+    return each_post(API_VM_START, vm, json_pack("{s:b}", "cold", args_flag(args, "cold")), answer,
+                     error);
+}
+
+static int start_run(const Args *args, Error *error) {
+    return each_operand(args, start_one, false, error);
+}
+
+static const VerbOperand operands[] = {
+    {"VM", ARG_VM, "name or id of a VM", 1, MANY},
+    {.name = NULL},
+};
+
+static const VerbOption options[] = {
+    {0, "cold", ARG_FLAG, .help = "boot, and do not restore"},
+    {.name = NULL},
+};
+
+const Verb verb_start = {
+    .name = "start",
+    .summary = "start VMs",
+    .options = options,
+    .operands = operands,
+    .description =
+        "Starts each VM and returns once it is ready: its agent has answered and its name, "
+        "address and clock are set.",
+    .examples = "ramet start web1",
+    .flags = VERB_JSON,
+    .run = start_run,
+};
