@@ -78,7 +78,8 @@ static void advance(DecodeBuffers *buffers, size_t used, size_t made) {
 static int step_plain(Decoder *decoder, DecodeBuffers *buffers) {
     size_t size = MIN_OF(buffers->in_size, buffers->out_size);
 
-    memcpy(buffers->out, buffers->in, size);
+    if (size > 0)
+        memcpy(buffers->out, buffers->in, size);
     advance(buffers, size, size);
     decoder->complete = true;
     return 0;
