@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -127,10 +128,15 @@ static int block_signals(void) {
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static bool somebody_serves(const char *socket_path) {
+/* The process that listens at the socket; 0 when nobody does. */
+static pid_t find_server(const char *socket_path) {
     _cleanup_close_ int fd = fd_unix_connect(socket_path, SOCK_STREAM);
+    struct ucred credentials;
+    socklen_t size = sizeof(credentials);
 
-    return fd >= 0;
+    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+        return 0;
+    return credentials.pid;
 }
 
 /* Waits until the lock is free, or its holder turns out to serve. */
@@ -138,7 +144,7 @@ static bool wait_for_holder(const Options *options) {
     _cleanup_free_ char *locks = path_join(options->home, "locks");
     uint64_t end_usec = clock_monotonic_usec() + HOLDER_WAIT_USEC;
 
-    while (clock_monotonic_usec() < end_usec && !somebody_serves(options->socket)) {
+    while (clock_monotonic_usec() < end_usec && find_server(options->socket) == 0) {
         _cleanup_close_ int lock = -1;
 
         if (lock_acquire(locks, "daemon", clock_monotonic_usec() + USEC_PER_SEC, -1, &lock, NULL) ==
@@ -155,7 +161,11 @@ static int open_home(const Options *options, Ramet **ramet, Error *error) {
     /* under socket activation systemd itself serves: no holder but us to ask */
     if (r == 0 || error->kind != ERROR_CONFLICT || getenv("LISTEN_FDS"))
         return r;
-    return wait_for_holder(options) ? ramet_open(&home, ramet, error) : r;
+    if (wait_for_holder(options))
+        return ramet_open(&home, ramet, error);
+    error_set_hint(error, "process %d serves it at %s", (int)find_server(options->socket),
+                   options->socket);
+    return r;
 }
 
 static void wait_for_end(int signal_fd, int stop_fd) {

@@ -14,7 +14,8 @@
  * Bounds: headers by the library's memory per connection, bodies here, slow clients by the timeout,
  * which is lifted while the handler runs.
  *
- * All requests that run are in a list, so that a stop can wait for them and cancel them. */
+ * A request is in a list from the start of its handler until its answer is sent, so that a stop can
+ * wait for it and cancel it. */
 
 #include "daemon/server.h"
 
@@ -46,7 +47,7 @@ struct Server {
     struct MHD_Daemon *http; /* owned */
     pthread_mutex_t lock;    /* of calls */
     pthread_cond_t idle;
-    Call *calls; /* those whose handler runs */
+    Call *calls; /* that run, or whose answer is being sent */
 };
 
 /* A request with what only the server needs. */
@@ -59,7 +60,8 @@ struct Call {
     StrBuf body;
     uint64_t dropped_bytes;
     bool is_upload;
-    int socket; /* owned while it is in the list: for a cancel by another thread */
+    int socket; /* owned: for a cancel by another thread */
+    bool listed;
     Call *previous, *next;
 };
 
@@ -72,8 +74,34 @@ static void call_fail(Call *call, unsigned status, Error *error) {
     error_clear(error);
 }
 
+static void enlist(Server *server, Call *call) {
+    pthread_mutex_lock(&server->lock);
+    call->next = server->calls;
+    if (call->next)
+        call->next->previous = call;
+    server->calls = call;
+    call->listed = true;
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void delist(Server *server, Call *call) {
+    pthread_mutex_lock(&server->lock);
+    if (call->previous)
+        call->previous->next = call->next;
+    else
+        server->calls = call->next;
+    if (call->next)
+        call->next->previous = call->previous;
+    if (!server->calls)
+        pthread_cond_broadcast(&server->idle);
+    pthread_mutex_unlock(&server->lock);
+}
+
 static void call_free(Call *call) {
+    if (call->listed)
+        delist(call->server, call);
     stream_close(&call->request.stream);
+    (void)fd_close(call->socket);
     json_decref(call->request.input);
     json_decref(call->answer);
     (void)fd_close(call->request.upload_fd);
@@ -82,8 +110,7 @@ static void call_free(Call *call) {
     free(call);
 }
 
-/* --- sending ------------------------------------------------------------------------------------
- */
+/* --- sending --- */
 
 static enum MHD_Result send_document(struct MHD_Connection *connection, unsigned status,
                                      const json_t *document, const char *allow) {
@@ -112,8 +139,7 @@ static enum MHD_Result send_answer(Call *call) {
     return send_document(call->request.connection, call->status, call->answer, call->allow);
 }
 
-/* --- 1. the head --------------------------------------------------------------------------------
- */
+/* --- 1. the head --- */
 
 static const char *header_of(Call *call, const char *name) {
     return MHD_lookup_connection_value(call->request.connection, MHD_HEADER_KIND, name);
@@ -220,6 +246,7 @@ static Call *call_new(Server *server, struct MHD_Connection *connection, const c
         .chunks = strcmp(version, MHD_HTTP_VERSION_1_1) == 0,
         .stream = STREAM_INIT,
     };
+    call->socket = -1;
     operation_init(&call->request.operation, 0, -1);
     return call;
 }
@@ -246,8 +273,7 @@ static enum MHD_Result begin(Call *call, const char *url, const char *method) {
     return MHD_YES;
 }
 
-/* --- 2. the body --------------------------------------------------------------------------------
- */
+/* --- 2. the body --- */
 
 static enum MHD_Result drop(Call *call, size_t size) {
     call->dropped_bytes += size;
@@ -276,8 +302,7 @@ static enum MHD_Result feed(Call *call, const char *data, size_t size) {
     return MHD_YES;
 }
 
-/* --- 3. the end ---------------------------------------------------------------------------------
- */
+/* --- 3. the end --- */
 
 /* Adds the members of the JSON body to those of the query. */
 static int parse_body(Call *call, Error *error) {
@@ -316,28 +341,6 @@ static void check_input(Call *call) {
     }
 }
 
-static void enlist(Server *server, Call *call) {
-    pthread_mutex_lock(&server->lock);
-    call->next = server->calls;
-    if (call->next)
-        call->next->previous = call;
-    server->calls = call;
-    pthread_mutex_unlock(&server->lock);
-}
-
-static void delist(Server *server, Call *call) {
-    pthread_mutex_lock(&server->lock);
-    if (call->previous)
-        call->previous->next = call->next;
-    else
-        server->calls = call->next;
-    if (call->next)
-        call->next->previous = call->previous;
-    if (!server->calls)
-        pthread_cond_broadcast(&server->idle);
-    pthread_mutex_unlock(&server->lock);
-}
-
 static void set_timeout(Call *call, unsigned seconds) {
     (void)MHD_set_connection_option(call->request.connection, MHD_CONNECTION_OPTION_TIMEOUT,
                                     seconds);
@@ -352,8 +355,6 @@ static enum MHD_Result finish(Call *call) {
     call->socket = fcntl(call_socket(call), F_DUPFD_CLOEXEC, 0);
     enlist(call->server, call);
     request_run(&call->request, &call->status, &call->answer);
-    delist(call->server, call);
-    call->socket = fd_close(call->socket);
     if (call->status == 0)
         return MHD_NO; /* all was said on the stream; what is left of the connection can go */
     set_timeout(call, SERVER_SLOW_CLIENT_S);
@@ -402,8 +403,7 @@ static size_t unescape(void *data, struct MHD_Connection *connection, char *text
     return length;
 }
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static struct MHD_Daemon *start_http(Server *server) {
     return MHD_start_daemon(
