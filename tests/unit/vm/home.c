@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "home.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "check.h"
+#include "image/kernel.h"
+#include "qemu/features.h"
+#include "store/images.h"
+
+#define QEMU "/bin/true"
+#define DIGEST "sha256:00000000000000000000000000000000000000000000000000000000000000aa"
+
+static void must(int r, const Error *error) {
+    if (r < 0) {
+        fprintf(stderr, "failed: %s\n", error_message(error));
+        exit(1);
+    }
+}
+
+/* So that nobody asks it what it can do. */
+static void remember_features(const char *path) {
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_free_ char *text = NULL, *real = NULL;
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_json_ json_t *json = NULL;
+    QemuFeatures features = {.microvm = true,
+                             .q35 = true,
+                             .tcg = true,
+                             .memory_file = true,
+                             .save_devices = true,
+                             .chardev_fd = true,
+                             .fdset = true,
+                             .user_network = true,
+                             .sandbox = true,
+                             .snapshot = true,
+                             .suppress_vmdesc = true};
+    struct stat info;
+
+    must(qemu_find_binary(QEMU, &real, &error), &error);
+    CHECK_INT(stat(real, &info), 0);
+    features.binary = real;
+    features.size_bytes = (uint64_t)info.st_size;
+    features.mtime_nsec =
+        (uint64_t)info.st_mtim.tv_sec * 1000000000 + (uint64_t)info.st_mtim.tv_nsec;
+    (void)snprintf(features.sha256, sizeof(features.sha256), "%064d", 1);
+    (void)snprintf(features.version, sizeof(features.version), "1");
+    json = qemu_features_to_json(&features);
+    text = json_to_text(json);
+    CHECK_INT(path_write_atomic_at(fd, "qemu-features.json", text, strlen(text), 0600), 0);
+}
+
+/* Any program for x86-64 will do as a kernel here. */
+static char *make_kernel(const char *path) {
+    _cleanup_free_ char *self = path_find_sibling("fake-keeper");
+    const KernelSource source = {.kernel = self};
+    const ImageContext context = {.home = path, .cancel_fd = -1};
+    _cleanup_kernel_bundle_ KernelBundle bundle = {0};
+    _cleanup_error_ Error error = ERROR_INIT;
+
+    must(kernel_bundle_ensure(&context, &source, &bundle, &error), &error);
+    return str_copy(bundle.key);
+}
+
+static void add_image(Home *home) {
+    _cleanup_free_ char *key = make_kernel(home->path);
+    _cleanup_free_ char *base = path_join(home->path, "images", "base.raw");
+    _cleanup_image_row_ ImageRow row = {.name = "test", .digest = DIGEST};
+    _cleanup_close_ int fd = open(base, O_RDWR | O_CREAT | O_CLOEXEC, 0444);
+    _cleanup_error_ Error error = ERROR_INIT;
+
+    CHECK_INT(ftruncate(fd, 1 << 20), 0);
+    row.detail = json_pack("{s:s, s:i, s:i, s:s, s:i}", "path", base, "virtual_bytes", 1 << 20,
+                           "minimum_disk_bytes", 1 << 20, "kernel_key", key, "default_memory_bytes",
+                           32 << 20);
+    must(images_insert(ramet_store(home->ramet), &row, &error), &error);
+}
+
+void home_open(Home *home) {
+    _cleanup_free_ char *keeper = path_find_sibling("fake-keeper");
+    const RametOptions options = {
+        .home = home->path, .qemu = QEMU, .accel = "tcg", .keeper = keeper, .agent = keeper};
+    _cleanup_error_ Error error = ERROR_INIT;
+
+    CHECK(keeper);
+    must(ramet_open(&options, &home->ramet, &error), &error);
+}
+
+void home_make(Home *home) {
+    (void)snprintf(home->path, sizeof(home->path), "/tmp/ramet-test-vm-XXXXXX");
+    CHECK(mkdtemp(home->path));
+    remember_features(home->path);
+    home_open(home);
+    add_image(home);
+}
+
+void home_close(Home *home) {
+    home->ramet = ramet_close(home->ramet);
+}
+
+void home_remove(Home *home) {
+    home_close(home);
+    CHECK_INT(path_remove_tree(home->path), 0);
+}
+
+static void fill_spec(VmSpec *spec, const char *name, bool remove) {
+    vm_spec_init(spec);
+    (void)snprintf(spec->name, sizeof(spec->name), "%s", name);
+    (void)snprintf(spec->image, sizeof(spec->image), "test");
+    spec->remove = remove;
+}
+
+int home_run(Home *home, const char *name, bool remove, json_t **vm, Error *error) {
+    _cleanup_vm_spec_ VmSpec spec;
+    Operation operation;
+
+    fill_spec(&spec, name, remove);
+    operation_init(&operation, 0, -1);
+    return vm_run(home->ramet, &operation, &spec, remove, vm, error);
+}
+
+int home_create(Home *home, const char *name, json_t **vm, Error *error) {
+    _cleanup_vm_spec_ VmSpec spec;
+    Operation operation;
+
+    fill_spec(&spec, name, false);
+    operation_init(&operation, 0, -1);
+    return vm_create(home->ramet, &operation, &spec, vm, error);
+}
+
+static int open_folder(Home *home, const char *vm) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    char id[33];
+    int fd = -1;
+
+    must(vm_open_folder(home->ramet, vm, id, &fd, &error), &error);
+    return fd;
+}
+
+void home_write(Home *home, const char *vm, const char *name, const char *text) {
+    _cleanup_close_ int fd = open_folder(home, vm);
+
+    CHECK_INT(path_write_atomic_at(fd, name, text, strlen(text), 0600), 0);
+}
+
+size_t home_file_size(Home *home, const char *vm, const char *name) {
+    _cleanup_close_ int fd = open_folder(home, vm);
+    struct stat info;
+
+    return fstatat(fd, name, &info, 0) == 0 ? (size_t)info.st_size : 0;
+}
+
+char *home_state(Home *home, const char *vm) {
+    _cleanup_json_ json_t *json = NULL;
+
+    return vm_inspect(home->ramet, vm, &json, NULL) < 0 ? NULL : str_copy(vm_text(json, "state"));
+}
+
+typedef struct Awaited {
+    const char *vm;
+    const char *what; /* a state (NULL: gone) or an event */
+    size_t count;     /* of events; 0: a state */
+} Awaited;
+
+static bool event_came(Home *home, const Awaited *awaited) {
+    _cleanup_json_ json_t *events = NULL;
+    size_t i, count = 0;
+    json_t *event;
+
+    CHECK_INT(ramet_events(home->ramet, 0, 100000, &events, NULL), 0);
+    json_array_foreach(events, i, event) {
+        count += str_equal(vm_text(event, "type"), awaited->what) &&
+                 str_equal(vm_text(event, "name"), awaited->vm);
+    }
+    return count >= awaited->count;
+}
+
+static bool has_come(Home *home, const Awaited *awaited) {
+    _cleanup_free_ char *state = NULL;
+
+    if (awaited->count > 0)
+        return event_came(home, awaited);
+    state = home_state(home, awaited->vm);
+    return str_equal(state, awaited->what);
+}
+
+static void await(Home *home, const Awaited *awaited) {
+    int fd = ramet_subscribe(home->ramet);
+
+    while (!has_come(home, awaited)) {
+        struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+        uint64_t count;
+
+        if (poll(&poll_fd, 1, 60000) <= 0) {
+            fprintf(stderr, "%s: %s did not come\n", awaited->vm,
+                    awaited->what ? awaited->what : "its end");
+            exit(1);
+        }
+        (void)fd_read_full(fd, &count, sizeof(count));
+    }
+    ramet_unsubscribe(home->ramet, fd);
+}
+
+void home_await(Home *home, const char *vm, const char *state) {
+    await(home, &(Awaited){.vm = vm, .what = state});
+}
+
+void home_await_event(Home *home, const char *vm, const char *type, size_t count) {
+    await(home, &(Awaited){.vm = vm, .what = type, .count = count});
+}
+
+void home_await_gone(Home *home, const char *vm) {
+    await(home, &(Awaited){.vm = vm});
+}
+
+const char *vm_text(const json_t *vm, const char *key) {
+    return json_string_value(json_object_get(vm, key));
+}
+
+pid_t vm_pid(const json_t *vm, const char *key) {
+    return (pid_t)json_integer_value(json_object_get(vm, key));
+}
