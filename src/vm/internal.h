@@ -122,6 +122,9 @@ bool op_lock_is_held(OpLocks *locks, const char *id);
  */
 
 int watcher_new(Ramet *ramet, Watcher **watcher, Error *error);
+
+/* Ends its thread: vm_settle is not called any more. What goes on may still add to it. */
+void watcher_stop(Watcher *watcher);
 void watcher_free(Watcher *watcher);
 
 /* Reaps this child whenever it ends. */

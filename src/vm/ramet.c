@@ -149,8 +149,9 @@ Ramet *ramet_close(Ramet *ramet) {
     (void)pthread_mutex_lock(&ramet->mutex);
     ramet->closing = true;
     (void)pthread_mutex_unlock(&ramet->mutex);
-    watcher_free(ramet->watcher);
+    watcher_stop(ramet->watcher);
     wait_for_workers(ramet);
+    watcher_free(ramet->watcher);
     (void)store_close(ramet->store);
     (void)fd_close(ramet->lock_fd);
     free_members(ramet);

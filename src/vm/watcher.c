@@ -161,13 +161,18 @@ int watcher_new(Ramet *ramet, Watcher **watcher, Error *error) {
     return 0;
 }
 
+void watcher_stop(Watcher *watcher) {
+    if (!watcher || !watcher->running)
+        return;
+    (void)eventfd_write(watcher->stop_fd, 1);
+    (void)pthread_join(watcher->thread, NULL);
+    watcher->running = false;
+}
+
 void watcher_free(Watcher *watcher) {
     if (!watcher)
         return;
-    if (watcher->running) {
-        (void)eventfd_write(watcher->stop_fd, 1);
-        (void)pthread_join(watcher->thread, NULL);
-    }
+    watcher_stop(watcher);
     while (watcher->sources)
         drop_source(watcher, watcher->sources);
     (void)fd_close(watcher->epoll_fd);
