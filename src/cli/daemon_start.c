@@ -26,7 +26,7 @@
 #include "proto/http_client.h"
 #include "proto/paths.h"
 
-#define START_BOUND_USEC (30 * USEC_PER_SEC)
+#define START_BOUND_USEC (60 * USEC_PER_SEC)
 #define READY_FD 3
 #define LOG_TAIL_BYTES 1000
 
@@ -61,7 +61,7 @@ static int wait_ready(int ready_fd, uint64_t deadline_usec, Error *error) {
     } while (r < 0 && errno == EINTR);
     if (r == 0)
         return error_set(error, ERROR_TIMEOUT, ETIMEDOUT,
-                         "the daemon did not start to listen within 30 s");
+                         "the daemon did not start to listen within 60 s");
     if (r < 0)
         return error_set_errno(error, errno, "cannot wait for the daemon");
     return read(ready_fd, &byte, 1) == 1

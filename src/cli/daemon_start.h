@@ -6,7 +6,7 @@
 
 /* Starts rametd for this home and connects to it. Of several callers at once one starts it and the
  * others find it; all succeed. The error carries the last lines of rametd.log when it does not come
- * up within 30 s. */
+ * up within 60 s. */
 int daemon_start(const char *socket_path, int *fd, Error *error);
 
 /* "RAMET_HOME/rametd.log". The caller owns it. */

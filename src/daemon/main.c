@@ -39,10 +39,11 @@
 typedef struct Options {
     char *home;   /* owned */
     char *socket; /* owned */
+    int ready_fd; /* owned: gets a byte once clients can connect; -1: none */
 } Options;
 
 static void print_help(void) {
-    fputs("Usage: rametd [--home FOLDER] [--socket PATH]\n"
+    fputs("Usage: rametd [--home FOLDER] [--socket PATH] [--ready-fd N]\n"
           "\n"
           "Keeps images and VMs and serves ramet's API on a unix socket.\n"
           "\n"
@@ -50,6 +51,7 @@ static void print_help(void) {
           "                  root, ~/.local/share/ramet)\n"
           "  --socket PATH   the API's socket (default: $RAMET_SOCKET, ramet.sock in $RAMET_HOME,\n"
           "                  /run/ramet/ramet.sock for root, $XDG_RUNTIME_DIR/ramet/ramet.sock)\n"
+          "  --ready-fd N    write a byte to this descriptor once clients can connect\n"
           "  --version       print the version\n"
           "  --help          print this\n"
           "\n"
@@ -58,14 +60,25 @@ static void print_help(void) {
           stdout);
 }
 
+static int take_ready_fd(const char *text, int *ready_fd) {
+    uint64_t fd;
+
+    if (parse_u64(text, INT32_MAX, &fd) < 0 || fd <= STDERR_FILENO ||
+        fd_set_cloexec((int)fd, true) < 0) {
+        fprintf(stderr, "rametd: --ready-fd %s: no such descriptor\n", text);
+        return -EINVAL;
+    }
+    *ready_fd = (int)fd;
+    return 0;
+}
+
 /* Options become environment: the rules of proto/paths.h hold for them too (a home given here moves
  * the socket with it). Returns 1 when the program is done, 0 to go on. */
-static int parse_options(int argc, char **argv) {
-    static const struct option options[] = {{"home", required_argument, NULL, 'H'},
-                                            {"socket", required_argument, NULL, 's'},
-                                            {"version", no_argument, NULL, 'V'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+static int parse_options(int argc, char **argv, Options *given) {
+    static const struct option options[] = {
+        {"home", required_argument, NULL, 'H'},     {"socket", required_argument, NULL, 's'},
+        {"ready-fd", required_argument, NULL, 'r'}, {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},           {0}};
     int option;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -75,6 +88,10 @@ static int parse_options(int argc, char **argv) {
             break;
         case 's':
             (void)setenv("RAMET_SOCKET", optarg, 1);
+            break;
+        case 'r':
+            if (take_ready_fd(optarg, &given->ready_fd) < 0)
+                return -EINVAL;
             break;
         case 'V':
             puts("rametd " RAMET_VERSION);
@@ -188,8 +205,15 @@ static void wait_for_end(int signal_fd, int stop_fd) {
     }
 }
 
+/* Tells who started us that a connection will be served. */
+static void tell_ready(Options *options) {
+    if (options->ready_fd >= 0)
+        (void)fd_write_full(options->ready_fd, "", 1);
+    options->ready_fd = fd_close(options->ready_fd);
+}
+
 /* Serves until the end. */
-static int serve(const Options *options, Ramet *ramet, int signal_fd, Error *error) {
+static int serve(Options *options, Ramet *ramet, int signal_fd, Error *error) {
     _cleanup_close_ int stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), listen_fd = -1;
     Server *server;
     bool made = false;
@@ -201,6 +225,7 @@ static int serve(const Options *options, Ramet *ramet, int signal_fd, Error *err
     if (r < 0)
         return r;
     /* clients may connect already; they wait in the backlog while we look around */
+    tell_ready(options);
     (void)ramet_reconcile(ramet);
     ServerOptions server_options = {.ramet = ramet, .listen_fd = listen_fd, .stop_fd = stop_fd};
     r = server_start(&server_options, &server, error);
@@ -229,7 +254,7 @@ static int fail(const Error *error) {
     return error_kind_exit_status(error->kind);
 }
 
-static int run(const Options *options) {
+static int run(Options *options) {
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_close_ int signal_fd = block_signals();
     Ramet *ramet;
@@ -244,8 +269,8 @@ static int run(const Options *options) {
 
 int main(int argc, char **argv) {
     _cleanup_error_ Error error = ERROR_INIT;
-    Options options = {0};
-    int r = parse_options(argc, argv);
+    Options options = {.ready_fd = -1};
+    int r = parse_options(argc, argv, &options);
 
     if (r != 0)
         return r < 0 ? 2 : 0;
@@ -257,6 +282,7 @@ int main(int argc, char **argv) {
     if (r == 0)
         r = paths_socket(&options.socket, &error);
     r = r < 0 ? fail(&error) : run(&options);
+    options.ready_fd = fd_close(options.ready_fd);
     free(options.home);
     free(options.socket);
     return r;
