@@ -12,9 +12,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    _cleanup_(extract_source_free_p) ExtractSource *source = NULL;
     _cleanup_close_ int in = memfd_create("in", MFD_CLOEXEC),
                         out = memfd_create("out", MFD_CLOEXEC);
+    _cleanup_(extract_source_free_p) ExtractSource *source = NULL;
     _cleanup_error_ Error error = ERROR_INIT;
     ExtractOptions options = {.output_fd = out, .max_bytes = 4 * MIB, .cancel_fd = -1};
     ExtractResult result;

@@ -44,8 +44,8 @@ typedef struct Given {
 } Given;
 
 static int extract(const char *path, Given given, ExtractResult *result, Error *error) {
-    _cleanup_(extract_source_free_p) ExtractSource *source = NULL;
     _cleanup_close_ int fd = given.fd > 0 ? dup(given.fd) : open_read(path), out = open_new("out");
+    _cleanup_(extract_source_free_p) ExtractSource *source = NULL;
     ExtractOptions options = {.output_fd = out,
                               .scratch_folder = scratch_path,
                               .expected_sha256 = given.sha256,
@@ -243,9 +243,9 @@ static void test_probe_content(void) {
 /* ---- a full disk ---- */
 
 static void check_full(void) {
-    _cleanup_(extract_source_free_p) ExtractSource *source = NULL;
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_close_ int fd = open_read("big.zst"), out = open_new("small/out");
+    _cleanup_(extract_source_free_p) ExtractSource *source = NULL;
     ExtractOptions options = {
         .source = NULL, .output_fd = out, .scratch_folder = "small", .cancel_fd = -1};
     ExtractResult result;

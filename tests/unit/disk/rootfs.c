@@ -7,8 +7,8 @@
 
 static int convert(const char *tar, uint64_t max_bytes, uint64_t max_entries, RootfsResult *result,
                    Error *error) {
-    _cleanup_(extract_source_free_p) ExtractSource *source = NULL;
     _cleanup_close_ int fd = open_read(tar);
+    _cleanup_(extract_source_free_p) ExtractSource *source = NULL;
     RootfsOptions options = {.output_path = "out.ext4",
                              .scratch_folder = "tmp",
                              .max_bytes = max_bytes,
