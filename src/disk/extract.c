@@ -33,7 +33,7 @@
 #include "disk/sparse.h"
 
 #define SLOT_BYTES ((size_t)1 << 20)
-#define SLOTS 16
+#define SLOTS 32
 #define WRITEBACK_BYTES ((uint64_t)8 << 20)
 #define PROGRESS_USEC (100 * USEC_PER_MSEC)
 #define DEFAULT_MAX_BYTES ((uint64_t)64 << 30)

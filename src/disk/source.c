@@ -30,7 +30,7 @@
 #include "disk/source.h"
 
 #define PREFIX_BYTES ((size_t)1 << 20)
-#define CHUNK_BYTES ((size_t)256 << 10)
+#define CHUNK_BYTES ((size_t)1 << 20)
 #define CHUNKS 8
 #define SNIFF_ENTRIES_MAX 64
 #define TAR_BLOCK 512
