@@ -63,7 +63,11 @@ static inline bool crafted_has(const char *program) {
 
 /* A home of its own, so that tests do not meet. */
 static inline ImageContext crafted_context(const char *name) {
-    char *home = crafted_path(name); /* kept to the end of the program */
+    static char *homes[256]; /* kept to the end of the program */
+    static size_t count;
+    size_t i = __atomic_fetch_add(&count, 1, __ATOMIC_RELAXED);
+    CHECK(i < ARRAY_SIZE(homes));
+    char *home = homes[i] = crafted_path(name);
     CHECK_INT(path_make_folders(home, 0700), 0);
     return (ImageContext){.home = home, .cancel_fd = -1};
 }
