@@ -102,6 +102,9 @@ static bool find_segments(int fd, uint64_t size, TarSegments *segments) {
     }
     if (start < 0 && errno != ENXIO) /* ENXIO: only a hole from here on */
         return false;
+    /* A hole at the end is told by an empty segment there, as GNU tar does and expects. */
+    if (start < 0 && tar_segments_add(segments, size, 0) < 0)
+        return false;
     return data < size;
 }
 

@@ -245,7 +245,10 @@ static void fill_paths(const char *name, const char *search, Paths *paths) {
         int r = snprintf(paths->text[n], sizeof(paths->text[n]), "%.*s/%s",
                          (int)(length ? length : 1), length ? search : ".", name);
 
-        if (r > 0 && (size_t)r < sizeof(paths->text[n])) {
+        /* A failed exec costs more than a look, most of all under emulation. */
+        bool absent = length > 0 && search[0] == '/' && access(paths->text[n], F_OK) < 0;
+
+        if (r > 0 && (size_t)r < sizeof(paths->text[n]) && !absent) {
             paths->list[n] = paths->text[n];
             n++;
         }

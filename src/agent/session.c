@@ -14,7 +14,6 @@
 #include "agent/session.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -22,6 +21,10 @@
 #include "agent/exec.h"
 #include "agent/freeze.h"
 #include "proto/tlv.h"
+
+#ifndef GRND_INSECURE
+#define GRND_INSECURE 4 /* Linux 5.6 */
+#endif
 
 #define STREAMS_MAX 256 /* detached ones included */
 
@@ -188,6 +191,8 @@ static void take_hello(Session *session, const Frame *frame) {
     }
     if (r < 0 || !nonce)
         return;
+    for (size_t i = 0; !session->greeted && i < AGENT_NONCE_SIZE; i++)
+        session->ram_nonce[i] ^= nonce[i];
     session->expects_hello = false;
     session->greeted = true;
     session->counter++;
@@ -317,18 +322,14 @@ void session_input(Session *session, const uint8_t *data, size_t size) {
 
 /* ---- life ---- */
 
-/* The nonce only has to differ from those of other agents, so a young RNG will do. */
+/* The nonce only has to differ from those of other agents. A young kernel has no good random
+ * numbers yet, and would take a second to gather some if /dev/urandom were read; the first HELLO's
+ * nonce, which is random, is mixed in (take_hello). */
 static void draw_nonce(uint8_t *nonce) {
-    size_t got = 0;
-    ssize_t n = getrandom(nonce, AGENT_NONCE_SIZE, GRND_NONBLOCK);
+    uint64_t now = now_usec() ^ realtime_usec() << 20;
 
-    if (n == AGENT_NONCE_SIZE)
-        return;
-    _cleanup_close_ int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-
-    while (fd >= 0 && got < AGENT_NONCE_SIZE &&
-           (n = read(fd, nonce + got, AGENT_NONCE_SIZE - got)) > 0)
-        got += (size_t)n;
+    if (getrandom(nonce, AGENT_NONCE_SIZE, GRND_NONBLOCK | GRND_INSECURE) != AGENT_NONCE_SIZE)
+        memcpy(nonce, &now, sizeof(now)); /* before Linux 5.6 */
 }
 
 int session_init(Session *session, int port_fd, bool is_init, SessionRequest on_request) {
