@@ -172,28 +172,37 @@ static void add_fd_to_set(StrList *argv, int fd, unsigned set) {
     strlist_add_format(argv, "fd=%d,set=%u", fd, set);
 }
 
+/* The file below a node. Only what may be written is locked: what is below is read by many VMs,
+ * also by clones of the VM that wrote it, whose QEMU keeps its lock for as long as it lives. */
+static json_t *disk_file_node(bool writable, unsigned set) {
+    char path[32];
+
+    (void)snprintf(path, sizeof(path), "/dev/fdset/%u", set);
+    return json_pack("{s:s, s:s, s:s, s:s}", "driver", "file", "filename", path, "locking",
+                     writable ? "auto" : "off", "discard", writable ? "unmap" : "ignore");
+}
+
 /* The node tree of a disk, from the base up; each file's backing file is given, so that QEMU never
  * follows the path in a qcow2 header: for the last one "backing": null says that there is none. */
 static json_t *disk_node(const QemuDisk *disk, size_t index, size_t layer) {
-    bool writable = layer == 0 && !disk->read_only,
-         qcow2 = str_equal(disk->files[layer].format, "qcow2");
-    char name[QEMU_NODE_NAME_SIZE], path[32];
+    bool writable = layer == 0 && !disk->read_only;
+    bool qcow2 = str_equal(disk->files[layer].format, "qcow2");
+    char name[QEMU_NODE_NAME_SIZE];
+    int r = 0;
     json_t *node;
 
     qemu_disk_node(index, layer, name);
-    (void)snprintf(path, sizeof(path), "/dev/fdset/%u", qemu_disk_fdset(index, layer));
-    node = json_pack("{s:s, s:s, s:b, s:s, s:{s:s, s:s, s:s}}", "driver", disk->files[layer].format,
-                     "node-name", name, "read-only", !writable, "discard",
-                     writable ? "unmap" : "ignore", "file", "driver", "file", "filename", path,
-                     "discard", writable ? "unmap" : "ignore");
-    if (!node || (writable && json_object_set_new(node, "detect-zeroes", json_string("unmap")) < 0))
+    node = json_pack("{s:s, s:s, s:b, s:s, s:o}", "driver", disk->files[layer].format, "node-name",
+                     name, "read-only", !writable, "discard", writable ? "unmap" : "ignore", "file",
+                     disk_file_node(writable, qemu_disk_fdset(index, layer)));
+    if (writable)
+        r |= json_object_set_new(node, "detect-zeroes", json_string("unmap"));
+    if (layer + 1 < disk->n_files)
+        r |= json_object_set_new(node, "backing", disk_node(disk, index, layer + 1));
+    else if (qcow2)
+        r |= json_object_set_new(node, "backing", json_null());
+    if (!node || r < 0)
         abort();
-    if (layer + 1 < disk->n_files) {
-        if (json_object_set_new(node, "backing", disk_node(disk, index, layer + 1)) < 0)
-            abort();
-    } else if (qcow2 && json_object_set_new(node, "backing", json_null()) < 0) {
-        abort();
-    }
     return node;
 }
 

@@ -69,11 +69,13 @@ static char *build(const QemuConfig *config) {
 #define GOLDEN_DISK                                                                              \
     "-add-fd\nfd=11,set=1\n-add-fd\nfd=12,set=1\n-add-fd\nfd=13,set=2\n-blockdev\n"              \
     "{\"driver\":\"qcow2\",\"node-name\":\"disk0-0\",\"read-only\":false,\"discard\":\"unmap\"," \
-    "\"file\":{\"driver\":\"file\",\"filename\":\"/dev/fdset/1\",\"discard\":\"unmap\"},"        \
+    "\"file\":{\"driver\":\"file\",\"filename\":\"/dev/fdset/"                                   \
+    "1\",\"locking\":\"auto\",\"discard\":\"unmap\"},"                                           \
     "\"detect-zeroes\":\"unmap\","                                                               \
     "\"backing\":{\"driver\":\"raw\",\"node-name\":\"disk0-1\",\"read-only\":true,\"discard\":"  \
     "\"ignore\","                                                                                \
-    "\"file\":{\"driver\":\"file\",\"filename\":\"/dev/fdset/2\",\"discard\":\"ignore\"}}}\n"    \
+    "\"file\":{\"driver\":\"file\",\"filename\":\"/dev/fdset/"                                   \
+    "2\",\"locking\":\"off\",\"discard\":\"ignore\"}}}\n"                                        \
     "-device\nvirtio-blk-device,id=disk0,drive=disk0-0,serial=root\n"
 
 #define GOLDEN_MAC "mac=52:54:00:01:02:ff\n"
