@@ -30,11 +30,5 @@ HANDLER(handle_daemon_stop) {
 }
 
 HANDLER(handle_doctor) {
-#if __has_include("vm/doctor.h")
     return ramet_doctor(request->ramet, answer, error);
-#else
-    (void)request;
-    *answer = json_pack("{s:[]}", "checks");
-    return error_set(error, ERROR_UNSUPPORTED, 0, "not here yet");
-#endif
 }
