@@ -100,6 +100,12 @@ int qemu_build_argv(const QemuConfig *config, StrList *argv, Error *error);
 const char *qemu_default_cpu(const char *accel);
 const char *qemu_default_cmdline(const char *accel);
 
+/* The rate of the host's time stamp counter, which is also that of an emulated guest, in kHz; 0
+ * when it cannot be told. Takes 10 ms. qemu_default_cmdline gives it to emulated guests, since a
+ * guest that measures it itself against the emulated timer chip fails to on a busy host, and then
+ * hangs (docs/cold-boot.md). */
+unsigned qemu_measure_tsc_khz(void);
+
 /* The machine with its options as given to -M, without the memory backend. Part of a snapshot's
  * key. Static string; NULL for an unknown machine or accelerator. */
 const char *qemu_machine_options(const char *machine, const char *accel);
