@@ -49,7 +49,7 @@ static int find_image(const Bench *bench, BootFiles *files, Error *error) {
     if (r >= 0)
         r = json_get_string("the image", image, "path", &base, error);
     if (r >= 0)
-        r = json_get_string("the image", json_object_get(image, "kernel"), "key", &key, error);
+        r = json_get_string("the image", image, "kernel_key", &key, error);
     if (r >= 0)
         r = kernel_bundle_open(bench->home, key, &files->kernel, error);
     if (r < 0)

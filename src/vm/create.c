@@ -40,7 +40,9 @@ static int resolve_sizes(const json_t *detail, VmSpec *spec, Error *error) {
     return 0;
 }
 
-static void fill_row(VmRow *row, const VmSpec *spec, const ImageRow *image, bool attached) {
+static void fill_row(const Ramet *ramet, VmRow *row, const VmSpec *spec, const ImageRow *image,
+                     bool attached) {
+    _cleanup_free_ char *base = image_row_path(ramet, image);
     _cleanup_free_ char *id = random_hex(16);
     _cleanup_free_ char *hostname = identity_hostname(spec->name, id);
 
@@ -55,7 +57,7 @@ static void fill_row(VmRow *row, const VmSpec *spec, const ImageRow *image, bool
     (void)snprintf(row->image_digest, sizeof(row->image_digest), "%s", image->digest);
     row_set(row, "hostname", json_string(hostname));
     row_set(row, "ip", str_equal(spec->network, "user") ? json_string(QEMU_USER_GUEST) : NULL);
-    row_set(row, "base", json_incref(json_object_get(image->detail, "path")));
+    row_set(row, "base", json_string(base));
     row_set(row, "kernel_key", json_incref(json_object_get(image->detail, "kernel_key")));
 }
 
@@ -157,7 +159,7 @@ static int plan_row(Ramet *ramet, Operation *operation, const VmSpec *spec, bool
     if (r >= 0)
         r = resolve_sizes(image.detail, &resolved, error);
     if (r >= 0)
-        fill_row(row, &resolved, &image, attached);
+        fill_row(ramet, row, &resolved, &image, attached);
     return r;
 }
 

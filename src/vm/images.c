@@ -10,10 +10,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "disk/base_file.h"
 #include "image/image.h"
 #include "vm/internal.h"
 
@@ -23,8 +25,8 @@
  * -------------------------------------------------------- */
 
 static json_t *detail_from_info(const ImageInfo *info) {
-    return json_pack("{s:s, s:I, s:I, s:s, s:s*, s:I, s:s, s:s*}", "path", info->path,
-                     "virtual_bytes", (json_int_t)info->virtual_bytes, "minimum_disk_bytes",
+    return json_pack("{s:I, s:I, s:s, s:s*, s:I, s:s, s:s*}", "virtual_bytes",
+                     (json_int_t)info->virtual_bytes, "minimum_disk_bytes",
                      (json_int_t)info->minimum_disk_bytes, "kernel_key", info->kernel_key, "kernel",
                      info->kernel_version, "default_memory_bytes",
                      (json_int_t)info->default_memory_bytes, "init", image_init_name(info->init),
@@ -37,19 +39,25 @@ static json_t *member_or_null(const json_t *object, const char *key) {
     return value ? json_incref(value) : json_null();
 }
 
-static int describe(const ImageRow *row, json_t **image, Error *error) {
+/* It follows from the digest, so that a home can be moved while it holds no VMs. */
+char *image_row_path(const Ramet *ramet, const ImageRow *row) {
+    return base_path(ramet->home, row->digest + strlen("sha256:"));
+}
+
+static int describe(const Ramet *ramet, const ImageRow *row, json_t **image, Error *error) {
     _cleanup_free_ char *created = clock_format_realtime(row->created_at_usec);
-    const char *path = json_string_value(json_object_get(row->detail, "path"));
+    _cleanup_free_ char *path = image_row_path(ramet, row);
     struct stat info = {0};
 
-    if (path && stat(path, &info) < 0)
+    if (stat(path, &info) < 0)
         info.st_blocks = 0;
     *image = json_pack(
-        "{s:s, s:s, s:o, s:o, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:o}", "name", row->name, "digest",
-        row->digest, "path", member_or_null(row->detail, "path"), "virtual_bytes",
+        "{s:s, s:s, s:s, s:o, s:I, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o}", "name", row->name,
+        "digest", row->digest, "path", path, "virtual_bytes",
         member_or_null(row->detail, "virtual_bytes"), "allocated_bytes",
         (json_int_t)info.st_blocks * 512, "kernel", member_or_null(row->detail, "kernel"),
-        "agent_version", RAMET_VERSION, "created_at", created, "minimum_disk_bytes",
+        "kernel_key", member_or_null(row->detail, "kernel_key"), "agent_version", RAMET_VERSION,
+        "created_at", created, "minimum_disk_bytes",
         member_or_null(row->detail, "minimum_disk_bytes"), "default_memory_bytes",
         member_or_null(row->detail, "default_memory_bytes"), "init",
         member_or_null(row->detail, "init"), "source", member_or_null(row->detail, "source"));
@@ -157,7 +165,7 @@ static int make_and_describe(Ramet *ramet, Operation *operation, const Maker *ma
     stages_end(&operation->stages);
     if (r < 0 || !image)
         return r;
-    return describe(&row, image, error);
+    return describe(ramet, &row, image, error);
 }
 
 static int make_by_build(const ImageContext *context, const void *request, ImageInfo *info,
@@ -230,7 +238,7 @@ int image_op_inspect(Ramet *ramet, const char *reference, json_t **image, Error 
     _cleanup_image_row_ ImageRow row = {0};
     int r = images_find(ramet->store, reference, &row, error);
 
-    return r < 0 ? r : describe(&row, image, error);
+    return r < 0 ? r : describe(ramet, &row, image, error);
 }
 
 int image_op_list(Ramet *ramet, json_t **list, Error *error) {
@@ -242,7 +250,7 @@ int image_op_list(Ramet *ramet, json_t **list, Error *error) {
     for (size_t i = 0; r >= 0 && i < count; i++) {
         json_t *image = NULL;
 
-        r = describe(&rows[i], &image, error);
+        r = describe(ramet, &rows[i], &image, error);
         if (r >= 0)
             (void)json_array_append_new(array, image);
     }
@@ -290,7 +298,7 @@ static int delete_row(Ramet *ramet, const ImageRow *row, bool *last, Error *erro
 
 static int remove_unlocked(Ramet *ramet, const char *reference, Error *error) {
     _cleanup_image_row_ ImageRow row = {0};
-    const char *path;
+    _cleanup_free_ char *path = NULL;
     bool last;
     int r = images_find(ramet->store, reference, &row, error);
 
@@ -299,8 +307,8 @@ static int remove_unlocked(Ramet *ramet, const char *reference, Error *error) {
     if (r < 0)
         return r;
     ramet_event(ramet, "image.removed", NULL, row.name, NULL);
-    path = json_string_value(json_object_get(row.detail, "path"));
-    if (last && path && unlink(path) < 0 && errno != ENOENT)
+    path = image_row_path(ramet, &row);
+    if (last && unlink(path) < 0 && errno != ENOENT)
         return error_set_errno(error, errno, "cannot remove %s", path);
     return 0;
 }

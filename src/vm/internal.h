@@ -223,6 +223,9 @@ char *identity_name(void); /* "vm-3f9a1c" */
 int image_for_vm(Ramet *ramet, Operation *operation, const char *reference, ImageRow *image,
                  Error *error);
 
+/* Where the base of an image is. The caller owns it. */
+char *image_row_path(const Ramet *ramet, const ImageRow *row);
+
 /* admission.c: is there room for it? */
 int admission_check_memory(uint64_t wanted_bytes, Error *error);
 int admission_check_disk(const Ramet *ramet, Error *error);

@@ -11,12 +11,13 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "check.h"
+#include "disk/base_file.h"
 #include "image/kernel.h"
 #include "qemu/features.h"
 #include "store/images.h"
 
 #define QEMU "/bin/true"
-#define DIGEST "sha256:00000000000000000000000000000000000000000000000000000000000000aa"
+#define DIGEST_HEX "00000000000000000000000000000000000000000000000000000000000000aa"
 
 static void must(int r, const Error *error) {
     if (r < 0) {
@@ -71,15 +72,14 @@ static char *make_kernel(const char *path) {
 
 static void add_image(Home *home) {
     _cleanup_free_ char *key = make_kernel(home->path);
-    _cleanup_free_ char *base = path_join(home->path, "images", "base.raw");
-    _cleanup_image_row_ ImageRow row = {.name = "test", .digest = DIGEST};
+    _cleanup_free_ char *base = base_path(home->path, DIGEST_HEX);
+    _cleanup_image_row_ ImageRow row = {.name = "test", .digest = "sha256:" DIGEST_HEX};
     _cleanup_close_ int fd = open(base, O_RDWR | O_CREAT | O_CLOEXEC, 0444);
     _cleanup_error_ Error error = ERROR_INIT;
 
     CHECK_INT(ftruncate(fd, 1 << 20), 0);
-    row.detail = json_pack("{s:s, s:i, s:i, s:s, s:i}", "path", base, "virtual_bytes", 1 << 20,
-                           "minimum_disk_bytes", 1 << 20, "kernel_key", key, "default_memory_bytes",
-                           32 << 20);
+    row.detail = json_pack("{s:i, s:i, s:s, s:i}", "virtual_bytes", 1 << 20, "minimum_disk_bytes",
+                           1 << 20, "kernel_key", key, "default_memory_bytes", 32 << 20);
     must(images_insert(ramet_store(home->ramet), &row, &error), &error);
 }
 
