@@ -401,7 +401,7 @@ int exec_start(Stream *stream, const ExecRequest *request, int *exit_code, char 
 void exec_signal(const Stream *stream, int number) {
     pid_t foreground = 0;
 
-    if (stream->reaped || number < 1 || number > 64)
+    if (stream->reaped || stream->pid <= 1 || number < 1 || number > 64)
         return;
     /* A shell gives the command in front of its terminal a group of its own. */
     if (stream->is_tty && stream->out_fd >= 0 &&

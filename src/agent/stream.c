@@ -136,7 +136,7 @@ void stream_take_window(Stream *stream, uint32_t size) {
 }
 
 static void signal_group(const Stream *stream, int number) {
-    if (stream->reaped || stream->pid <= 0)
+    if (stream->reaped || stream->pid <= 1)
         return;
     if (kill(-stream->pid, number) < 0)
         (void)kill(stream->pid, number);
