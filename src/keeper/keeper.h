@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_KEEPER_KEEPER_H
+#define RAMET_KEEPER_KEEPER_H
+
+/* What the keeper knows, and how its parts call each other. One VM, one thread, one loop.
+ *
+ *   request.c  messages of the daemon          session.c  clients' streams
+ *   start.c    from plan to ready              identity.c what the agent is told to become
+ *   machine.c  QEMU: process, QMP, console     port.c     the agent's port: bytes to and from the
+ * link power.c    stop, kill, pause, resume       end.c      QEMU has ended: tell, record, leave
+ *
+ * States:
+ *
+ *   WAITING ──start──▶ STARTING ──ready──▶ RUNNING ⇄ PAUSED
+ *      │                  │                   │ stop
+ *      │ 30 s             │ error             ▼
+ *      ▼                  ▼                STOPPING ──QEMU's exit──▶ ENDED ──all told──▶ exit
+ *     exit              kill ───────────────────────────────────────▶
+ *
+ * QEMU's exit leads to ENDED from any state that has a QEMU. */
+
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/loop.h"
+#include "base/spawn.h"
+#include "keeper/link.h"
+#include "keeper/logfile.h"
+#include "proto/plan.h"
+#include "qemu/qmp.h"
+
+typedef struct Keeper Keeper;
+typedef struct Connection Connection; /* of the daemon; request.c */
+typedef struct Session Session;       /* of a client; session.c */
+
+typedef enum KeeperState {
+    KEEPER_WAITING,
+    KEEPER_STARTING,
+    KEEPER_RUNNING,
+    KEEPER_PAUSED,
+    KEEPER_STOPPING,
+    KEEPER_ENDED,
+} KeeperState;
+
+/* A descriptor with its place in the loop. */
+typedef struct Watched {
+    int fd;             /* owned; -1: closed */
+    LoopSource *source; /* owned by the loop */
+} Watched;
+
+typedef struct Machine {
+    ProcessIdentity process;
+    Watched pid; /* pidfd */
+    Watched console;
+    Watched error_output;
+    Qmp *qmp;               /* owned; has its own descriptor */
+    LoopSource *qmp_source; /* owned by the loop */
+    LogFile console_log;
+    LogFile error_log;
+    char shutdown_reason[32]; /* of QEMU's SHUTDOWN event; "" if there was none */
+    const char *killed_for;   /* cause, when the keeper killed it; NULL: it did not */
+    bool internal_error;      /* stopped by itself */
+    bool gone;
+} Machine;
+
+typedef struct Start {
+    Connection *connection; /* borrowed; NULL once it is gone */
+    LoopSource *silence_timer;
+    LoopSource *ready_timer;
+    Error error;          /* why it failed; told once QEMU is gone */
+    bool heard;           /* a console byte or an ANNOUNCE came */
+    LinkStream *identity; /* borrowed; while it is being applied */
+    uint64_t ready_at_usec;
+} Start;
+
+struct Keeper {
+    KeeperState state;
+    Loop *loop; /* owned */
+    Watched listener;
+    uid_t starter;          /* who may talk to us, beside root */
+    LoopSource *idle_timer; /* no start came */
+    LoopSource *stop_timer;
+    LoopSource *linger_timer;
+    Connection *connections; /* owned, a list */
+    Session *sessions;       /* owned, a list */
+    Plan plan;
+    int vm_dir_fd; /* owned */
+    Start start;
+    Machine machine;
+    Link link;
+    LinkWelcome welcome; /* of the last greeting */
+    Watched port;
+    bool port_wants_out;
+    uint64_t losses; /* how often the link was lost */
+};
+
+/* keeper.c */
+int keeper_new(int listen_fd, Keeper *keeper, Error *error);
+void keeper_free(Keeper *keeper);
+const char *keeper_state_name(const Keeper *keeper);
+void watched_close(Watched *watched);
+int watched_add(Keeper *keeper, Watched *watched, uint32_t events, LoopFdHandler handler);
+
+/* request.c: connections of the daemon. answer and fail end the request; what cannot be sent at
+ * once ends the connection. Both take NULL for a connection that is gone. */
+int request_listen(Keeper *keeper);
+void request_answer(Connection *connection, json_t *ok); /* steals ok */
+void request_fail(Connection *connection, const Error *error);
+void request_event(Connection *connection, json_t *event); /* steals event */
+void request_tell_watchers(Keeper *keeper, json_t *event); /* steals event */
+void request_answer_waiting(Keeper *keeper);               /* QEMU is gone */
+void request_close_all(Keeper *keeper);
+void request_wait_for_end(Connection *connection); /* it is answered once QEMU is gone */
+
+/* start.c */
+int start_begin(Keeper *keeper, Connection *connection, const json_t *request, const int *fds,
+                size_t n_fds, Error *error);
+void start_heard(Keeper *keeper);    /* the guest gave a sign of life; also restarts its silence */
+void start_welcomed(Keeper *keeper); /* the link is up */
+void start_fail(Keeper *keeper, Error *error); /* moves the error; kills QEMU */
+void start_ended(Keeper *keeper);              /* QEMU is gone */
+
+/* identity.c: the payload of IDENTITY. Returns its size or -E2BIG. */
+ssize_t identity_write(const Plan *plan, uint8_t *buffer, size_t room);
+
+/* payload.c: requests to the agent, from the daemon's JSON. Return the size. fallback: the path
+ * when the request has none; NULL: it must have one. */
+ssize_t payload_write_exec(const json_t *request, uint8_t *buffer, size_t room, Error *error);
+ssize_t payload_write_path(const json_t *request, const char *fallback, uint8_t *buffer,
+                           size_t room, Error *error);
+
+/* done.c: what the agent's DONE says: 0 and its value (may be NULL), or an error of `kind` with the
+ * agent's text, made fit for a terminal. */
+int done_read(const Frame *frame, const char *what, ErrorKind kind, uint64_t *value, Error *error);
+
+/* machine.c */
+void machine_init(Machine *machine);
+int machine_open_logs(Keeper *keeper, Error *error);
+int machine_launch(Keeper *keeper, const int *fds, Error *error);
+int machine_watch(Keeper *keeper, Error *error);
+void machine_kill(Keeper *keeper, const char *cause);
+void machine_take_events(Keeper *keeper); /* of QMP, after any call of it */
+void machine_drain(Keeper *keeper);       /* reads what an ended QEMU left */
+void machine_free(Keeper *keeper);
+
+/* port.c */
+int port_watch(Keeper *keeper);
+void port_flush(Keeper *keeper); /* after anything was put into the link */
+void port_drain(Keeper *keeper);
+void port_free(Keeper *keeper);
+extern const LinkHandlers port_handlers;
+
+/* power.c */
+int power_stop(Keeper *keeper, uint64_t timeout_usec, Error *error);
+int power_pause(Keeper *keeper, Error *error);
+int power_resume(Keeper *keeper, Error *error);
+
+/* session.c. open takes the client's descriptor on success only. */
+int session_open(Keeper *keeper, const char *operation, const json_t *request, int fd,
+                 Error *error);
+void session_pump_all(Keeper *keeper); /* the link has room again */
+void session_finish(Keeper *keeper);   /* frees those that are over; at the end of a handler */
+void session_end_all(Keeper *keeper, const Error *error);
+void session_close_all(Keeper *keeper);
+unsigned session_count(const Keeper *keeper);
+bool session_has_owner(const Keeper *keeper);
+
+/* end.c */
+void end_begin(Keeper *keeper); /* QEMU is gone */
+void end_check(Keeper *keeper); /* leave when everybody was told */
+
+#endif

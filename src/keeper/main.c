@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ramet-keeper --listen-fd N: the parent of one VM's QEMU. See keeper.h for how its parts fit. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "keeper/keeper.h"
+
+static int parse_arguments(int argc, char **argv, int *listen_fd) {
+    uint64_t number;
+    if (argc == 2 && str_equal(argv[1], "--version")) {
+        puts("ramet-keeper " RAMET_VERSION);
+        exit(0);
+    }
+    if (argc != 3 || !str_equal(argv[1], "--listen-fd") ||
+        parse_u64(argv[2], 1 << 20, &number) < 0) {
+        fprintf(stderr, "usage: ramet-keeper --listen-fd NUMBER\n"
+                        "Started by rametd; not meant to be started by hand.\n");
+        return 2;
+    }
+    *listen_fd = (int)number;
+    return 0;
+}
+
+/* A plan can bring two descriptors for each of many disk files. */
+static void raise_fd_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Signals that a terminal or a stray group kill sends would end the VM with the keeper. */
+static void ignore_signals(void) {
+    static const int ignored[] = {SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+        (void)signal(ignored[i], SIG_IGN);
+}
+
+static Keeper keeper; /* large, and there is one */
+
+int main(int argc, char **argv) {
+    int listen_fd;
+    int r = parse_arguments(argc, argv, &listen_fd);
+    if (r > 0)
+        return r;
+    log_init("ramet-keeper", LOG_LEVEL_INFO);
+    raise_fd_limit();
+    ignore_signals();
+    _cleanup_error_ Error error = ERROR_INIT;
+    r = keeper_new(listen_fd, &keeper, &error);
+    if (r == 0)
+        r = loop_run(keeper.loop);
+    if (r < 0)
+        log_error("%s", error.message ? error.message : strerror(-r));
+    keeper_free(&keeper);
+    return r < 0;
+}

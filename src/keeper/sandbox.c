@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keeper/sandbox.h"
+
+/* The order matters. The bounding set can only be emptied with CAP_SETPCAP, groups only with
+ * CAP_SETGID, so they go first; setresuid away from 0 then clears the other sets, which is checked
+ * again through libcap-ng. no_new_privs comes last but for the filter, which needs it.
+ *
+ * Each call that is allowed stands beside its reason. What is not here and matters: execve, clone,
+ * fork, socket, connect, bind, listen, ptrace, mount, the whole of setuid, ioctl but for the two
+ * that stdio makes. A hostile guest that took over this program could read and write what the VM's
+ * own user can, and talk on the sockets that are open, and no more. */
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <grp.h>
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static int drop_groups_and_user(uid_t uid, gid_t gid) {
+    if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+        return -errno;
+    return 0;
+}
+
+static int become(uid_t uid, gid_t gid, Error *error) {
+    capng_clear(CAPNG_SELECT_ALL);
+    if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
+        return error_set(error, ERROR_PERMISSION, EPERM,
+                         "cannot empty the capability bounding set");
+    int r = drop_groups_and_user(uid, gid);
+    if (r < 0)
+        return error_set_errno(error, -r, "cannot become user %u", (unsigned)uid);
+    capng_clear(CAPNG_SELECT_ALL);
+    if (capng_apply(CAPNG_SELECT_CAPS) < 0 || capng_get_caps_process() < 0 ||
+        capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE)
+        return error_set(error, ERROR_PERMISSION, EPERM, "cannot give up all capabilities");
+    if (setresuid((uid_t)-1, 0, (uid_t)-1) == 0)
+        return error_set(error, ERROR_PERMISSION, EPERM, "could become root again");
+    return 0;
+}
+
+int sandbox_drop_privileges(uid_t uid, gid_t gid, Error *error) {
+    if (geteuid() == 0 && uid != 0) {
+        int r = become(uid, gid, error);
+        if (r < 0)
+            return r;
+    }
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return error_set_errno(error, errno, "cannot set no_new_privs");
+    return 0;
+}
+
+#ifndef KEEPER_NO_SECCOMP
+
+static const int allowed_calls[] = {
+    /* clients, guest, QEMU: loop.c, request.c, session.c, machine.c, qmp.c */
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(readv),
+    SCMP_SYS(writev),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(sendto),
+    SCMP_SYS(accept4),
+    SCMP_SYS(getsockopt), /* SO_PEERCRED */
+    SCMP_SYS(epoll_wait),
+    SCMP_SYS(epoll_pwait),
+    SCMP_SYS(epoll_pwait2),
+    SCMP_SYS(epoll_ctl),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(fcntl),
+    SCMP_SYS(close),
+    SCMP_SYS(shutdown),
+    /* logs and exit.json: logfile.c, record.c, path_write_atomic_at */
+    SCMP_SYS(openat),
+    SCMP_SYS(renameat),
+    SCMP_SYS(renameat2),
+    SCMP_SYS(rename),
+    SCMP_SYS(unlinkat),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(statx),
+    SCMP_SYS(fsync),
+    SCMP_SYS(fdatasync),
+    SCMP_SYS(fchmod),
+    SCMP_SYS(lseek),
+    SCMP_SYS(ftruncate),
+    /* snapshots: reading QEMU's memory and patching it, through descriptors opened before */
+    SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64),
+    SCMP_SYS(preadv),
+    SCMP_SYS(pwritev),
+    SCMP_SYS(fallocate),
+    SCMP_SYS(copy_file_range),
+    /* QEMU's end: machine.c */
+    SCMP_SYS(pidfd_send_signal),
+    SCMP_SYS(waitid),
+    SCMP_SYS(wait4),
+    /* memory: malloc, large buffers; never executable, see below */
+    SCMP_SYS(brk),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    /* clocks (where the vDSO cannot), random numbers */
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(getrandom),
+    /* the C library's own: stdio's buffers, abort, locks, the end */
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(futex),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(getuid),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+};
+
+/* mmap and mprotect without PROT_EXEC (4). */
+static int allow_memory(scmp_filter_ctx context) {
+    static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(calls); i++)
+        r = seccomp_rule_add(context, SCMP_ACT_ALLOW, calls[i], 1,
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0));
+    return r;
+}
+
+static int load_filter(scmp_filter_ctx context) {
+    int r = allow_memory(context);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed_calls); i++)
+        r = seccomp_rule_add(context, SCMP_ACT_ALLOW, allowed_calls[i], 0);
+    return r < 0 ? r : seccomp_load(context);
+}
+
+int sandbox_filter_calls(Error *error) {
+    scmp_filter_ctx context = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    if (!context)
+        return error_set(error, ERROR_NO_MEMORY, ENOMEM, "cannot make the system call filter");
+    int r = load_filter(context);
+    seccomp_release(context);
+    return r < 0 ? error_set_errno(error, -r, "cannot load the system call filter") : 0;
+}
+
+#else
+
+int sandbox_filter_calls(Error *error) {
+    return 0;
+}
+
+#endif

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "keeper/keeper.h"
+#include "keeper/sandbox.h"
+
+/* A start, from the plan to ready. The first part (logs, privileges, QEMU, filter, QMP's greeting)
+ * runs straight through. The second waits in the loop: for a sign of life, for the agent's WELCOME,
+ * for its word that the identity is applied. Each stage is told to the daemon with the time when it
+ * began.
+ *
+ * When anything fails, QEMU is killed and the error told once it is gone (start_ended), so that the
+ * daemon can clean up as soon as it reads it. When QEMU ends by itself meanwhile, its last words
+ * are the error. The end of the daemon's connection changes nothing: the next daemon will ask for
+ * the status. */
+
+#define CONSOLE_LINES 10
+#define QMP_GREETING_USEC (60 * USEC_PER_SEC)
+#define IDENTITY_ROOM 4096
+
+static void stage(Keeper *keeper, const char *name) {
+    request_event(keeper->start.connection,
+                  json_pack("{s:s, s:s, s:I}", "event", "stage", "name", name, "at_us",
+                            (json_int_t)clock_monotonic_usec()));
+}
+
+/* Waiting */
+
+static const char *awaited(const Keeper *keeper) {
+    if (keeper->start.identity)
+        return "the agent to apply its identity";
+    if (keeper->start.heard && keeper->link.state != LINK_SILENT)
+        return "the agent's answer to the greeting";
+    return keeper->start.heard ? "the agent's announcement" : "a first sign of life";
+}
+
+static void fail_waiting(Keeper *keeper, const char *what, uint64_t usec) {
+    _cleanup_free_ char *lines = logfile_tail(&keeper->machine.console_log, CONSOLE_LINES);
+    _cleanup_free_ char *time = format_duration(usec);
+    Error error = ERROR_INIT;
+    (void)error_set(&error, ERROR_GUEST_NOT_READY, ETIMEDOUT,
+                    "the guest did not get ready: %s for %s, waiting for %s; console: %s%s", what,
+                    time, awaited(keeper), lines[0] ? "\n" : "empty", lines);
+    error_set_hint(&error, "look at the console with ramet logs");
+    start_fail(keeper, &error);
+}
+
+static void on_silence(void *data) {
+    Keeper *keeper = data;
+    fail_waiting(keeper, "nothing was heard of it", keeper->plan.silence_timeout_usec);
+}
+
+static void on_ready_timeout(void *data) {
+    Keeper *keeper = data;
+    fail_waiting(keeper, "it was given its time", keeper->plan.ready_timeout_usec);
+}
+
+static uint64_t deadline(uint64_t timeout_usec) {
+    return timeout_usec ? clock_monotonic_usec() + timeout_usec : UINT64_MAX;
+}
+
+static void set_timers(Keeper *keeper) {
+    Start *start = &keeper->start;
+    start->silence_timer = loop_add_timer(keeper->loop, deadline(keeper->plan.silence_timeout_usec),
+                                          on_silence, keeper);
+    start->ready_timer = loop_add_timer(keeper->loop, deadline(keeper->plan.ready_timeout_usec),
+                                        on_ready_timeout, keeper);
+}
+
+static void clear_timers(Keeper *keeper) {
+    keeper->start.silence_timer = loop_remove(keeper->start.silence_timer);
+    keeper->start.ready_timer = loop_remove(keeper->start.ready_timer);
+}
+
+/* The first part */
+
+/* The folder is kept; everything else was for QEMU. */
+static int take_folder(Keeper *keeper, const int *fds, Error *error) {
+    keeper->vm_dir_fd = fcntl(fds[keeper->plan.console_dir_fd], F_DUPFD_CLOEXEC, 3);
+    return keeper->vm_dir_fd < 0 ? error_set_errno(error, errno, "cannot keep the VM's folder") : 0;
+}
+
+static int enter_sandbox(Keeper *keeper, const int *fds, Error *error) {
+    stage(keeper, "sandbox");
+    int r = take_folder(keeper, fds, error);
+    if (r == 0)
+        r = machine_open_logs(keeper, error);
+    if (r == 0)
+        r = sandbox_drop_privileges(keeper->plan.uid, keeper->plan.gid, error);
+    return r;
+}
+
+/* Blocks the loop until QMP's greeting, some 30 ms; nobody else can have a request yet. */
+static int start_qemu(Keeper *keeper, const int *fds, Error *error) {
+    stage(keeper, "qemu");
+    int r = machine_launch(keeper, fds, error);
+    if (r == 0)
+        r = sandbox_filter_calls(error);
+    if (r == 0)
+        r = machine_watch(keeper, error);
+    if (r < 0)
+        return r;
+    r = qmp_greeting(keeper->machine.qmp, clock_monotonic_usec() + QMP_GREETING_USEC, NULL, error);
+    machine_take_events(keeper);
+    return r;
+}
+
+/* Here a restore will patch memory and load the device state; until then it is refused. */
+static int load_state(Keeper *keeper, Error *error) {
+    if (keeper->plan.boot == PLAN_BOOT_COLD)
+        return 0;
+    stage(keeper, "device load");
+    return error_set(error, ERROR_UNSUPPORTED, ENOSYS, "this keeper cannot restore a snapshot yet");
+}
+
+static void await_guest(Keeper *keeper) {
+    set_timers(keeper);
+    if (keeper->plan.boot == PLAN_BOOT_RESTORE) {
+        keeper->start.heard = true;
+        stage(keeper, "agent");
+        link_greet(&keeper->link, keeper->plan.marker);
+        port_flush(keeper);
+    } else {
+        stage(keeper, "kernel");
+    }
+}
+
+/* QEMU is already dead or dying and has said why on its error output: its exit will tell. */
+static bool exit_will_tell(Keeper *keeper, int r) {
+    return keeper->machine.pid.fd >= 0 && (r == -ECONNRESET || r == -EPIPE);
+}
+
+static void run_first_part(Keeper *keeper, const int *fds) {
+    Error error = ERROR_INIT;
+    int r = enter_sandbox(keeper, fds, &error);
+    if (r == 0)
+        r = start_qemu(keeper, fds, &error);
+    if (r == 0)
+        r = load_state(keeper, &error);
+    if (r == 0) {
+        await_guest(keeper);
+    } else if (exit_will_tell(keeper, r)) {
+        error_clear(&error);
+        set_timers(keeper);
+    } else {
+        start_fail(keeper, &error);
+    }
+}
+
+int start_begin(Keeper *keeper, Connection *connection, const json_t *request, const int *fds,
+                size_t n_fds, Error *error) {
+    if (keeper->state != KEEPER_WAITING)
+        return error_set(error, ERROR_CONFLICT, 0, "this keeper has started its VM already");
+    Error bad_plan = ERROR_INIT;
+    keeper->state = KEEPER_STARTING;
+    keeper->start.connection = connection;
+    keeper->idle_timer = loop_remove(keeper->idle_timer);
+    if (plan_from_json(json_object_get(request, "plan"), n_fds, &keeper->plan, &bad_plan) < 0)
+        start_fail(keeper, &bad_plan);
+    else
+        run_first_part(keeper, fds);
+    return 0;
+}
+
+/* The second part */
+
+void start_heard(Keeper *keeper) {
+    if (keeper->state != KEEPER_STARTING)
+        return;
+    if (!keeper->start.heard)
+        stage(keeper, "agent");
+    keeper->start.heard = true;
+    if (keeper->start.silence_timer)
+        loop_set_timer(keeper->start.silence_timer, deadline(keeper->plan.silence_timeout_usec));
+}
+
+static json_t *hex_json(const uint8_t *bytes, size_t size) {
+    char text[2 * 16 + 1];
+    hex_encode(bytes, MIN_OF(size, (size_t)16), text);
+    return json_string(text);
+}
+
+static json_t *describe(const Keeper *keeper) {
+    const LinkWelcome *welcome = &keeper->welcome;
+    const ProcessIdentity *process = &keeper->machine.process;
+    return json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:s, s:o, s:o, s:I}", "boot",
+        keeper->plan.boot == PLAN_BOOT_COLD ? "cold" : "restored", "accel", keeper->plan.accel,
+        "qemu_pid", (json_int_t)process->pid, "qemu_start_ticks", (json_int_t)process->start_ticks,
+        "ready_at_us", (json_int_t)keeper->start.ready_at_usec, "agent_version",
+        welcome->agent_version, "marker", hex_json(keeper->link.marker, AGENT_MARKER_SIZE),
+        "ram_nonce", hex_json(welcome->ram_nonce, AGENT_NONCE_SIZE), "counter",
+        (json_int_t)MIN_OF(welcome->counter, (uint64_t)INT64_MAX));
+}
+
+static void become_ready(Keeper *keeper) {
+    Error error = ERROR_INIT;
+    clear_timers(keeper);
+    keeper->start.ready_at_usec = clock_monotonic_usec();
+    keeper->state = KEEPER_RUNNING;
+    if (keeper->plan.start_paused && power_pause(keeper, &error) < 0) {
+        keeper->state = KEEPER_STARTING;
+        start_fail(keeper, &error);
+        return;
+    }
+    request_answer(keeper->start.connection, describe(keeper));
+    keeper->start.connection = NULL;
+    request_tell_watchers(
+        keeper, json_pack("{s:s, s:s}", "event", "state", "state", keeper_state_name(keeper)));
+}
+
+static void on_identity(void *data, const Frame *frame) {
+    Keeper *keeper = data;
+    keeper->start.identity = NULL;
+    if (!frame || keeper->state != KEEPER_STARTING)
+        return; /* the link was lost: the next WELCOME begins anew */
+    Error error = ERROR_INIT;
+    if (frame->type != FRAME_DONE)
+        return;
+    if (done_read(frame, "cannot apply the VM's identity", ERROR_GUEST_NOT_READY, NULL, &error) < 0)
+        start_fail(keeper, &error);
+    else
+        become_ready(keeper);
+}
+
+static int send_identity(Keeper *keeper, Error *error) {
+    uint8_t payload[IDENTITY_ROOM];
+    ssize_t size = identity_write(&keeper->plan, payload, sizeof payload);
+    int r = (int)size;
+    if (size >= 0)
+        r = link_open(&keeper->link, FRAME_IDENTITY, payload, (size_t)size, on_identity, keeper,
+                      &keeper->start.identity);
+    return r < 0 ? error_set_errno(error, -r, "cannot send the VM's identity") : 0;
+}
+
+/* Restored and not booted anew: the agent must know what only its memory held. */
+static int check_welcome(const Keeper *keeper, Error *error) {
+    const LinkWelcome *welcome = &keeper->welcome;
+    if (welcome->version != AGENT_PROTOCOL_VERSION)
+        return error_set(error, ERROR_GUEST_NOT_READY, EPROTO,
+                         "the agent speaks protocol %llu, this is %d",
+                         (unsigned long long)welcome->version, AGENT_PROTOCOL_VERSION);
+    if (keeper->plan.boot == PLAN_BOOT_COLD)
+        return 0;
+    if (memcmp(welcome->ram_nonce, keeper->plan.ram_nonce, AGENT_NONCE_SIZE) != 0 ||
+        welcome->counter <= keeper->plan.counter)
+        return error_set(error, ERROR_GUEST_NOT_READY, EPROTO,
+                         "the guest was not restored: its memory is not the snapshot's");
+    return 0;
+}
+
+void start_welcomed(Keeper *keeper) {
+    if (keeper->state != KEEPER_STARTING || keeper->start.error.kind != ERROR_NONE)
+        return;
+    Error error = ERROR_INIT;
+    start_heard(keeper);
+    int r = check_welcome(keeper, &error);
+    if (r == 0) {
+        stage(keeper, "identity");
+        r = send_identity(keeper, &error);
+    }
+    if (r < 0)
+        start_fail(keeper, &error);
+}
+
+/* Failing */
+
+void start_fail(Keeper *keeper, Error *error) {
+    if (keeper->start.error.kind == ERROR_NONE)
+        (void)error_move(&keeper->start.error, error);
+    error_clear(error);
+    clear_timers(keeper);
+    if (keeper->machine.pid.fd >= 0)
+        machine_kill(keeper, "start-failed");
+    else
+        end_begin(keeper); /* there was no QEMU yet */
+}
+
+static void describe_exit(Keeper *keeper, Error *error) {
+    _cleanup_free_ char *words = logfile_tail(&keeper->machine.error_log, CONSOLE_LINES);
+    _cleanup_free_ char *lines = logfile_tail(&keeper->machine.console_log, CONSOLE_LINES);
+    bool heard = keeper->machine.console_log.total_bytes > 0;
+    (void)error_set(error, heard ? ERROR_GUEST_NOT_READY : ERROR_FAILED, 0,
+                    "QEMU ended before the guest was ready%s%s%s%s%s",
+                    keeper->machine.shutdown_reason[0] ? ": " : "", keeper->machine.shutdown_reason,
+                    words[0] ? ": " : "", words, heard ? "; console:\n" : "");
+    if (heard) {
+        _cleanup_free_ char *message = str_format("%s%s", error->message, lines);
+        (void)error_set(error, ERROR_GUEST_NOT_READY, 0, "%s", message);
+    }
+}
+
+void start_ended(Keeper *keeper) {
+    clear_timers(keeper);
+    if (keeper->start.error.kind == ERROR_NONE)
+        describe_exit(keeper, &keeper->start.error);
+    log_error("start failed: %s", error_message(&keeper->start.error));
+    request_fail(keeper->start.connection, &keeper->start.error);
+    keeper->start.connection = NULL;
+}

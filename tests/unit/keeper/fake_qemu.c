@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A QEMU that is none: it speaks QMP on the descriptor that it is given, and plays the guest's
+ * agent. The kernel's command line says what kind of guest it is, and an exec's first argument what
+ * its command does (see the tables). Everything blocks, since the keeper always reads. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proto/agent.h"
+#include "proto/frame.h"
+#include "proto/tlv.h"
+
+static int qmp_fd = -1, agent_fd = -1, console_fd = -1;
+static const char *mode = "";
+
+static FrameReader reader;
+static uint8_t marker[AGENT_MARKER_SIZE] = AGENT_MARKER;
+static uint32_t session;
+static uint64_t counter;
+static bool greeted;
+static uint16_t flooding; /* stream; 0: none */
+static uint32_t flood_credit;
+static uint16_t echoing;
+static uint8_t echo_data[AGENT_WINDOW_BYTES + FRAME_PAYLOAD_MAX];
+static size_t echo_size;
+static uint32_t echo_credit;
+static bool echo_end;
+
+static void write_all(int fd, const void *data, size_t size) {
+    for (const char *next = data; size > 0;) {
+        ssize_t n = send(fd, next, size, MSG_NOSIGNAL);
+        if (n <= 0)
+            exit(0); /* the keeper is gone */
+        next += n;
+        size -= (size_t)n;
+    }
+}
+
+static void say(int fd, const char *text) {
+    write_all(fd, text, strlen(text));
+}
+
+static void send_frame(uint32_t to, uint16_t stream, uint8_t type, const void *payload,
+                       size_t size) {
+    uint8_t header[FRAME_HEADER_SIZE];
+    frame_encode_header(header, to, stream, type, (uint32_t)size);
+    write_all(agent_fd, header, sizeof header);
+    write_all(agent_fd, payload, size);
+}
+
+static void send_number(uint16_t stream, uint8_t type, uint16_t tag, uint64_t value) {
+    uint8_t payload[32];
+    TlvWriter writer;
+    tlv_start(&writer, payload, sizeof payload);
+    tlv_add_u64(&writer, tag, value);
+    send_frame(session, stream, type, payload, writer.size);
+}
+
+static void announce(void) {
+    uint8_t payload[32];
+    TlvWriter writer;
+    tlv_start(&writer, payload, sizeof payload);
+    tlv_add_u64(&writer, TAG_VERSION, AGENT_PROTOCOL_VERSION);
+    send_frame(0, 0, FRAME_ANNOUNCE, payload, writer.size);
+}
+
+static void shut_down(const char *reason) {
+    char event[256];
+    snprintf(event, sizeof event,
+             "{\"timestamp\":{\"seconds\":1,\"microseconds\":1},\"event\":\"SHUTDOWN\","
+             "\"data\":{\"guest\":true,\"reason\":\"%s\"}}\r\n",
+             reason);
+    say(qmp_fd, event);
+    exit(0);
+}
+
+/* QMP: every command succeeds. */
+static void take_qmp(void) {
+    static char line[65536];
+    static size_t used;
+    ssize_t n = read(qmp_fd, line + used, sizeof line - 1 - used);
+    if (n <= 0)
+        exit(0);
+    used += (size_t)n;
+    line[used] = '\0';
+    for (char *end; (end = strchr(line, '\n'));) {
+        char id[64] = "0", answer[160];
+        const char *found = strstr(line, "\"id\"");
+        if (found && found < end)
+            sscanf(found, "\"id\"%*[ :]%63[^,} \r\n]", id);
+        snprintf(answer, sizeof answer, "{\"return\": {}, \"id\": %s}\r\n", id);
+        say(qmp_fd, answer);
+        used -= (size_t)(end + 1 - line);
+        memmove(line, end + 1, used + 1);
+    }
+}
+
+static const uint8_t *find_tag(const Frame *frame, uint16_t tag, uint32_t *size) {
+    TlvReader fields;
+    TlvField field;
+    tlv_read(&fields, frame->payload, frame->length);
+    while (tlv_next(&fields, &field) > 0)
+        if (field.tag == tag) {
+            *size = field.size;
+            return field.data;
+        }
+    return NULL;
+}
+
+static void welcome(const Frame *frame) {
+    uint32_t size;
+    const uint8_t *nonce = find_tag(frame, TAG_NONCE, &size);
+    memcpy(marker, find_tag(frame, TAG_MARKER, &size), AGENT_MARKER_SIZE);
+    session = (uint32_t)nonce[0] | (uint32_t)nonce[1] << 8 | (uint32_t)nonce[2] << 16 |
+              (uint32_t)nonce[3] << 24;
+    uint8_t payload[256];
+    TlvWriter writer;
+    tlv_start(&writer, payload, sizeof payload);
+    tlv_add(&writer, TAG_NONCE, nonce, AGENT_NONCE_SIZE);
+    tlv_add(&writer, TAG_RAM_NONCE, "0123456789abcdef", 16);
+    tlv_add_u64(&writer, TAG_COUNTER, ++counter);
+    tlv_add_u64(&writer, TAG_VERSION, AGENT_PROTOCOL_VERSION);
+    tlv_add_text(&writer, TAG_AGENT_VERSION, "fake");
+    say(agent_fd, "half a frame from before");
+    write_all(agent_fd, nonce, AGENT_NONCE_SIZE);
+    send_frame(session, 0, FRAME_WELCOME, payload, writer.size);
+    greeted = true;
+    flooding = echoing = 0;
+}
+
+static void end_exec(uint16_t stream, uint64_t status) {
+    send_frame(session, stream, FRAME_EOF, NULL, 0);
+    send_frame(session, stream, FRAME_EOF_ERR, NULL, 0);
+    send_number(stream, FRAME_EXIT, TAG_EXIT_CODE, status);
+}
+
+static void send_blocks(uint16_t stream, size_t count) {
+    static uint8_t block[FRAME_PAYLOAD_MAX];
+    for (size_t i = 0; i < count; i++)
+        send_frame(session, stream, FRAME_DATA, block, sizeof block);
+}
+
+static void break_rules(uint16_t stream) {
+    send_frame(session, 999, FRAME_DATA, "x", 1);
+    send_frame(session + 1, stream, FRAME_DATA, "x", 1);
+    send_frame(session, stream, 200, "x", 1);
+    send_frame(session, 0, FRAME_WELCOME, "x", 1);
+    send_frame(session, stream, FRAME_EXIT, "not fields", 10);
+    send_frame(session, stream, FRAME_EXIT, "", 0);
+    send_frame(session, stream, FRAME_DONE, "", 0);
+    say(agent_fd, "RMT\1 what is that");
+}
+
+static void send_noise(void) {
+    static uint8_t noise[1 << 20];
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (uint8_t)(rand() & 0xff);
+    write_all(agent_fd, noise, sizeof noise);
+}
+
+static void take_exec(const Frame *frame) {
+    uint32_t size;
+    char word[64] = "";
+    const uint8_t *text = find_tag(frame, TAG_ARG, &size);
+    if (text && size < sizeof word)
+        memcpy(word, text, size);
+    uint16_t stream = frame->stream;
+    if (strcmp(word, "true") == 0)
+        end_exec(stream, 0);
+    else if (strcmp(word, "cat") == 0)
+        echoing = stream, echo_credit = AGENT_WINDOW_BYTES, echo_size = 0, echo_end = false;
+    else if (strcmp(word, "flood") == 0)
+        flooding = stream, flood_credit = AGENT_WINDOW_BYTES;
+    else if (strcmp(word, "over") == 0)
+        send_blocks(stream, 64);
+    else if (strcmp(word, "noise") == 0)
+        send_noise();
+    else if (strcmp(word, "rules") == 0)
+        break_rules(stream);
+    else if (strcmp(word, "window") == 0)
+        send_frame(session, stream, FRAME_WINDOW, "\xff\xff\xff\xff", 4);
+    else if (strcmp(word, "crash") == 0)
+        raise(SIGSEGV);
+    else if (strcmp(word, "reboot") == 0)
+        shut_down("guest-reset");
+    else if (strcmp(word, "restart") == 0)
+        memcpy(marker, AGENT_MARKER, sizeof marker), greeted = false, announce();
+    else if (strcmp(word, "hang") != 0)
+        end_exec(stream, 7);
+}
+
+static uint32_t window_of(const Frame *frame) {
+    const uint8_t *b = frame->payload;
+    return frame->length == 4
+               ? (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24
+               : 0;
+}
+
+/* Grants only what it has sent back, so no more than a window is ever here. */
+static void pump_echo(void) {
+    while (echoing && echo_size > 0 && echo_credit > 0) {
+        uint32_t n = (uint32_t)(echo_size < echo_credit ? echo_size : echo_credit);
+        n = n < FRAME_PAYLOAD_MAX ? n : FRAME_PAYLOAD_MAX;
+        uint8_t more[4] = {(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16), 0};
+        send_frame(session, echoing, FRAME_DATA, echo_data, n);
+        send_frame(session, echoing, FRAME_WINDOW, more, sizeof more);
+        echo_size -= n;
+        echo_credit -= n;
+        memmove(echo_data, echo_data + n, echo_size);
+    }
+    if (echoing && echo_end && echo_size == 0) {
+        end_exec(echoing, 3);
+        echoing = 0;
+    }
+}
+
+static void take_stream_frame(const Frame *frame) {
+    if (frame->type == FRAME_WINDOW && frame->stream == flooding)
+        flood_credit += window_of(frame);
+    else if (frame->type == FRAME_CANCEL && frame->stream == flooding)
+        flooding = 0;
+    else if (frame->type == FRAME_WINDOW && frame->stream == echoing)
+        echo_credit += window_of(frame);
+    else if (frame->type == FRAME_DATA && frame->stream == echoing) {
+        memcpy(echo_data + echo_size, frame->payload, frame->length);
+        echo_size += frame->length;
+    } else if (frame->type == FRAME_EOF && frame->stream == echoing) {
+        echo_end = true;
+    }
+    pump_echo();
+}
+
+static void take_frame(const Frame *frame) {
+    switch (frame->type) {
+    case FRAME_HELLO:
+        return welcome(frame);
+    case FRAME_POWER_OFF:
+        if (strcmp(mode, "deaf") != 0)
+            shut_down("guest-shutdown");
+        return;
+    case FRAME_EXEC:
+        return take_exec(frame);
+    case FRAME_IDENTITY:
+        if (strcmp(mode, "refuse") == 0)
+            return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, EROFS);
+        /* fall through */
+    case FRAME_PING:
+    case FRAME_SYNC:
+        return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, 0);
+    default:
+        return take_stream_frame(frame);
+    }
+}
+
+/* Looks for the marker in whole reads: the keeper writes greetings in one piece. */
+static void take_agent(void) {
+    size_t size;
+    uint8_t *space = frame_reader_space(&reader, &size);
+    ssize_t n = read(agent_fd, space, size);
+    if (n <= 0)
+        exit(0);
+    uint8_t *found = memmem(space, (size_t)n, marker, AGENT_MARKER_SIZE);
+    if (found) {
+        frame_reader_reset(&reader);
+        n -= found + AGENT_MARKER_SIZE - space;
+        memmove(reader.buffer, found + AGENT_MARKER_SIZE, (size_t)n);
+    }
+    frame_reader_added(&reader, (size_t)n);
+    Frame frame;
+    while (frame_reader_next(&reader, &frame) > 0)
+        take_frame(&frame);
+}
+
+static void flood(void) {
+    static uint8_t block[8192];
+    if (flooding && flood_credit >= sizeof block) {
+        send_frame(session, flooding, FRAME_DATA, block, sizeof block);
+        flood_credit -= sizeof block;
+    }
+    if (strcmp(mode, "flood") == 0 && greeted) {
+        static unsigned line;
+        for (int i = 0; i < 100; i++) {
+            char text[64];
+            snprintf(text, sizeof text, "line %u of a very talkative guest\r\n", line++);
+            say(console_fd, text);
+        }
+        if (greeted)
+            send_frame(session, 4242, FRAME_DATA, block, sizeof block);
+    }
+}
+
+static bool busy(void) {
+    return (strcmp(mode, "flood") == 0 && greeted) || (flooding && flood_credit >= 8192);
+}
+
+static void run(void) {
+    for (;;) {
+        struct pollfd items[] = {{.fd = qmp_fd, .events = POLLIN},
+                                 {.fd = agent_fd, .events = POLLIN}};
+        if (poll(items, 2, busy() ? 0 : -1) < 0)
+            exit(1);
+        if (items[0].revents)
+            take_qmp();
+        if (items[1].revents)
+            take_agent();
+        flood();
+    }
+}
+
+static void parse(int argc, char **argv) {
+    for (int i = 1; i + 1 < argc; i++) {
+        int fd;
+        if (sscanf(argv[i + 1], "socket,id=qmp,fd=%d", &fd) == 1)
+            qmp_fd = fd;
+        else if (sscanf(argv[i + 1], "socket,id=agent,fd=%d", &fd) == 1)
+            agent_fd = fd;
+        else if (sscanf(argv[i + 1], "socket,id=console,fd=%d", &fd) == 1)
+            console_fd = fd;
+        else if (strcmp(argv[i], "-append") == 0)
+            mode = argv[i + 1];
+    }
+}
+
+int main(int argc, char **argv) {
+    parse(argc, argv);
+    if (strcmp(mode, "die") == 0 || qmp_fd < 0 || agent_fd < 0 || console_fd < 0) {
+        fprintf(stderr, "fake-qemu: could not open the flux capacitor\n");
+        return 1;
+    }
+    say(qmp_fd, "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2, \"minor\": 7, \"major\": 0}}, "
+                "\"capabilities\": []}}\r\n");
+    if (strcmp(mode, "silent") != 0)
+        say(console_fd, "Booting \x1b[31mfake\r\nstill booting\r\n");
+    if (frame_reader_init(&reader) < 0)
+        return 1;
+    if (strcmp(mode, "error") == 0) {
+        const char *text = "{\"error\":{\"code\":\"failed\",\"message\":\"no root disk\\u0007\"}}";
+        send_frame(0, 0, FRAME_ERROR, text, strlen(text));
+    } else if (strcmp(mode, "silent") != 0 && strcmp(mode, "mute") != 0) {
+        say(agent_fd, "noise before the first frame");
+        announce();
+    }
+    run();
+}
