@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 struct Table {
+    FILE *stream;                 /* borrowed */
+    const char *const *columns;   /* borrowed until it is printed */
     struct libscols_table *scols; /* owned */
     size_t n_columns;
 };
@@ -22,6 +24,8 @@ Table *table_new(FILE *stream, const char *const *columns) {
 
     if (!table || !(table->scols = scols_new_table()))
         abort();
+    table->stream = stream;
+    table->columns = columns;
     scols_table_set_stream(table->scols, stream);
     if (!isatty(fileno(stream)))
         scols_table_enable_maxout(table->scols, 0);
@@ -41,7 +45,15 @@ void table_add(Table *table, const char *const *cells) {
 }
 
 void table_print(Table *table) {
-    (void)scols_print_table(table->scols);
+    if (scols_table_get_nlines(table->scols) > 0) {
+        (void)scols_print_table(table->scols);
+        return;
+    }
+    /* the library prints nothing at all for a table without rows */
+    for (const char *const *column = table->columns; *column; column++)
+        (void)fprintf(table->stream, "%s%s", column == table->columns ? "" : " ",
+                      *column + (**column == '>' || **column == '~'));
+    (void)fputc('\n', table->stream);
 }
 
 void table_free(Table *table) {

@@ -10,8 +10,8 @@
 
 typedef struct Table Table;
 
-/* columns ends with NULL; a leading '>' aligns to the right, a leading '~' wraps long cells on a
- * terminal. Aborts when out of memory. */
+/* columns (borrowed until table_print) ends with NULL; a leading '>' aligns to the right, a leading
+ * '~' wraps long cells on a terminal. Aborts when out of memory. */
 Table *table_new(FILE *stream, const char *const *columns);
 
 /* One row; as many cells as columns. Control characters are escaped. */
