@@ -96,7 +96,8 @@ static void test_signals_reach_the_group(void) {
 
     peer_start(&peer);
     peer_greet(&peer);
-    uint16_t stream = peer_exec(&peer, "trap 'echo caught; exit 7' USR1; echo ready; cat", false);
+    uint16_t stream = peer_exec(
+        &peer, "trap 'echo caught; exit 7' USR1; echo ready; while :; do sleep 0.1; done", false);
 
     CHECK_INT(peer_next(&peer).type, FRAME_DATA);
     peer_send_u64(&peer, stream, FRAME_SIGNAL, TAG_SIGNAL, SIGUSR1);
