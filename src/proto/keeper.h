@@ -15,8 +15,25 @@
  *
  * Operations:
  *   start    plan → {"boot","accel","qemu_pid","qemu_start_ticks","ready_at_us","agent_version",
- *            "marker","ram_nonce","counter"}; only once, the first request of a keeper's life
- *   status   → {"state","qemu_pid","qemu_start_ticks","keeper_pid","boot","ready","clients","vm_id"}
+ *            "marker","ram_nonce","counter","answered_at_us"}; only once, the first request of a
+ *            keeper's life. Stages of a restore: sandbox, qemu, patch (when there are patches), load,
+ *            agent, identity. A plan with start_paused stops after the agent's WELCOME: no identity,
+ *            virtual CPUs and link stopped, and the answer's "state" is "warm" (otherwise "running")
+ *   claim    {"identity":{as in the plan},"forwards":[as in the plan],"name","remove_on_exit"} of a
+ *            warm VM: goes on, applies the identity, link up. Answers as start does, "boot" is
+ *            "claimed"; stages: claim, identity. When it fails, QEMU is killed. All members but
+ *            identity may be absent
+ *   snapshot {"state_fd","memory_fd","disks":[{"fd","fd_write"}],"freeze","stay_paused",
+ *            "freeze_timeout_us"} (numbers of descriptors, as in the plan) of a running or paused VM
+ *            with a live agent. See "Snapshots" in docs/protocols.md → {"pause_us","kind":"full"|"diff",
+ *            "frozen","dirty_bytes","memory_bytes","state_bytes","marker","ram_nonce","counter"};
+ *            stages: freeze, pause, state, memory, disks, resume, write
+ *   resize   {"disk","bytes"}: the disk's size as the guest sees it; grows only
+ *   memory   → {"dirty_bytes","ram_bytes","base_device","base_inode","sealed"}
+ *   status   → {"state","qemu_pid","qemu_start_ticks","keeper_pid","boot","ready","clients","vm_id",
+ *            "agent","owner_gone","answered_at_us","ready_at_us","marker","ram_nonce","counter",
+ *            "snapshots" (how many were taken), "snapshotting"}. States: waiting starting warm
+ *            running paused stopping stopped. "boot": cold restored claimed
  *   watch    stays open: {"event":"state","state":…}, {"event":"exit","cause":…,"status":…}; EOF when
  *            the keeper is gone
  *   exec     {"argv","env","directory","user","tty","rows","columns","stdin","owner"} with the client's
