@@ -6,13 +6,15 @@
 #include "cli/table.h"
 #include "cli/verbs.h"
 
-/* A check's status: "ok", "warning" or "error". */
+/* A check's status: "ok", "info", "warning" or "error". */
 static const char *status_mark(const char *status) {
     bool utf8 = output_is_utf8();
 
     if (str_equal(status, "ok"))
         return utf8 ? "✓" : "ok";
-    if (str_equal(status, "warning") || str_equal(status, "warn"))
+    if (str_equal(status, "info"))
+        return utf8 ? "·" : "info";
+    if (str_equal(status, "warning"))
         return "!";
     return utf8 ? "✗" : "ERROR";
 }

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ramet-keeper --listen-fd N: the parent of one VM's QEMU. See keeper.h for how its parts fit. */
+
+/* ramet-keeper --listen-fd N: the parent of one VM's QEMU. See keeper.h for how its parts fit.
+ * ramet-keeper --probe-kvm: does /dev/kvm run guest code? In a process of its own, since a broken
+ * one may hang. */
+
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -8,6 +12,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "keeper/keeper.h"
+#include "qemu/accel.h"
 
 static int parse_arguments(int argc, char **argv, int *listen_fd) {
     uint64_t number;
@@ -15,9 +20,11 @@ static int parse_arguments(int argc, char **argv, int *listen_fd) {
         puts("ramet-keeper " RAMET_VERSION);
         exit(0);
     }
+    if (argc == 2 && str_equal(argv[1], "--probe-kvm"))
+        exit(accel_probe_main(NULL));
     if (argc != 3 || !str_equal(argv[1], "--listen-fd") ||
         parse_u64(argv[2], 1 << 20, &number) < 0) {
-        fprintf(stderr, "usage: ramet-keeper --listen-fd NUMBER\n"
+        fprintf(stderr, "usage: ramet-keeper --listen-fd NUMBER | --probe-kvm\n"
                         "Started by rametd; not meant to be started by hand.\n");
         return 2;
     }

@@ -69,12 +69,30 @@ static int read_private_bytes(const VmRow *row, uint64_t *bytes) {
     return 0;
 }
 
+/* A sealed memfd has no path of its own; it is reached through the QEMU that maps it. */
+static json_t *find_memory_base(const VmRow *row) {
+    const char *name = row_text(row, "memory_base");
+    ino_t inode = (ino_t)row_u64(row, "memory_inode");
+    pid_t qemu = row_process(row, "qemu").pid;
+    struct stat info;
+
+    if (!str_has_prefix(name, "memfd:") || qemu <= 0)
+        return member_or_null(row->runtime, "memory_base");
+    for (int fd = 3; fd < 256; fd++) {
+        _cleanup_free_ char *path = str_format("/proc/%d/fd/%d", (int)qemu, fd);
+
+        if (stat(path, &info) == 0 && info.st_ino == inode && S_ISREG(info.st_mode))
+            return json_string(path);
+    }
+    return json_string(name);
+}
+
 static json_t *describe_memory(const VmRow *row) {
     uint64_t bytes;
     int r = read_private_bytes(row, &bytes);
 
-    return json_pack("{s:o, s:o, s:o}", "base", member_or_null(row->runtime, "memory_base"),
-                     "base_inode", member_or_null(row->runtime, "memory_inode"), "private_bytes",
+    return json_pack("{s:o, s:o, s:o}", "base", find_memory_base(row), "base_inode",
+                     member_or_null(row->runtime, "memory_inode"), "private_bytes",
                      r < 0 ? json_null() : json_integer((json_int_t)bytes));
 }
 
