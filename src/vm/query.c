@@ -94,15 +94,21 @@ static int wait_event(int event_fd, int cancel_fd, Error *error) {
     return 0;
 }
 
+/* What is said of a VM that was removed while somebody waited for it. */
+static json_t *describe_gone(const VmRow *row) {
+    return json_pack("{s:s, s:s, s:s, s:b}", "id", row->id, "name", row->name, "state",
+                     STATE_STOPPED, "removed", 1);
+}
+
 /* 1: it is in that state (or gone); 0: not yet. */
-static int look(Ramet *ramet, const char *id, const char *state, json_t **vm, Error *error) {
+static int look(Ramet *ramet, const VmRow *known, const char *state, json_t **vm, Error *error) {
     _cleanup_vm_row_ VmRow row = {0};
     _cleanup_error_ Error failure = ERROR_INIT;
-    int r = vms_get(ramet->store, id, &row, &failure);
+    int r = vms_get(ramet->store, known->id, &row, &failure);
 
     if (r == -ENOENT) {
         if (vm)
-            *vm = json_null();
+            *vm = describe_gone(known);
         return 1;
     }
     if (r < 0)
@@ -138,7 +144,7 @@ int vm_wait(Ramet *ramet, Operation *operation, const char *reference, const cha
     fd = ramet_subscribe(ramet);
     if (fd < 0)
         return error_set_errno(error, -fd, "cannot follow the events");
-    while ((r = look(ramet, row.id, state, vm, error)) == 0) {
+    while ((r = look(ramet, &row, state, vm, error)) == 0) {
         r = wait_event(fd, operation->cancel_fd, error);
         if (r < 0)
             break;

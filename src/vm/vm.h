@@ -51,7 +51,8 @@ int vm_unpause(Ramet *ramet, Operation *operation, const char *reference, json_t
  * them are in the message. */
 int vm_remove(Ramet *ramet, Operation *operation, const char *reference, bool force, Error *error);
 
-/* Until it is in one of the states ("stopped" is also met by "failed"), or gone: *vm is null then.
+/* Until it is in one of the states ("stopped" is also met by "failed"), or gone: *vm is then
+ * {"id","name","state":"stopped","removed":true}.
  * Ends early only with the client. state NULL: stopped. */
 int vm_wait(Ramet *ramet, Operation *operation, const char *reference, const char *state,
             json_t **vm, Error *error);

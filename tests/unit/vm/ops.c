@@ -300,6 +300,7 @@ static void test_wait(void) {
     CHECK_INT(pthread_create(&thread, NULL, wait_stopped, &gone), 0);
     remove_vm("ok-wait");
     CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK(json_is_object(gone));
 }
 
 static int winners;
