@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/fd.h"
 #include "base/str.h"
 #include "cli/copy_archive.h"
 
@@ -14,6 +15,8 @@ typedef struct Creation {
     struct archive_entry_linkresolver *links; /* owned */
     size_t prefix_size;                       /* of the paths that the disk reader gives */
     const char *name;
+    int out_fd;   /* borrowed */
+    bool discard; /* after an error: nothing more is written, not even the archive's end */
     Error *error;
 } Creation;
 
@@ -107,7 +110,17 @@ static int write_all(Creation *creation) {
     return r;
 }
 
-static int open_both(Creation *creation, const char *path, int out_fd) {
+static la_ssize_t write_out(struct archive *archive, void *data, const void *bytes, size_t size) {
+    Creation *creation = data;
+    int r = creation->discard ? 0 : fd_write_full(creation->out_fd, bytes, size);
+
+    if (r == 0)
+        return (la_ssize_t)size;
+    archive_set_error(archive, -r, "%s", strerror(-r));
+    return -1;
+}
+
+static int open_both(Creation *creation, const char *path) {
     archive_read_disk_set_symlink_physical(creation->disk);
     archive_read_disk_set_behavior(creation->disk, ARCHIVE_READDISK_NO_ACL |
                                                        ARCHIVE_READDISK_NO_XATTR |
@@ -115,7 +128,7 @@ static int open_both(Creation *creation, const char *path, int out_fd) {
     archive_write_set_format_pax_restricted(creation->out);
     archive_write_set_bytes_in_last_block(creation->out, 1);
     archive_entry_linkresolver_set_strategy(creation->links, archive_format(creation->out));
-    if (archive_write_open_fd(creation->out, out_fd) != ARCHIVE_OK)
+    if (archive_write_open(creation->out, creation, NULL, write_out, NULL) != ARCHIVE_OK)
         return failed(creation, creation->out, path);
     if (archive_read_disk_open(creation->disk, path) != ARCHIVE_OK)
         return failed(creation, creation->disk, path);
@@ -138,18 +151,18 @@ int archive_create(const char *path, const char *name, int out_fd, Error *error)
                          .links = archive_entry_linkresolver_new(),
                          .prefix_size = strlen(trimmed),
                          .name = name,
+                         .out_fd = out_fd,
                          .error = error};
     int r;
 
     if (!creation.disk || !creation.out || !creation.links)
         abort();
-    r = open_both(&creation, trimmed, out_fd);
+    r = open_both(&creation, trimmed);
     if (r == 0)
         r = write_all(&creation);
-    if (r == 0 && archive_write_close(creation.out) != ARCHIVE_OK)
+    creation.discard = r < 0;
+    if (archive_write_close(creation.out) != ARCHIVE_OK && r == 0)
         r = failed(&creation, creation.out, path);
-    if (r < 0)
-        (void)archive_write_fail(creation.out); /* so that no end of archive is written */
     archive_entry_linkresolver_free(creation.links);
     (void)archive_read_free(creation.disk);
     (void)archive_write_free(creation.out);

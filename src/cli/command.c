@@ -13,12 +13,13 @@
 
 #define GATHERED_MAX (64 * MIB)
 
-/* Walks /etc/passwd with nothing but the shell itself, since a small image has little else. */
-static const char shell_script[] = "while IFS=: read -r name pw uid gid gecos home shell; do "
+/* Walks /etc/passwd with nothing but the shell itself, since a small image has little else. The
+ * file is descriptor 3, so that standard input stays the user's. */
+static const char shell_script[] = "while IFS=: read -r name pw uid gid gecos home shell <&3; do "
                                    "if [ \"$name\" = \"$1\" ] || [ \"$uid\" = \"$1\" ]; then "
                                    "[ -d \"$home\" ] && cd \"$home\"; "
-                                   "[ -x \"$shell\" ] && exec \"$shell\" -l; break; fi; "
-                                   "done </etc/passwd; exec /bin/sh -l";
+                                   "[ -x \"$shell\" ] && exec \"$shell\" -l 3<&-; break; fi; "
+                                   "done 3</etc/passwd; exec /bin/sh -l";
 
 void command_shell(const char *user, const char *argv[COMMAND_SHELL_WORDS]) {
     argv[0] = "/bin/sh";

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Starting the daemon:
  *
- *     lock locks/daemon-start.lock ─▶ look again ─▶ spawn rametd --home H --ready-fd N ─▶
- *     wait until it writes a byte to N (it listens) or closes it (it failed) ─▶ connect
+ *     lock locks/daemon-start.lock ─▶ look again ─▶ spawn rametd --home H --socket S --ready-fd N
+ * ─▶ wait until it writes a byte to N (it listens) or closes it (it failed) ─▶ connect
  *
  * The lock makes callers that come at the same time wait for the first one; they then find the
  * daemon when they look again. The daemon gets a session of its own, so a Ctrl-C here does not
@@ -69,10 +69,11 @@ static int wait_ready(int ready_fd, uint64_t deadline_usec, Error *error) {
                : error_set(error, ERROR_FAILED, EIO, "the daemon ended at its start");
 }
 
-static int spawn_daemon(const char *home, int log_fd, int ready_fd, Error *error) {
+static int spawn_daemon(const char *home, const char *socket_path, int log_fd, int ready_fd,
+                        Error *error) {
     _cleanup_free_ char *program = path_find_sibling("rametd");
-    char *argv[] = {(char *)"rametd",     (char *)"--home", (char *)home,
-                    (char *)"--ready-fd", (char *)"3",      NULL};
+    char *argv[] = {(char *)"rametd",    (char *)"--home",     (char *)home, (char *)"--socket",
+                    (char *)socket_path, (char *)"--ready-fd", (char *)"3",  NULL};
     SpawnFd fds[] = {{log_fd, STDERR_FILENO}, {ready_fd, READY_FD}};
     SpawnOptions options = {.program = program,
                             .argv = argv,
@@ -89,7 +90,8 @@ static int spawn_daemon(const char *home, int log_fd, int ready_fd, Error *error
 }
 
 /* Spawns it and waits until it listens. Called with the lock held. */
-static int start_and_wait(const char *home, uint64_t deadline_usec, Error *error) {
+static int start_and_wait(const char *home, const char *socket_path, uint64_t deadline_usec,
+                          Error *error) {
     _cleanup_free_ char *log_path = daemon_log_path(home), *tail = NULL;
     _cleanup_close_ int log_fd = -1, reader = -1, writer = -1;
     int r, ends[2];
@@ -103,7 +105,7 @@ static int start_and_wait(const char *home, uint64_t deadline_usec, Error *error
         return error_set_errno(error, errno, "cannot start the daemon");
     reader = ends[0];
     writer = ends[1];
-    r = spawn_daemon(home, log_fd, writer, error);
+    r = spawn_daemon(home, socket_path, log_fd, writer, error);
     if (r < 0)
         return r;
     writer = fd_close(writer);
@@ -136,7 +138,7 @@ int daemon_start(const char *socket_path, int *fd, Error *error) {
         return error_add_context(error, "cannot start the daemon");
     if (http_connect(socket_path, fd, &ignored) == 0)
         return 0;
-    r = start_and_wait(home, deadline, error);
+    r = start_and_wait(home, socket_path, deadline, error);
     if (r == -EIO && http_connect(socket_path, fd, &ignored) == 0) {
         error_clear(error); /* somebody else's daemon was faster */
         return 0;

@@ -132,7 +132,12 @@ static int take_done(Session *session, const Frame *frame) {
         return broken(session, "a bad end");
     session->end = (StreamEnd){STREAM_DONE, 0};
     session->ended = true;
-    return errnum ? error_set_errno(session->error, (int)errnum, "%s", text) : 0;
+    if (errnum == 0)
+        return 0;
+    r = error_set_errno(session->error, (int)errnum, "%s", text);
+    if (str_has_suffix(text, strerror((int)errnum)) && session->error) /* the guest said it too */
+        session->error->message[strlen(text)] = '\0';
+    return r;
 }
 
 static int take_error(Session *session, const Frame *frame) {

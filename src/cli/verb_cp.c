@@ -69,7 +69,9 @@ static int helper_finish(Helper *helper, Error *error) {
     if (n > 0 && json_parse("error", text, (size_t)n, &json, NULL) == 0 &&
         json_to_error(json, error) == 0)
         return -error->errnum;
-    return error_set(error, ERROR_FAILED, EIO, "ramet-tar ended with status %d", status);
+    /* killed by SIGPIPE, which is what we did to it by closing our end */
+    return error_set(error, ERROR_FAILED, WIFSIGNALED(status) ? EPIPE : EIO,
+                     "ramet-tar ended with wait status %d", status);
 }
 
 typedef struct CopyView {
@@ -97,7 +99,7 @@ static int copy_stream(Stream *stream, Helper *helper, const char *what, Error *
     r = stream_run(stream, &end, NULL, &told);
     helper_r = helper_finish(helper, &local);
     progress_end(&view.progress);
-    if (helper_r < 0 && (r == 0 || r == -EPIPE || stream->in_fd >= 0))
+    if (helper_r < 0 && (r == 0 || r == -EPIPE || (stream->in_fd >= 0 && helper_r != -EPIPE)))
         return error_move(error, &local);
     return r < 0 ? error_move(error, &told) : 0;
 }
