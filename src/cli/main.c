@@ -54,7 +54,8 @@ static int run_verb(const Verb *verb, char **words) {
     r = verb->run(&args, &error);
     if (r >= 0)
         return r;
-    if (r == -EPIPE) /* nobody reads what we print: end quietly, as SIGPIPE does */
+    if (r == -EPIPE &&
+        error.kind == ERROR_NONE) /* nobody reads what we print: end quietly, as SIGPIPE does */
         return STATUS_SIGPIPE;
     status = report(&error, args.json);
     return has_command(&args) ? STATUS_COMMAND_FAILED : status;

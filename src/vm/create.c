@@ -163,14 +163,16 @@ static int plan_row(Ramet *ramet, Operation *operation, const VmSpec *spec, bool
     return r;
 }
 
-int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, bool attached,
+int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, CreateKind kind,
                      OpLock **lock, VmRow *row, Error *error) {
     _cleanup_error_ Error failure = ERROR_INIT;
     _cleanup_op_lock_ OpLock *taken = NULL;
     _cleanup_vm_row_ VmRow made = {0};
     int r;
 
-    r = plan_row(ramet, operation, spec, attached, &made, &failure);
+    r = plan_row(ramet, operation, spec, kind == CREATE_FOR_CLIENT, &made, &failure);
+    if (r >= 0 && kind != CREATE_ONLY)
+        row_mark_half_run(&made);
     if (r >= 0)
         r = op_lock(ramet->locks, made.id, "being made", operation->cancel_fd, &taken, &failure);
     if (r >= 0)
@@ -180,7 +182,7 @@ int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, boo
 
     operation_enter(operation, "overlay");
     r = make_folder(ramet, &made, &failure);
-    if (r >= 0)
+    if (r >= 0 && kind == CREATE_ONLY)
         r = row_set_state(ramet, &made, STATE_CREATED, NULL, &failure);
     if (r < 0) {
         (void)vm_remove_locked(ramet, &made, NULL);
@@ -198,7 +200,7 @@ int vm_create(Ramet *ramet, Operation *operation, const VmSpec *spec, json_t **v
     int r;
 
     operation_enter(operation, "plan");
-    r = vm_create_locked(ramet, operation, spec, false, &lock, &row, error);
+    r = vm_create_locked(ramet, operation, spec, CREATE_ONLY, &lock, &row, error);
     stages_end(&operation->stages);
     if (r >= 0) {
         row_set(&row, "stages", json_from_stages(&operation->stages));

@@ -195,6 +195,11 @@ const char *row_text(const VmRow *row, const char *key); /* "" when absent */
 void row_set_process(VmRow *row, const char *who, const ProcessIdentity *identity); /* NULL: none */
 ProcessIdentity row_process(const VmRow *row, const char *who); /* "keeper", "qemu" */
 
+/* Was it made by a `run` that has not got ready yet? Such a VM is removed when its start fails,
+ * also by a daemon that finds it after a crash. row_set_state ends that once the VM runs. */
+bool row_is_half_run(const VmRow *row);
+void row_mark_half_run(VmRow *row);
+
 /* Forgets all that belongs to one run: processes, stages, exit, error. */
 void row_clear_run(VmRow *row);
 
@@ -237,7 +242,13 @@ int vm_launch(Ramet *ramet, Operation *operation, VmRow *row, int cancel_fd, boo
               Error *error);
 
 /* create.c, start.c, stop.c, remove.c: for callers that hold the lock. */
-int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, bool attached,
+typedef enum CreateKind {
+    CREATE_ONLY,       /* `create`: the VM is `created` */
+    CREATE_TO_RUN,     /* `run`: it stays `creating`, hidden, until its start begins */
+    CREATE_FOR_CLIENT, /* the same, and it belongs to the client whose stream follows */
+} CreateKind;
+
+int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, CreateKind kind,
                      OpLock **lock, VmRow *row, Error *error);
 int vm_start_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row, Error *error);
 int vm_stop_locked(Ramet *ramet, VmRow *row, const char *op, uint64_t timeout_usec, int cancel_fd,

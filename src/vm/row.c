@@ -22,11 +22,21 @@ bool state_is_hidden(const char *state) {
     return str_equal(state, STATE_CREATING) || str_equal(state, STATE_REMOVING);
 }
 
+bool row_is_half_run(const VmRow *row) {
+    return json_is_true(json_object_get(row->runtime, "half_run"));
+}
+
+void row_mark_half_run(VmRow *row) {
+    row_set(row, "half_run", json_true());
+}
+
 int row_set_state(Ramet *ramet, VmRow *row, const char *state, const json_t *detail, Error *error) {
     _cleanup_free_ char *type = str_format("vm.%s", state);
     bool changed = !str_equal(row->state, state);
     int r;
 
+    if (str_equal(state, STATE_RUNNING))
+        row_set(row, "half_run", NULL);
     (void)snprintf(row->state, sizeof(row->state), "%s", state);
     r = vms_update(ramet->store, row, error);
     if (r >= 0 && changed && !state_is_hidden(state))

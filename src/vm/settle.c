@@ -97,13 +97,15 @@ static json_t *failure_json(const char *message, const char *hint) {
 }
 
 /* "it crashed"-like text with QEMU's and the console's last lines, as far as exit.json has them. */
-static char *describe_end(const json_t *ended) {
+static char *describe_end(const VmRow *row, const json_t *ended) {
     const char *cause = json_string_value(json_object_get(ended, "cause"));
     const char *qemu = json_string_value(json_object_get(ended, "qemu"));
     const char *console = json_string_value(json_object_get(ended, "console"));
     json_int_t signal = json_integer_value(json_object_get(ended, "signal"));
     StrBuf text = {0};
 
+    if (!ended && str_equal(row->state, STATE_STARTING))
+        return str_copy("the daemon ended while it was being started");
     if (!ended)
         return str_copy("its keeper is gone and left no word");
     strbuf_add_format(&text, "its QEMU ended: %s", cause ? cause : "the cause is not known");
@@ -122,7 +124,7 @@ static const char *note_end(VmRow *row, json_t *ended) {
     const char *state = STATE_STOPPED;
 
     if (!str_equal(row->state, STATE_STOPPING) && !cause_is_clean(cause)) {
-        _cleanup_free_ char *text = describe_end(ended);
+        _cleanup_free_ char *text = describe_end(row, ended);
 
         state = STATE_FAILED;
         row_set(row, "error", failure_json(text, "see ramet logs"));
@@ -154,6 +156,7 @@ static void wait_for_last_word(const VmRow *row) {
 static int record_end(Ramet *ramet, VmRow *row, int dir_fd, RunEnd *end, Error *error) {
     _cleanup_json_ json_t *ended = NULL;
     RunEnd what = RUN_ENDED;
+    bool undo = str_equal(row->state, STATE_STARTING) && row_is_half_run(row);
     const char *state;
     int r;
 
@@ -167,7 +170,7 @@ static int record_end(Ramet *ramet, VmRow *row, int dir_fd, RunEnd *end, Error *
         what = RUN_REBOOTS;
     state = note_end(row, ended);
     r = row_set_state(ramet, row, state, json_object_get(row->runtime, "exit"), error);
-    if (r >= 0 && row->remove && what == RUN_ENDED) {
+    if (r >= 0 && (row->remove || undo) && what == RUN_ENDED) {
         r = vm_remove_locked(ramet, row, error);
         what = RUN_REMOVED;
     }

@@ -141,7 +141,8 @@ int vm_run(Ramet *ramet, Operation *operation, const VmSpec *spec, bool attached
     int r;
 
     operation_enter(operation, "plan");
-    r = vm_create_locked(ramet, operation, spec, attached, &lock, &row, error);
+    r = vm_create_locked(ramet, operation, spec, attached ? CREATE_FOR_CLIENT : CREATE_TO_RUN,
+                         &lock, &row, error);
     if (r < 0)
         return r;
     r = vm_start_locked(ramet, operation, lock, &row, error);

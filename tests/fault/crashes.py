@@ -63,11 +63,8 @@ def test_daemon_killed_at_every_step_of_run(home):
         home.kill_daemon()
 
     def check(name):
-        def settled():
-            vms = home.json("ps", "-a")
-            return all(vm["state"] in SETTLED for vm in vms) and vms
-        vms = [vm for vm in wait_until(lambda: settled() or not home.json("ps", "-a") and [{}], "settled states") if vm]
-        for vm in vms:
+        wait_until(lambda: all(vm["state"] in SETTLED for vm in home.json("ps", "-a")), "settled states")
+        for vm in home.json("ps", "-a"):
             if vm["state"] == "running":
                 expect_equal(home.ramet("exec", vm["name"], "hostname").out.strip(), vm["hostname"])
             home.ramet("rm", "-f", vm["name"])
@@ -166,7 +163,7 @@ def test_guest_that_never_speaks(home):
     # QEMU starts with its virtual CPUs stopped, so that not one byte comes from the guest.
     home.env["RAMET_QEMU"] = wrapper(
         home, "qemu", 'case "$*" in *microvm,*) set -- "$@" -S;; esac\nexec qemu-system-x86_64 "$@"\n')
-    home.env["RAMET_SILENCE_TIMEOUT"] = "3"
+    home.env["RAMET_SILENCE_TIMEOUT_S"] = "3"
     result = home.ramet("run", "-d", "--name", "mute", "busybox", status=5)
     expect_match(result.err, r"(?i)console|silent|nothing|not (get )?ready", "message")
     home.check_no_leftovers()

@@ -156,11 +156,13 @@ def link_or_copy(source, target, **_):
 
 
 def is_alive(pid):
+    """Does any thread of it live? While one does, its descriptors are open, even when the first thread is a zombie."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+            fields = file.read().rsplit(")", 1)[1].split()
     except OSError:
         return False
+    return fields[0] != "Z" or int(fields[17]) > 1  # proc(5): state, num_threads
 
 
 def expect(condition, message):

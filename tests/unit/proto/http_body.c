@@ -114,10 +114,10 @@ static void test_bodies(void) {
 }
 
 static void test_bad_bodies(void) {
-    refuses_body("", "ended early");
-    refuses_body("5\r\nhel", "ended early");
-    refuses_body("5\r\nhello\r\n", "ended early");
-    refuses_body("5\r\nhello\r\n0\r\n", "ended early");
+    refuses_body("", "middle of its answer");
+    refuses_body("5\r\nhel", "middle of its answer");
+    refuses_body("5\r\nhello\r\n", "middle of its answer");
+    refuses_body("5\r\nhello\r\n0\r\n", "middle of its answer");
     refuses_body("\r\nhello", "without a size");
     refuses_body("x\r\nhello", "without a size");
     refuses_body("-1\r\nhello", "without a size");
@@ -148,7 +148,7 @@ static void test_short_length(void) {
     _cleanup_error_ Error error = ERROR_INIT;
 
     CHECK(!decode(&head, "short", 2, &error));
-    CHECK_CONTAINS(error_message(&error), "ended early");
+    CHECK_CONTAINS(error_message(&error), "middle of its answer");
 }
 
 int main(void) {

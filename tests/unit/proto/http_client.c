@@ -117,7 +117,7 @@ static void test_errors(void) {
           error_kind_from_code("not_found"), "no VM web1");
     fails("HTTP/1.1 500 x\r\nContent-Length: 4\r\n\r\noops", ERROR_FAILED, "HTTP status 500");
     fails("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\noops", ERROR_CORRUPT, "answer");
-    fails("HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n{}", ERROR_CORRUPT, "ended early");
+    fails("HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n{}", ERROR_CORRUPT, "middle of its answer");
     fails("", ERROR_FAILED, "closed the connection");
     fails("HTTP/1.1 200", ERROR_FAILED, "closed the connection");
     fails("SSH-2.0-OpenSSH\r\n\r\n", ERROR_CORRUPT, "no status line");
