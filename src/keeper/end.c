@@ -126,6 +126,7 @@ void end_begin(Keeper *keeper) {
     port_free(keeper);
     if (starting)
         start_ended(keeper);
+    snapshot_ended(keeper);
     log_info("QEMU has ended: %s", ended.cause);
     json_object_set_new(exit, "event", json_string("exit"));
     request_tell_watchers(keeper, json_incref(exit));

@@ -48,6 +48,16 @@ static void add_network(TlvWriter *writer, const PlanIdentity *identity) {
     add_address(writer, TAG_DNS, identity->dns);
 }
 
+/* A VM that resumes is still itself. */
+static void add_self(TlvWriter *writer, const PlanIdentity *identity) {
+    add_text(writer, TAG_HOSTNAME, identity->hostname);
+    add_text(writer, TAG_MACHINE_ID, identity->machine_id);
+    add_text(writer, TAG_BOOT_ID, identity->boot_id);
+    add_flag(writer, TAG_SSH_KEYS, identity->new_ssh_keys);
+    add_flag(writer, TAG_HOOKS, identity->run_hooks);
+    add_flag(writer, TAG_GROW_ROOT, identity->grow_root);
+}
+
 ssize_t identity_write(const Plan *plan, uint8_t *buffer, size_t room) {
     const PlanIdentity *identity = &plan->identity;
     TlvWriter writer;
@@ -55,13 +65,9 @@ ssize_t identity_write(const Plan *plan, uint8_t *buffer, size_t room) {
     add_entropy(&writer);
     tlv_add_u64(&writer, TAG_REALTIME_USEC, clock_realtime_usec());
     tlv_add_u64(&writer, TAG_LIMIT_USEC, CLOCK_LIMIT_USEC);
-    add_text(&writer, TAG_HOSTNAME, identity->hostname);
-    add_text(&writer, TAG_MACHINE_ID, identity->machine_id);
-    add_text(&writer, TAG_BOOT_ID, identity->boot_id);
     if (plan->network_card)
         add_network(&writer, identity);
-    add_flag(&writer, TAG_SSH_KEYS, identity->new_ssh_keys);
-    add_flag(&writer, TAG_HOOKS, identity->run_hooks);
-    add_flag(&writer, TAG_GROW_ROOT, identity->grow_root);
+    if (plan->boot == PLAN_BOOT_COLD || identity->clone)
+        add_self(&writer, identity);
     return writer.overflow ? -E2BIG : (ssize_t)writer.size;
 }

@@ -9,7 +9,7 @@
 
 #define IDLE_TIMEOUT_USEC (30 * USEC_PER_SEC)
 
-static const char *const state_names[] = {"waiting", "starting", "running",
+static const char *const state_names[] = {"waiting", "starting", "warm",   "running",
                                           "paused",  "stopping", "stopped"};
 
 const char *keeper_state_name(const Keeper *keeper) {
@@ -36,7 +36,8 @@ static void on_idle(void *data) {
 }
 
 int keeper_new(int listen_fd, Keeper *keeper, Error *error) {
-    *keeper = (Keeper){.listener.fd = listen_fd, .vm_dir_fd = -1, .port.fd = -1};
+    *keeper = (Keeper){
+        .listener.fd = listen_fd, .vm_dir_fd = -1, .memory_fd = -1, .port.fd = -1, .boot = "cold"};
     keeper->starter = getuid();
     plan_init(&keeper->plan);
     machine_init(&keeper->machine);
@@ -55,6 +56,7 @@ int keeper_new(int listen_fd, Keeper *keeper, Error *error) {
 void keeper_free(Keeper *keeper) {
     session_close_all(keeper);
     request_close_all(keeper);
+    snapshot_free(keeper);
     port_free(keeper);
     machine_free(keeper);
     link_free(&keeper->link);
@@ -63,4 +65,5 @@ void keeper_free(Keeper *keeper) {
     plan_free(&keeper->plan);
     error_clear(&keeper->start.error);
     keeper->vm_dir_fd = fd_close(keeper->vm_dir_fd);
+    keeper->memory_fd = fd_close(keeper->memory_fd);
 }

@@ -8,6 +8,8 @@
  *   start.c    from plan to ready              identity.c what the agent is told to become
  *   machine.c  QEMU: process, QMP, console     port.c     the agent's port: bytes to and from the
  * link power.c    stop, kill, pause, resume       end.c      QEMU has ended: tell, record, leave
+ *   restore.c  the load of a snapshot              claim.c    a warm VM becomes somebody
+ *   snapshot.c freeze, pause, write, answer        pause.c    what happens while it is paused
  *
  * States:
  *
@@ -17,6 +19,9 @@
  *      ▼                  ▼                STOPPING ──QEMU's exit──▶ ENDED ──all told──▶ exit
  *     exit              kill ───────────────────────────────────────▶
  *
+ * With start_paused a start ends in WARM instead; a claim leads back to STARTING, and on to
+ * RUNNING.
+ *
  * QEMU's exit leads to ENDED from any state that has a QEMU. */
 
 #include "base/fd.h"
@@ -25,16 +30,20 @@
 #include "base/spawn.h"
 #include "keeper/link.h"
 #include "keeper/logfile.h"
+#include "memory/ram.h"
 #include "proto/plan.h"
+#include "qemu/argv.h"
 #include "qemu/qmp.h"
 
 typedef struct Keeper Keeper;
 typedef struct Connection Connection; /* of the daemon; request.c */
 typedef struct Session Session;       /* of a client; session.c */
+typedef struct Snapshot Snapshot;     /* that is being taken; snapshot.c */
 
 typedef enum KeeperState {
     KEEPER_WAITING,
     KEEPER_STARTING,
+    KEEPER_WARM,
     KEEPER_RUNNING,
     KEEPER_PAUSED,
     KEEPER_STOPPING,
@@ -59,6 +68,13 @@ typedef struct Machine {
     char shutdown_reason[32]; /* of QEMU's SHUTDOWN event; "" if there was none */
     const char *killed_for;   /* cause, when the keeper killed it; NULL: it did not */
     bool internal_error;      /* stopped by itself */
+    char disk_nodes[PLAN_DISKS_MAX][QEMU_NODE_NAME_SIZE]; /* of the overlays */
+    dev_t disk_devices[PLAN_DISKS_MAX];                   /* and their files */
+    ino_t disk_inodes[PLAN_DISKS_MAX];
+    unsigned last_node;  /* numbers for nodes and descriptor sets of snapshots */
+    unsigned last_fdset; /* above QEMU_FDSET_FREE */
+    bool loaded;         /* a restore: the device state is in, the virtual CPUs run */
+    bool held;           /* a snapshot left it paused, its link down and its disks frozen */
     bool gone;
 } Machine;
 
@@ -68,7 +84,12 @@ typedef struct Start {
     LoopSource *ready_timer;
     Error error;          /* why it failed; told once QEMU is gone */
     bool heard;           /* a console byte or an ANNOUNCE came */
+    LinkStream *thaw;     /* borrowed; before the identity */
     LinkStream *identity; /* borrowed; while it is being applied */
+    uint64_t qmp_id;      /* of qmp_capabilities */
+    uint64_t load_ids[2]; /* of getfd and migrate-incoming; 0: not sent yet */
+    uint64_t
+        answered_at_usec; /* the agent's first answer: WELCOME, or in a claim the THAW's DONE */
     uint64_t ready_at_usec;
 } Start;
 
@@ -83,7 +104,11 @@ struct Keeper {
     Connection *connections; /* owned, a list */
     Session *sessions;       /* owned, a list */
     Plan plan;
-    int vm_dir_fd; /* owned */
+    const char *boot;   /* static: cold, restored or claimed */
+    int vm_dir_fd;      /* owned */
+    int memory_fd;      /* owned: the base that QEMU maps */
+    Snapshot *snapshot; /* owned; NULL: none is being taken */
+    uint64_t snapshots; /* so many were taken */
     Start start;
     Machine machine;
     Link link;
@@ -109,7 +134,9 @@ void request_event(Connection *connection, json_t *event); /* steals event */
 void request_tell_watchers(Keeper *keeper, json_t *event); /* steals event */
 void request_answer_waiting(Keeper *keeper);               /* QEMU is gone */
 void request_close_all(Keeper *keeper);
-void request_wait_for_end(Connection *connection); /* it is answered once QEMU is gone */
+void request_wait_for_end(Connection *connection);   /* it is answered once QEMU is gone */
+void request_wait_for_start(Connection *connection); /* … once start or claim is over */
+void request_wait_for_snapshot(Connection *connection);
 
 /* start.c */
 int start_begin(Keeper *keeper, Connection *connection, const json_t *request, const int *fds,
@@ -118,6 +145,25 @@ void start_heard(Keeper *keeper);    /* the guest gave a sign of life; also rest
 void start_welcomed(Keeper *keeper); /* the link is up */
 void start_fail(Keeper *keeper, Error *error); /* moves the error; kills QEMU */
 void start_ended(Keeper *keeper);              /* QEMU is gone */
+void start_stage(Keeper *keeper, const char *name);
+int start_send_identity(Keeper *keeper, Error *error); /* THAW first when it was restored */
+void start_set_timers(Keeper *keeper);
+
+/* restore.c */
+int restore_send_ahead(Keeper *keeper, const int *fds, Error *error);
+int restore_load(Keeper *keeper, const int *fds, Error *error);
+int restore_stay_warm(Keeper *keeper, Error *error);
+int restore_link_up(Keeper *keeper, Error *error);
+
+/* claim.c: answers or fails the connection by itself once it has begun. */
+int claim_begin(Keeper *keeper, Connection *connection, const json_t *request, Error *error);
+
+/* snapshot.c. begin takes the descriptors (sets those that it took to -1) on success. */
+int snapshot_begin(Keeper *keeper, Connection *connection, const json_t *request, int *fds,
+                   size_t n_fds, Error *error);
+void snapshot_connection_gone(Keeper *keeper, const Connection *connection);
+void snapshot_ended(Keeper *keeper); /* QEMU is gone */
+void snapshot_free(Keeper *keeper);
 
 /* identity.c: the payload of IDENTITY. Returns its size or -E2BIG. */
 ssize_t identity_write(const Plan *plan, uint8_t *buffer, size_t room);
@@ -139,7 +185,9 @@ int machine_launch(Keeper *keeper, const int *fds, Error *error);
 int machine_watch(Keeper *keeper, Error *error);
 void machine_kill(Keeper *keeper, const char *cause);
 void machine_take_events(Keeper *keeper); /* of QMP, after any call of it */
-void machine_drain(Keeper *keeper);       /* reads what an ended QEMU left */
+int machine_call(Keeper *keeper, const char *command, json_t *arguments, json_t **result,
+                 Error *error);     /* steals the arguments */
+void machine_drain(Keeper *keeper); /* reads what an ended QEMU left */
 void machine_free(Keeper *keeper);
 
 /* port.c */

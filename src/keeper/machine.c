@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -74,6 +75,19 @@ static void fill_disk(Launch *launch, const PlanDisk *from, QemuDisk *to) {
         to->files[i].fd = give_planned(launch, from->files[i].fd);
         to->files[i].fd_write = give_planned(launch, from->files[i].fd_write);
         memcpy(to->files[i].format, from->files[i].format, sizeof to->files[i].format);
+    }
+}
+
+/* Which nodes and files the disks are written to, for snapshots. */
+static void note_disks(Machine *machine, const Plan *plan, const int *fds) {
+    for (size_t i = 0; i < plan->n_disks; i++) {
+        struct stat file;
+        PlanFd fd = plan->disks[i].files[0].fd_write;
+        qemu_disk_node(i, 0, machine->disk_nodes[i]);
+        if (fd < 0 || fstat(fds[fd], &file) < 0)
+            continue;
+        machine->disk_devices[i] = file.st_dev;
+        machine->disk_inodes[i] = file.st_ino;
     }
 }
 
@@ -184,9 +198,6 @@ static int spawn(Launch *launch, const QemuEnds *ends, pid_t *pid, Error *error)
     return r;
 }
 
-/* Snapshots read QEMU's memory through /proc/PID/mem and pagemap. Opening those needs to be QEMU's
- * ancestor with its user, which the keeper is; the descriptors will be opened here, before the
- * filter is loaded, once snapshots exist. */
 static int hold(Machine *machine, pid_t pid, Error *error) {
     int r = process_identify(pid, &machine->process);
     if (r < 0)
@@ -206,6 +217,7 @@ int machine_launch(Keeper *keeper, const int *fds, Error *error) {
     launch->plan = &keeper->plan;
     launch->fds = fds;
     fill_config(launch);
+    note_disks(&keeper->machine, launch->plan, fds);
     int r = make_ends(keeper, &ends, error);
     if (r == 0)
         r = spawn(launch, &ends, &pid, error);
@@ -286,6 +298,15 @@ void machine_take_events(Keeper *keeper) {
             return;
         take_event(keeper, event);
     }
+}
+
+int machine_call(Keeper *keeper, const char *command, json_t *arguments, json_t **result,
+                 Error *error) {
+    _cleanup_json_ json_t *owned = arguments;
+    int r = qmp_call(keeper->machine.qmp, command, owned, clock_monotonic_usec() + QMP_TIMEOUT_USEC,
+                     result, error);
+    machine_take_events(keeper);
+    return r;
 }
 
 static void on_qmp(void *data, uint32_t events) {

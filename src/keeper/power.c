@@ -38,11 +38,26 @@ int power_pause(Keeper *keeper, Error *error) {
     return r;
 }
 
+static void on_thawed(void *data, const Frame *frame) {
+}
+
+static void thaw(Keeper *keeper) {
+    LinkStream *stream;
+    keeper->machine.held = false;
+    (void)link_open(&keeper->link, FRAME_THAW, NULL, 0, on_thawed, keeper, &stream);
+    port_flush(keeper);
+}
+
 int power_resume(Keeper *keeper, Error *error) {
     int r = check_state(keeper, error);
     if (r < 0 || keeper->state == KEEPER_RUNNING)
         return r;
-    r = command(keeper, "cont", error);
+    if (keeper->machine.held)
+        r = restore_link_up(keeper, error);
+    if (r == 0)
+        r = command(keeper, "cont", error);
+    if (r == 0 && keeper->machine.held)
+        thaw(keeper);
     if (r == 0)
         tell_state(keeper, KEEPER_RUNNING);
     return r;
@@ -73,7 +88,8 @@ int power_stop(Keeper *keeper, uint64_t timeout_usec, Error *error) {
         loop_set_timer(keeper->stop_timer, when); /* the latest word counts */
         return 0;
     }
-    bool asked = keeper->state != KEEPER_STARTING && ask_agent(keeper) == 0;
+    bool up = keeper->state == KEEPER_RUNNING || keeper->state == KEEPER_PAUSED;
+    bool asked = up && ask_agent(keeper) == 0;
     keeper->stop_timer = loop_add_timer(keeper->loop, when, on_stop_timeout, keeper);
     if (keeper->state != KEEPER_STARTING)
         tell_state(keeper, KEEPER_STOPPING);

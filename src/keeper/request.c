@@ -2,11 +2,14 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/str.h"
 #include "keeper/keeper.h"
+#include "memory/dirty.h"
+#include "memory/seal.h"
 #include "proto/keeper.h"
 
 /* The daemon's requests (proto/keeper.h). A connection gathers descriptors until its request comes,
@@ -21,6 +24,7 @@
 typedef enum Waiting {
     WAITING_REQUEST,
     WAITING_START,
+    WAITING_SNAPSHOT,
     WAITING_AGENT, /* for the DONE of a request to the agent */
     WAITING_END,   /* for QEMU's */
     WAITING_EVENTS,
@@ -60,6 +64,7 @@ static void connection_close(Connection *connection) {
         link_cancel(&keeper->link, connection->stream);
     if (keeper->start.connection == connection)
         keeper->start.connection = NULL;
+    snapshot_connection_gone(keeper, connection);
     unlink_connection(connection);
     watched_close(&connection->socket);
     close_fds(connection);
@@ -118,6 +123,14 @@ void request_wait_for_end(Connection *connection) {
     connection->waiting = WAITING_END;
 }
 
+void request_wait_for_start(Connection *connection) {
+    connection->waiting = WAITING_START;
+}
+
+void request_wait_for_snapshot(Connection *connection) {
+    connection->waiting = WAITING_SNAPSHOT;
+}
+
 /* Operations. Each answers, or fails with an error for the caller to answer, or leaves the
  * connection waiting. */
 
@@ -129,20 +142,46 @@ static int op_start(Connection *connection, const json_t *request, Error *error)
                        error);
 }
 
+static json_t *describe_disks(const Keeper *keeper) {
+    json_t *disks = json_array();
+    for (size_t i = 0; i < keeper->plan.n_disks; i++)
+        if (!keeper->plan.disks[i].read_only)
+            json_array_append_new(disks,
+                                  json_pack("{s:I, s:I}", "device",
+                                            (json_int_t)keeper->machine.disk_devices[i], "inode",
+                                            (json_int_t)keeper->machine.disk_inodes[i]));
+    return disks;
+}
+
+static json_t *hex_json(const uint8_t *bytes) {
+    char text[2 * 16 + 1];
+    hex_encode(bytes, 16, text);
+    return json_string(text);
+}
+
+static json_t *describe_restorable(const Keeper *keeper) {
+    return json_pack("{s:I, s:I, s:o, s:o, s:I, s:I, s:b, s:o}", "answered_at_us",
+                     (json_int_t)keeper->start.answered_at_usec, "ready_at_us",
+                     (json_int_t)keeper->start.ready_at_usec, "marker",
+                     hex_json(keeper->link.marker), "ram_nonce",
+                     hex_json(keeper->welcome.ram_nonce), "counter",
+                     (json_int_t)MIN_OF(keeper->welcome.counter, (uint64_t)INT64_MAX), "snapshots",
+                     (json_int_t)keeper->snapshots, "snapshotting", keeper->snapshot != NULL,
+                     "disks", describe_disks(keeper));
+}
+
 static int op_status(Connection *connection, const json_t *request, Error *error) {
     const Keeper *keeper = connection->keeper;
     bool ready = keeper->state == KEEPER_RUNNING || keeper->state == KEEPER_PAUSED;
     bool owner_gone = keeper->plan.remove_on_exit && !session_has_owner(keeper);
-    request_answer(connection,
-                   json_pack("{s:s, s:I, s:I, s:I, s:s, s:b, s:b, s:I, s:s, s:b}", "state",
-                             keeper_state_name(keeper), "qemu_pid",
-                             (json_int_t)keeper->machine.process.pid, "qemu_start_ticks",
-                             (json_int_t)keeper->machine.process.start_ticks, "keeper_pid",
-                             (json_int_t)getpid(), "boot",
-                             keeper->plan.boot == PLAN_BOOT_COLD ? "cold" : "restored", "ready",
-                             ready, "agent", keeper->link.state == LINK_UP, "clients",
-                             (json_int_t)session_count(keeper), "vm_id", keeper->plan.vm_id,
-                             "owner_gone", owner_gone));
+    json_t *status = json_pack(
+        "{s:s, s:I, s:I, s:I, s:s, s:b, s:b, s:I, s:s, s:b}", "state", keeper_state_name(keeper),
+        "qemu_pid", (json_int_t)keeper->machine.process.pid, "qemu_start_ticks",
+        (json_int_t)keeper->machine.process.start_ticks, "keeper_pid", (json_int_t)getpid(), "boot",
+        keeper->boot, "ready", ready, "agent", keeper->link.state == LINK_UP, "clients",
+        (json_int_t)session_count(keeper), "vm_id", keeper->plan.vm_id, "owner_gone", owner_gone);
+    json_object_update_missing_new(status, describe_restorable(keeper));
+    request_answer(connection, status);
     return 0;
 }
 
@@ -199,6 +238,58 @@ static int op_resume(Connection *connection, const json_t *request, Error *error
     return r;
 }
 
+static int op_snapshot(Connection *connection, const json_t *request, Error *error) {
+    return snapshot_begin(connection->keeper, connection, request, connection->fds,
+                          connection->n_fds, error);
+}
+
+static int op_claim(Connection *connection, const json_t *request, Error *error) {
+    return claim_begin(connection->keeper, connection, request, error);
+}
+
+/* Only the last writable layer is resized; QEMU refuses what it cannot do. */
+static int op_resize(Connection *connection, const json_t *request, Error *error) {
+    Keeper *keeper = connection->keeper;
+    uint64_t disk = 0, bytes = 0;
+    int r = json_opt_u64("resize", request, "disk", &disk, error);
+    if (r == 0)
+        r = json_get_u64("resize", request, "bytes", &bytes, error);
+    if (r < 0)
+        return r;
+    if (keeper->state != KEEPER_RUNNING && keeper->state != KEEPER_PAUSED)
+        return error_set(error, ERROR_CONFLICT, 0, "the VM is %s", keeper_state_name(keeper));
+    if (disk >= keeper->plan.n_disks || keeper->plan.disks[disk].read_only)
+        return error_set(error, ERROR_USAGE, 0, "the VM has no such disk");
+    r = machine_call(keeper, "block_resize",
+                     json_pack("{s:s, s:I}", "node-name", keeper->machine.disk_nodes[disk], "size",
+                               (json_int_t)MIN_OF(bytes, (uint64_t)INT64_MAX)),
+                     NULL, error);
+    if (r == 0)
+        request_answer(connection, NULL);
+    return r;
+}
+
+static int op_memory(Connection *connection, const json_t *request, Error *error) {
+    Keeper *keeper = connection->keeper;
+    _cleanup_guest_ram_ GuestRam ram = GUEST_RAM_INIT;
+    _cleanup_page_ranges_ PageRanges dirty = {0};
+    struct stat base;
+    if (keeper->machine.pid.fd < 0 || fstat(keeper->memory_fd, &base) < 0)
+        return error_set(error, ERROR_CONFLICT, 0, "the VM is %s", keeper_state_name(keeper));
+    int r = guest_ram_open(keeper->machine.process.pid, keeper->memory_fd,
+                           keeper->plan.memory_bytes, &ram, error);
+    if (r == 0)
+        r = dirty_pages_collect(&ram, &dirty, error);
+    if (r == 0)
+        request_answer(connection,
+                       json_pack("{s:I, s:I, s:I, s:I, s:b}", "dirty_bytes",
+                                 (json_int_t)(dirty.pages * RAM_PAGE_SIZE), "ram_bytes",
+                                 (json_int_t)ram.size_bytes, "base_device", (json_int_t)base.st_dev,
+                                 "base_inode", (json_int_t)base.st_ino, "sealed",
+                                 memory_is_sealed(keeper->memory_fd)));
+    return r;
+}
+
 /* Requests to the agent */
 
 static void on_agent_done(void *data, const Frame *frame) {
@@ -230,22 +321,16 @@ typedef struct OperationEntry {
 } OperationEntry;
 
 static const OperationEntry operations[] = {
-    {"attach", op_session, 0},
-    {"copy_in", op_session, 0},
-    {"copy_out", op_session, 0},
-    {"exec", op_session, 0},
-    {"freeze", op_agent, FRAME_FREEZE},
-    {"grow", op_agent, FRAME_GROW},
-    {"kill", op_kill, 0},
-    {"pause", op_pause, 0},
-    {"ping", op_agent, FRAME_PING},
-    {"resume", op_resume, 0},
-    {"start", op_start, 0},
-    {"status", op_status, 0},
-    {"stop", op_stop, 0},
-    {"sync", op_agent, FRAME_SYNC},
-    {"thaw", op_agent, FRAME_THAW},
-    {"watch", op_watch, 0},
+    {"attach", op_session, 0},      {"claim", op_claim, 0},
+    {"copy_in", op_session, 0},     {"copy_out", op_session, 0},
+    {"exec", op_session, 0},        {"freeze", op_agent, FRAME_FREEZE},
+    {"grow", op_agent, FRAME_GROW}, {"kill", op_kill, 0},
+    {"memory", op_memory, 0},       {"pause", op_pause, 0},
+    {"ping", op_agent, FRAME_PING}, {"resize", op_resize, 0},
+    {"resume", op_resume, 0},       {"snapshot", op_snapshot, 0},
+    {"start", op_start, 0},         {"status", op_status, 0},
+    {"stop", op_stop, 0},           {"sync", op_agent, FRAME_SYNC},
+    {"thaw", op_agent, FRAME_THAW}, {"watch", op_watch, 0},
 };
 
 static const OperationEntry *find_operation(const char *name) {

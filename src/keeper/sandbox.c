@@ -17,6 +17,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "memory/dirty.h"
+
 static int drop_groups_and_user(uid_t uid, gid_t gid) {
     if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
         return -errno;
@@ -94,6 +96,8 @@ static const int allowed_calls[] = {
     SCMP_SYS(preadv),
     SCMP_SYS(pwritev),
     SCMP_SYS(fallocate),
+    SCMP_SYS(process_vm_readv), /* faster than /proc/PID/mem; the kernel checks as for ptrace */
+    SCMP_SYS(sync_file_range),
     SCMP_SYS(copy_file_range),
     /* QEMU's end: machine.c */
     SCMP_SYS(pidfd_send_signal),
@@ -134,8 +138,16 @@ static int allow_memory(scmp_filter_ctx context) {
     return r;
 }
 
+/* ioctl only to ask the page map which pages are dirty: memory/dirty.c. */
+static int allow_page_scan(scmp_filter_ctx context) {
+    return seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                            SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, DIRTY_PAGES_IOCTL));
+}
+
 static int load_filter(scmp_filter_ctx context) {
     int r = allow_memory(context);
+    if (r == 0)
+        r = allow_page_scan(context);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed_calls); i++)
         r = seccomp_rule_add(context, SCMP_ACT_ALLOW, allowed_calls[i], 0);
     return r < 0 ? r : seccomp_load(context);

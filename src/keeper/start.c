@@ -23,6 +23,12 @@
 #define QMP_GREETING_USEC (60 * USEC_PER_SEC)
 #define IDENTITY_ROOM 4096
 
+static void stage(Keeper *keeper, const char *name);
+
+void start_stage(Keeper *keeper, const char *name) {
+    stage(keeper, name);
+}
+
 static void stage(Keeper *keeper, const char *name) {
     request_event(keeper->start.connection,
                   json_pack("{s:s, s:s, s:I}", "event", "stage", "name", name, "at_us",
@@ -64,7 +70,7 @@ static uint64_t deadline(uint64_t timeout_usec) {
     return timeout_usec ? clock_monotonic_usec() + timeout_usec : UINT64_MAX;
 }
 
-static void set_timers(Keeper *keeper) {
+void start_set_timers(Keeper *keeper) {
     Start *start = &keeper->start;
     start->silence_timer = loop_add_timer(keeper->loop, deadline(keeper->plan.silence_timeout_usec),
                                           on_silence, keeper);
@@ -79,10 +85,13 @@ static void clear_timers(Keeper *keeper) {
 
 /* The first part */
 
-/* The folder is kept; everything else was for QEMU. */
+/* The folder and the memory base are kept; everything else was for QEMU. */
 static int take_folder(Keeper *keeper, const int *fds, Error *error) {
     keeper->vm_dir_fd = fcntl(fds[keeper->plan.console_dir_fd], F_DUPFD_CLOEXEC, 3);
-    return keeper->vm_dir_fd < 0 ? error_set_errno(error, errno, "cannot keep the VM's folder") : 0;
+    keeper->memory_fd = fcntl(fds[keeper->plan.memory_fd], F_DUPFD_CLOEXEC, 3);
+    if (keeper->vm_dir_fd < 0 || keeper->memory_fd < 0)
+        return error_set_errno(error, errno, "cannot keep the VM's folder and memory base");
+    return 0;
 }
 
 static int enter_sandbox(Keeper *keeper, const int *fds, Error *error) {
@@ -95,39 +104,31 @@ static int enter_sandbox(Keeper *keeper, const int *fds, Error *error) {
     return r;
 }
 
-/* Blocks the loop until QMP's greeting, some 30 ms; nobody else can have a request yet. */
+/* Blocks the loop until QEMU is up, some 30 ms; nobody else can have a request yet. What can be
+ * told QEMU and the agent before is on its way already, and the filter is made meanwhile. */
 static int start_qemu(Keeper *keeper, const int *fds, Error *error) {
     stage(keeper, "qemu");
     int r = machine_launch(keeper, fds, error);
-    if (r == 0)
-        r = sandbox_filter_calls(error);
-    if (r == 0)
-        r = machine_watch(keeper, error);
     if (r < 0)
         return r;
-    r = qmp_greeting(keeper->machine.qmp, clock_monotonic_usec() + QMP_GREETING_USEC, NULL, error);
+    int sent = restore_send_ahead(keeper, fds, error);
+    if (sent == 0)
+        r = sandbox_filter_calls(error);
+    if (r == 0)
+        r = machine_watch(keeper,
+                          sent == 0 ? error : NULL); /* also to see the end of a dead QEMU */
+    if (r < 0 || sent < 0)
+        return r < 0 ? r : sent;
+    r = qmp_receive(keeper->machine.qmp, keeper->start.qmp_id,
+                    clock_monotonic_usec() + QMP_GREETING_USEC, NULL, error);
     machine_take_events(keeper);
     return r;
 }
 
-/* Here a restore will patch memory and load the device state; until then it is refused. */
-static int load_state(Keeper *keeper, Error *error) {
-    if (keeper->plan.boot == PLAN_BOOT_COLD)
-        return 0;
-    stage(keeper, "device load");
-    return error_set(error, ERROR_UNSUPPORTED, ENOSYS, "this keeper cannot restore a snapshot yet");
-}
-
 static void await_guest(Keeper *keeper) {
-    set_timers(keeper);
-    if (keeper->plan.boot == PLAN_BOOT_RESTORE) {
-        keeper->start.heard = true;
-        stage(keeper, "agent");
-        link_greet(&keeper->link, keeper->plan.marker);
-        port_flush(keeper);
-    } else {
-        stage(keeper, "kernel");
-    }
+    start_set_timers(keeper);
+    keeper->start.heard = keeper->plan.boot == PLAN_BOOT_RESTORE;
+    stage(keeper, keeper->start.heard ? "agent" : "kernel");
 }
 
 /* QEMU is already dead or dying and has said why on its error output: its exit will tell. */
@@ -141,12 +142,12 @@ static void run_first_part(Keeper *keeper, const int *fds) {
     if (r == 0)
         r = start_qemu(keeper, fds, &error);
     if (r == 0)
-        r = load_state(keeper, &error);
+        r = restore_load(keeper, fds, &error);
     if (r == 0) {
         await_guest(keeper);
     } else if (exit_will_tell(keeper, r)) {
         error_clear(&error);
-        set_timers(keeper);
+        start_set_timers(keeper);
     } else {
         start_fail(keeper, &error);
     }
@@ -189,29 +190,53 @@ static json_t *describe(const Keeper *keeper) {
     const LinkWelcome *welcome = &keeper->welcome;
     const ProcessIdentity *process = &keeper->machine.process;
     return json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:s, s:o, s:o, s:I}", "boot",
-        keeper->plan.boot == PLAN_BOOT_COLD ? "cold" : "restored", "accel", keeper->plan.accel,
-        "qemu_pid", (json_int_t)process->pid, "qemu_start_ticks", (json_int_t)process->start_ticks,
-        "ready_at_us", (json_int_t)keeper->start.ready_at_usec, "agent_version",
-        welcome->agent_version, "marker", hex_json(keeper->link.marker, AGENT_MARKER_SIZE),
-        "ram_nonce", hex_json(welcome->ram_nonce, AGENT_NONCE_SIZE), "counter",
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:I}", "state",
+        keeper_state_name(keeper), "boot", keeper->boot, "accel", keeper->plan.accel, "qemu_pid",
+        (json_int_t)process->pid, "qemu_start_ticks", (json_int_t)process->start_ticks,
+        "answered_at_us", (json_int_t)keeper->start.answered_at_usec, "ready_at_us",
+        (json_int_t)keeper->start.ready_at_usec, "agent_version", welcome->agent_version, "marker",
+        hex_json(keeper->link.marker, AGENT_MARKER_SIZE), "ram_nonce",
+        hex_json(welcome->ram_nonce, AGENT_NONCE_SIZE), "counter",
         (json_int_t)MIN_OF(welcome->counter, (uint64_t)INT64_MAX));
 }
 
-static void become_ready(Keeper *keeper) {
-    Error error = ERROR_INIT;
+static void settle(Keeper *keeper, KeeperState state) {
     clear_timers(keeper);
     keeper->start.ready_at_usec = clock_monotonic_usec();
-    keeper->state = KEEPER_RUNNING;
-    if (keeper->plan.start_paused && power_pause(keeper, &error) < 0) {
-        keeper->state = KEEPER_STARTING;
-        start_fail(keeper, &error);
-        return;
-    }
+    keeper->state = state;
     request_answer(keeper->start.connection, describe(keeper));
     keeper->start.connection = NULL;
     request_tell_watchers(
         keeper, json_pack("{s:s, s:s}", "event", "state", "state", keeper_state_name(keeper)));
+}
+
+static void become_ready(Keeper *keeper) {
+    Error error = ERROR_INIT;
+    if (restore_link_up(keeper, &error) < 0)
+        start_fail(keeper, &error);
+    else
+        settle(keeper, KEEPER_RUNNING);
+}
+
+static void become_warm(Keeper *keeper) {
+    Error error = ERROR_INIT;
+    if (restore_stay_warm(keeper, &error) < 0)
+        start_fail(keeper, &error);
+    else
+        settle(keeper, KEEPER_WARM);
+}
+
+/* The snapshot was taken with its file systems frozen. */
+static void on_thawed(void *data, const Frame *frame) {
+    Keeper *keeper = data;
+    Error error = ERROR_INIT;
+    keeper->start.thaw = NULL;
+    if (!frame || keeper->state != KEEPER_STARTING || frame->type != FRAME_DONE)
+        return;
+    if (!keeper->start.answered_at_usec)
+        keeper->start.answered_at_usec = clock_monotonic_usec();
+    if (done_read(frame, "cannot thaw the file systems", ERROR_GUEST_NOT_READY, NULL, &error) < 0)
+        start_fail(keeper, &error);
 }
 
 static void on_identity(void *data, const Frame *frame) {
@@ -228,11 +253,16 @@ static void on_identity(void *data, const Frame *frame) {
         become_ready(keeper);
 }
 
-static int send_identity(Keeper *keeper, Error *error) {
+/* Both at once: the agent takes them one after the other. */
+int start_send_identity(Keeper *keeper, Error *error) {
     uint8_t payload[IDENTITY_ROOM];
+    int r = 0;
+    if (keeper->plan.boot == PLAN_BOOT_RESTORE)
+        r = link_open(&keeper->link, FRAME_THAW, NULL, 0, on_thawed, keeper, &keeper->start.thaw);
     ssize_t size = identity_write(&keeper->plan, payload, sizeof payload);
-    int r = (int)size;
-    if (size >= 0)
+    if (r == 0)
+        r = (int)MIN_OF(size, (ssize_t)0);
+    if (r == 0)
         r = link_open(&keeper->link, FRAME_IDENTITY, payload, (size_t)size, on_identity, keeper,
                       &keeper->start.identity);
     return r < 0 ? error_set_errno(error, -r, "cannot send the VM's identity") : 0;
@@ -259,10 +289,15 @@ void start_welcomed(Keeper *keeper) {
         return;
     Error error = ERROR_INIT;
     start_heard(keeper);
+    keeper->start.answered_at_usec = clock_monotonic_usec();
     int r = check_welcome(keeper, &error);
+    if (r == 0 && keeper->plan.start_paused && keeper->plan.boot == PLAN_BOOT_RESTORE) {
+        become_warm(keeper);
+        return;
+    }
     if (r == 0) {
         stage(keeper, "identity");
-        r = send_identity(keeper, &error);
+        r = start_send_identity(keeper, &error);
     }
     if (r < 0)
         start_fail(keeper, &error);
@@ -285,6 +320,12 @@ static void describe_exit(Keeper *keeper, Error *error) {
     _cleanup_free_ char *words = logfile_tail(&keeper->machine.error_log, CONSOLE_LINES);
     _cleanup_free_ char *lines = logfile_tail(&keeper->machine.console_log, CONSOLE_LINES);
     bool heard = keeper->machine.console_log.total_bytes > 0;
+    if (keeper->plan.boot == PLAN_BOOT_RESTORE && !keeper->machine.loaded) {
+        (void)error_set(error, ERROR_FAILED, 0, "QEMU ended while it loaded the device state%s%s",
+                        words[0] ? ": " : "", words);
+        error_set_hint(error, "the snapshot's state is damaged, or of another QEMU or machine");
+        return;
+    }
     (void)error_set(error, heard ? ERROR_GUEST_NOT_READY : ERROR_FAILED, 0,
                     "QEMU ended before the guest was ready%s%s%s%s%s",
                     keeper->machine.shutdown_reason[0] ? ": " : "", keeper->machine.shutdown_reason,

@@ -24,6 +24,7 @@ typedef struct PagemapScan {
 } PagemapScan;
 
 #define PAGEMAP_SCAN_IOCTL _IOWR('f', 16, PagemapScan)
+_Static_assert(PAGEMAP_SCAN_IOCTL == DIRTY_PAGES_IOCTL, "the number that filters let through");
 #define CATEGORY_FILE ((uint64_t)1 << 2)
 #define CATEGORY_PRESENT ((uint64_t)1 << 3)
 #define CATEGORY_SWAPPED ((uint64_t)1 << 4)

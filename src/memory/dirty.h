@@ -33,4 +33,7 @@ int dirty_pages_collect(const GuestRam *ram, PageRanges *ranges, Error *error);
 /* The way that reads the pagemap; for tests. */
 int dirty_pages_collect_slowly(const GuestRam *ram, PageRanges *ranges, Error *error);
 
+/* The request number of PAGEMAP_SCAN, for system call filters: _IOWR('f', 16, 96 bytes). */
+#define DIRTY_PAGES_IOCTL 0xc0606610u
+
 #endif

@@ -393,7 +393,7 @@ static int read_choice(const json_t *json, const char *name, const char *const *
 }
 
 static int read_choices(const json_t *json, Plan *plan, Error *error) {
-    unsigned network, boot;
+    unsigned network = 0, boot = 0;
     int r = read_choice(json, "network", network_names, ARRAY_SIZE(network_names), &network, error);
     if (r == 0)
         r = read_choice(json, "boot", boot_names, ARRAY_SIZE(boot_names), &boot, error);
@@ -468,4 +468,16 @@ int plan_from_json(const json_t *json, size_t n_fds, Plan *plan, Error *error) {
     }
     free(read);
     return r;
+}
+
+int plan_identity_from_json(const json_t *json, PlanIdentity *identity, Error *error) {
+    PlanIdentity read = {0};
+    int r = READ("identity", identity_fields, json, 0, &read, error);
+    if (r == 0)
+        *identity = read;
+    return r;
+}
+
+int plan_forwards_from_json(const json_t *object, Plan *plan, Error *error) {
+    return read_forwards(object, plan, error);
 }
