@@ -11,7 +11,7 @@ typedef struct CopyRequest {
 
 /* Workers (worker.h) with a CopyRequest as their data: a tar stream comes from `in`, or goes to
  * `out`. */
-void copy_in_worker(void *request, int in, int out, Result *result);
-void copy_out_worker(void *request, int in, int out, Result *result);
+void copy_in_worker(void *data, int in, int out, Result *result);
+void copy_out_worker(void *data, int in, int out, Result *result);
 
 #endif

@@ -113,9 +113,13 @@ bool hooks_have_ssh_keys(void) {
 /* sshd reads its keys again on SIGHUP; its first process has its pid here. */
 static void reload_sshd(void) {
     char text[16];
+    long pid;
 
-    if (read_text("/run/sshd.pid", text, sizeof(text)) > 0 && atoi(text) > 1)
-        (void)kill(atoi(text), SIGHUP);
+    if (read_text("/run/sshd.pid", text, sizeof(text)) <= 0)
+        return;
+    pid = strtol(text, NULL, 10);
+    if (pid > 1 && pid <= INT32_MAX)
+        (void)kill((pid_t)pid, SIGHUP);
 }
 
 int hooks_renew_ssh_keys(Result *result) {

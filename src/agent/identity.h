@@ -30,7 +30,7 @@ int identity_apply(const Identity *identity, Result *result);
 /* True when something slow is left: SSH keys, hooks, growing. identity_finish does that, as a
  * worker with the Identity as its data. */
 bool identity_has_more(const Identity *identity);
-void identity_finish(void *identity, int in, int out, Result *result);
+void identity_finish(void *data, int in, int out, Result *result);
 
 /* Steps the clock when it is off by more than the limit. */
 int identity_set_clock(uint64_t realtime_usec_wanted, uint64_t limit_usec, Result *result);

@@ -68,7 +68,7 @@ static int find_card(char *name, size_t room) {
         if (entry->d_name[0] == '.' || access(path, F_OK) < 0)
             continue;
         (void)snprintf(path, sizeof(path), "/sys/class/net/%s/type", entry->d_name);
-        if (read_text(path, type, sizeof(type)) < 0 || atoi(type) != ARPHRD_ETHER)
+        if (read_text(path, type, sizeof(type)) < 0 || strtol(type, NULL, 10) != ARPHRD_ETHER)
             continue;
         if (found && strcmp(entry->d_name, NETWORK_CARD) != 0)
             continue;
@@ -134,7 +134,7 @@ static bool has_address(int fd, unsigned long what, const uint8_t *bytes) {
 }
 
 static void prefix_to_mask(unsigned prefix, uint8_t *mask) {
-    uint32_t bits = prefix == 0 ? 0 : htonl(~0u << (32 - MIN_OF(prefix, 32u)));
+    uint32_t bits = prefix == 0 ? 0 : htonl((uint32_t)(UINT64_MAX << (32 - MIN_OF(prefix, 32u))));
 
     memcpy(mask, &bits, 4);
 }

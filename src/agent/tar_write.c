@@ -78,7 +78,7 @@ static void write_block(TarWriter *writer, char type, const char *name, const ch
     memset(block + 148, ' ', 8);
     block[156] = (uint8_t)type;
     put_text(block + 157, 100, link);
-    memcpy(block + 257, "ustar\00000", 8);
+    memcpy(block + 257, "ustar\00000", 8); /* NOLINT(bugprone-not-null-terminated-result) */
     for (size_t i = 0; i < TAR_BLOCK; i++)
         sum += block[i];
     (void)snprintf((char *)block + 148, 8, "%06o", sum);

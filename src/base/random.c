@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random bytes, apart from digest.c so that a program which only wants these does not link libcrypto:
- * loading it takes 1 ms. */
+/* Random bytes, apart from digest.c so that a program which only wants these does not link
+ * libcrypto: loading it takes 1 ms. */
 #include <errno.h>
 #include <sys/random.h>
 

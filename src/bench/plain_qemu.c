@@ -90,6 +90,7 @@ static int send_greeting(int fd, Error *error) {
     tlv_start(&writer, payload, sizeof(payload));
     tlv_add(&writer, TAG_NONCE, nonce, sizeof(nonce));
     tlv_add(&writer, TAG_MARKER, marker, sizeof(marker));
+    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): the marker has no end byte */
     memcpy(message, AGENT_MARKER, AGENT_MARKER_SIZE);
     frame_encode_header(message + AGENT_MARKER_SIZE, 0, 0, FRAME_HELLO, (uint32_t)writer.size);
     memcpy(message + AGENT_MARKER_SIZE + FRAME_HEADER_SIZE, payload, writer.size);

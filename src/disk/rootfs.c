@@ -224,7 +224,7 @@ static uint32_t get_le32(const uint8_t *p) {
  * Documentation/filesystems/ext4/super.rst). */
 static int used_inodes(const char *path, uint32_t *used, Error *error) {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    uint8_t super[64];
+    uint8_t super[64] = {0};
     ssize_t n = fd < 0 ? -errno : fd_pread_full(fd, super, sizeof(super), 1024);
 
     if (n < 0)

@@ -68,11 +68,12 @@ int image_fill_info(const ImageContext *context, const char *name, const char *d
     int r = check_size(name, size_bytes, virtual_bytes, error);
     if (r < 0)
         return r;
+    uint64_t minimum_bytes = MAX_OF(size_bytes, virtual_bytes);
     ImageInfo filled = {
         .name = str_copy(name),
         .path = TAKE_PTR(path),
         .virtual_bytes = virtual_bytes,
-        .minimum_disk_bytes = MAX_OF(size_bytes, virtual_bytes),
+        .minimum_disk_bytes = minimum_bytes,
         .allocated_bytes = (uint64_t)st.st_blocks * 512,
         .kernel_version = str_copy(kernel->version),
         .created_at_usec = clock_realtime_usec(),

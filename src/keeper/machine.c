@@ -169,7 +169,7 @@ static int make_ends(Keeper *keeper, QemuEnds *ends, Error *error) {
         r = make_pair(&machine->console.fd, &ends->console);
     if (r == 0 && pipe2(pipes, O_CLOEXEC) < 0)
         r = -errno;
-    if (r < 0)
+    if (r != 0)
         return error_set_errno(error, -r, "cannot make QEMU's sockets");
     machine->error_output.fd = pipes[0];
     ends->error_output = pipes[1];

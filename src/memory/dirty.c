@@ -55,7 +55,7 @@ void page_ranges_append(PageRanges *ranges, uint64_t first, uint64_t count) {
         last->count += count;
         return;
     }
-    if (ranges->count == ranges->room)
+    if (!ranges->items || ranges->count == ranges->room)
         page_ranges_grow(ranges);
     ranges->items[ranges->count++] = (PageRange){.first = first, .count = count};
 }

@@ -5,18 +5,18 @@
 /* The agent's protocol: what travels in frames on the virtio-serial port named AGENT_PORT_NAME.
  * docs/protocols.md explains it; this is the list of numbers, and the only one. C library only.
  *
- * Greeting. The keeper sends a sync marker of 16 raw bytes and then a HELLO frame. The agent looks for
- * the marker in everything that it reads, drops what came before it (a half frame from before a
+ * Greeting. The keeper sends a sync marker of 16 raw bytes and then a HELLO frame. The agent looks
+ * for the marker in everything that it reads, drops what came before it (a half frame from before a
  * snapshot included), ends all streams of the old session, drops its own unsent output, sends the
- * HELLO's nonce as 16 raw bytes, and then a WELCOME frame. The keeper in turn drops everything before
- * that nonce. The session is the first four bytes of the nonce, little-endian.
+ * HELLO's nonce as 16 raw bytes, and then a WELCOME frame. The keeper in turn drops everything
+ * before that nonce. The session is the first four bytes of the nonce, little-endian.
  *
  * The marker is AGENT_MARKER until the first HELLO, which brings a random one (TAG_MARKER) for the
  * next time. A snapshot keeps it, so nobody else can make it up.
  *
- * The agent sends one ANNOUNCE frame (session 0, stream 0) when it opens the port. A keeper greets at
- * once when it restores, and on ANNOUNCE when it boots; a later ANNOUNCE means that the agent started
- * anew, and is answered with a new greeting. */
+ * The agent sends one ANNOUNCE frame (session 0, stream 0) when it opens the port. A keeper greets
+ * at once when it restores, and on ANNOUNCE when it boots; a later ANNOUNCE means that the agent
+ * started anew, and is answered with a new greeting. */
 
 #define AGENT_PORT_NAME "org.ramet.agent.0"
 #define AGENT_PROTOCOL_VERSION 1
@@ -24,90 +24,93 @@
 #define AGENT_MARKER_SIZE 16
 #define AGENT_NONCE_SIZE 16
 
-/* Each stream starts with a credit of this many bytes of data in either direction; WINDOW frames grant
- * more. A sender never exceeds its credit, so no buffer grows without bound. */
+/* Each stream starts with a credit of this many bytes of data in either direction; WINDOW frames
+ * grant more. A sender never exceeds its credit, so no buffer grows without bound. */
 #define AGENT_WINDOW_BYTES (256u * 1024u)
 #define AGENT_STREAMS_MAX 64
 
 typedef enum FrameType {
     /* stream 0: the machine as a whole */
-    FRAME_ANNOUNCE = 1,  /* agent →: TAG_VERSION, TAG_AGENT_VERSION */
-    FRAME_HELLO = 2,     /* → agent: TAG_NONCE, TAG_MARKER */
-    FRAME_WELCOME = 3,   /* agent →: TAG_NONCE (echo), TAG_RAM_NONCE, TAG_COUNTER, TAG_VERSION,
-                            TAG_AGENT_VERSION, TAG_UPTIME_USEC, TAG_REALTIME_USEC, TAG_INIT */
+    FRAME_ANNOUNCE = 1, /* agent →: TAG_VERSION, TAG_AGENT_VERSION */
+    FRAME_HELLO = 2,    /* → agent: TAG_NONCE, TAG_MARKER */
+    FRAME_WELCOME = 3,  /* agent →: TAG_NONCE (echo), TAG_RAM_NONCE, TAG_COUNTER, TAG_VERSION,
+                           TAG_AGENT_VERSION, TAG_UPTIME_USEC, TAG_REALTIME_USEC, TAG_INIT */
 
     /* streams 1 …: one request each. The keeper opens a stream with a request frame and picks its
        number; the agent ends it with DONE (or EXIT for an exec). Stream numbers are not used again
        before all of the others were. */
-    FRAME_IDENTITY = 16,  /* make this clone itself: see TAG_ list below; DONE when all is applied */
-    FRAME_CLOCK = 17,     /* TAG_REALTIME_USEC: step the clock when it is off by over TAG_LIMIT_USEC */
-    FRAME_EXEC = 18,      /* TAG_ARG+, TAG_ENV*, TAG_DIRECTORY, TAG_USER, TAG_TTY, TAG_ROWS, TAG_COLUMNS */
-    FRAME_COPY_IN = 19,   /* TAG_PATH, TAG_FLAGS: a tar stream follows as DATA … EOF, then DONE */
-    FRAME_COPY_OUT = 20,  /* TAG_PATH: a tar stream comes as DATA … EOF, then DONE */
-    FRAME_GROW = 21,      /* TAG_PATH: grow the file system mounted there to its device */
-    FRAME_SYNC = 22,      /* sync(2) */
-    FRAME_FREEZE = 23,    /* sync and FIFREEZE all file systems on disks */
+    FRAME_IDENTITY = 16, /* make this clone itself: see TAG_ list below; DONE when all is applied */
+    FRAME_CLOCK = 17, /* TAG_REALTIME_USEC: step the clock when it is off by over TAG_LIMIT_USEC */
+    FRAME_EXEC =
+        18, /* TAG_ARG+, TAG_ENV*, TAG_DIRECTORY, TAG_USER, TAG_TTY, TAG_ROWS, TAG_COLUMNS */
+    FRAME_COPY_IN = 19,  /* TAG_PATH, TAG_FLAGS: a tar stream follows as DATA … EOF, then DONE */
+    FRAME_COPY_OUT = 20, /* TAG_PATH: a tar stream comes as DATA … EOF, then DONE */
+    FRAME_GROW = 21,     /* TAG_PATH: grow the file system mounted there to its device */
+    FRAME_SYNC = 22,     /* sync(2) */
+    FRAME_FREEZE = 23,   /* sync and FIFREEZE all file systems on disks */
     FRAME_THAW = 24,
     FRAME_POWER_OFF = 25, /* TAG_REBOOT: orderly end; DONE, then the machine goes */
     FRAME_PING = 26,      /* DONE at once */
 
     /* within a stream */
-    FRAME_DATA = 48,       /* stdin → agent; stdout or tar agent → */
-    FRAME_DATA_ERR = 49,   /* stderr agent → */
-    FRAME_EOF = 50,        /* no more DATA in this direction */
+    FRAME_DATA = 48,     /* stdin → agent; stdout or tar agent → */
+    FRAME_DATA_ERR = 49, /* stderr agent → */
+    FRAME_EOF = 50,      /* no more DATA in this direction */
     FRAME_EOF_ERR = 51,
-    FRAME_WINDOW = 52,     /* u32: that many more bytes may be sent (stdout and stderr share one credit) */
-    FRAME_RESIZE = 53,     /* → agent: TAG_ROWS, TAG_COLUMNS */
-    FRAME_SIGNAL = 54,     /* → agent: TAG_SIGNAL: to the process group */
-    FRAME_CANCEL = 55,     /* → agent: the other end went away: SIGHUP then SIGKILL, no more frames */
-    FRAME_EXIT = 56,       /* agent →: TAG_EXIT_CODE (128 + n for signal n, as shells do), after both EOFs */
-    FRAME_DONE = 57,       /* agent →: TAG_ERRNO (0 = success) and TAG_TEXT (what failed), TAG_VALUE */
+    FRAME_WINDOW =
+        52, /* u32: that many more bytes may be sent (stdout and stderr share one credit) */
+    FRAME_RESIZE = 53, /* → agent: TAG_ROWS, TAG_COLUMNS */
+    FRAME_SIGNAL = 54, /* → agent: TAG_SIGNAL: to the process group */
+    FRAME_CANCEL = 55, /* → agent: the other end went away: SIGHUP then SIGKILL, no more frames */
+    FRAME_EXIT =
+        56, /* agent →: TAG_EXIT_CODE (128 + n for signal n, as shells do), after both EOFs */
+    FRAME_DONE = 57, /* agent →: TAG_ERRNO (0 = success) and TAG_TEXT (what failed), TAG_VALUE */
 
     /* client ↔ keeper only (docs/protocols.md, "The client's stream") */
-    FRAME_EVENT = 80,      /* → client: a JSON object: a stage, a state */
-    FRAME_ERROR = 81,      /* → client: {"error":…}; the stream ends */
-    FRAME_READY = 82,      /* → client: the VM as JSON; the command starts */
+    FRAME_EVENT = 80, /* → client: a JSON object: a stage, a state */
+    FRAME_ERROR = 81, /* → client: {"error":…}; the stream ends */
+    FRAME_READY = 82, /* → client: the VM as JSON; the command starts */
 } FrameType;
 
 typedef enum AgentTag {
-    TAG_VERSION = 1,       /* u64 AGENT_PROTOCOL_VERSION */
-    TAG_AGENT_VERSION,     /* text: ramet's version */
-    TAG_NONCE,             /* 16 bytes */
-    TAG_MARKER,            /* 16 bytes: the sync marker of the next greeting */
-    TAG_RAM_NONCE,         /* 16 bytes, drawn when the agent started, kept only in its memory */
-    TAG_COUNTER,           /* u64: greetings since the agent started, this one included */
-    TAG_UPTIME_USEC,       /* u64 */
-    TAG_REALTIME_USEC,     /* u64 */
-    TAG_INIT,              /* u64: 1 when the agent is PID 1 */
-    TAG_LIMIT_USEC,        /* u64 */
-    TAG_ARG,               /* text, several */
-    TAG_ENV,               /* text "K=V", several */
-    TAG_DIRECTORY,         /* text */
-    TAG_USER,              /* text: name or number, optionally ":group" */
-    TAG_TTY,               /* u64: 1: a pseudo terminal; stderr comes with stdout then */
-    TAG_ROWS,              /* u64 */
-    TAG_COLUMNS,           /* u64 */
-    TAG_PATH,              /* text */
-    TAG_FLAGS,             /* u64 CopyFlags */
-    TAG_REBOOT,            /* u64 */
-    TAG_SIGNAL,            /* u64 signal number of Linux x86-64 */
-    TAG_EXIT_CODE,         /* u64 */
-    TAG_ERRNO,             /* u64 */
-    TAG_TEXT,              /* text */
-    TAG_VALUE,             /* u64 */
+    TAG_VERSION = 1,   /* u64 AGENT_PROTOCOL_VERSION */
+    TAG_AGENT_VERSION, /* text: ramet's version */
+    TAG_NONCE,         /* 16 bytes */
+    TAG_MARKER,        /* 16 bytes: the sync marker of the next greeting */
+    TAG_RAM_NONCE,     /* 16 bytes, drawn when the agent started, kept only in its memory */
+    TAG_COUNTER,       /* u64: greetings since the agent started, this one included */
+    TAG_UPTIME_USEC,   /* u64 */
+    TAG_REALTIME_USEC, /* u64 */
+    TAG_INIT,          /* u64: 1 when the agent is PID 1 */
+    TAG_LIMIT_USEC,    /* u64 */
+    TAG_ARG,           /* text, several */
+    TAG_ENV,           /* text "K=V", several */
+    TAG_DIRECTORY,     /* text */
+    TAG_USER,          /* text: name or number, optionally ":group" */
+    TAG_TTY,           /* u64: 1: a pseudo terminal; stderr comes with stdout then */
+    TAG_ROWS,          /* u64 */
+    TAG_COLUMNS,       /* u64 */
+    TAG_PATH,          /* text */
+    TAG_FLAGS,         /* u64 CopyFlags */
+    TAG_REBOOT,        /* u64 */
+    TAG_SIGNAL,        /* u64 signal number of Linux x86-64 */
+    TAG_EXIT_CODE,     /* u64 */
+    TAG_ERRNO,         /* u64 */
+    TAG_TEXT,          /* text */
+    TAG_VALUE,         /* u64 */
     /* identity */
-    TAG_HOSTNAME = 64,     /* text */
-    TAG_MACHINE_ID,        /* text: 32 hexadecimal digits */
-    TAG_BOOT_ID,           /* text: a UUID for /proc/sys/kernel/random/boot_id; absent: leave it */
-    TAG_ENTROPY,           /* 64 bytes for the kernel's RNG */
-    TAG_MAC,               /* 6 bytes; absent: no network card */
-    TAG_IPV4,              /* 4 bytes */
-    TAG_IPV4_PREFIX,       /* u64 */
-    TAG_IPV4_GATEWAY,      /* 4 bytes */
-    TAG_DNS,               /* 4 bytes, several */
-    TAG_SSH_KEYS,          /* u64: 1: new SSH host keys where the image has them */
-    TAG_HOOKS,             /* u64: 1: run /etc/ramet/clone.d */
-    TAG_GROW_ROOT,         /* u64: 1: grow the root file system to its disk */
+    TAG_HOSTNAME = 64, /* text */
+    TAG_MACHINE_ID,    /* text: 32 hexadecimal digits */
+    TAG_BOOT_ID,       /* text: a UUID for /proc/sys/kernel/random/boot_id; absent: leave it */
+    TAG_ENTROPY,       /* 64 bytes for the kernel's RNG */
+    TAG_MAC,           /* 6 bytes; absent: no network card */
+    TAG_IPV4,          /* 4 bytes */
+    TAG_IPV4_PREFIX,   /* u64 */
+    TAG_IPV4_GATEWAY,  /* 4 bytes */
+    TAG_DNS,           /* 4 bytes, several */
+    TAG_SSH_KEYS,      /* u64: 1: new SSH host keys where the image has them */
+    TAG_HOOKS,         /* u64: 1: run /etc/ramet/clone.d */
+    TAG_GROW_ROOT,     /* u64: 1: grow the root file system to its disk */
 } AgentTag;
 
 /* COPY_IN: TAG_PATH is where the single top-level entry of the archive goes. */

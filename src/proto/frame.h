@@ -33,7 +33,8 @@ typedef struct Frame {
     const uint8_t *payload; /* borrowed from the reader until its next call */
 } Frame;
 
-/* Writes the header into `out` (FRAME_HEADER_SIZE bytes). length must be within FRAME_PAYLOAD_MAX. */
+/* Writes the header into `out` (FRAME_HEADER_SIZE bytes). length must be within FRAME_PAYLOAD_MAX.
+ */
 void frame_encode_header(uint8_t *out, uint32_t session, uint16_t stream, uint8_t type,
                          uint32_t length);
 
@@ -63,7 +64,8 @@ void frame_reader_added(FrameReader *reader, size_t size);
 /* 1 and a frame, or 0 when more bytes are needed. Skips bad headers by itself. */
 int frame_reader_next(FrameReader *reader, Frame *frame);
 
-/* Takes bytes that were read but not consumed, for a sync marker search; the reader is empty after. */
+/* Takes bytes that were read but not consumed, for a sync marker search; the reader is empty after.
+ */
 size_t frame_reader_take_rest(FrameReader *reader, uint8_t *out, size_t room);
 
 #endif

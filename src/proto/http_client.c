@@ -424,7 +424,7 @@ int http_call_upgrade(int fd, const HttpCall *call, Error *error) {
 
     if (r == 0)
         r = receive_head(fd, call, &head, error);
-    if (r < 0)
+    if (r != 0)
         return r;
     if (head.upgraded)
         return 0;

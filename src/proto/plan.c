@@ -397,7 +397,7 @@ static int read_choices(const json_t *json, Plan *plan, Error *error) {
     int r = read_choice(json, "network", network_names, ARRAY_SIZE(network_names), &network, error);
     if (r == 0)
         r = read_choice(json, "boot", boot_names, ARRAY_SIZE(boot_names), &boot, error);
-    if (r < 0)
+    if (r != 0)
         return r;
     plan->network = (PlanNetworkMode)network;
     plan->boot = (PlanBoot)boot;

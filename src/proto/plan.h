@@ -3,8 +3,8 @@
 #define RAMET_PROTO_PLAN_H
 
 /* The plan of one start of a VM: all that the keeper must know, and nothing that it has to look up.
- * The daemon makes it, sends it as JSON with the open files beside it, and the keeper follows it. The
- * keeper opens no path of the daemon's: it runs as another user and under seccomp. */
+ * The daemon makes it, sends it as JSON with the open files beside it, and the keeper follows it.
+ * The keeper opens no path of the daemon's: it runs as another user and under seccomp. */
 
 #include <stdbool.h>
 
@@ -21,9 +21,9 @@ typedef int PlanFd;
 
 /* One file of a disk's chain, overlay first, base last. */
 typedef struct PlanDiskFile {
-    PlanFd fd;          /* opened for reading */
-    PlanFd fd_write;    /* the same file opened read-write; only for the overlay, PLAN_NO_FD below */
-    char format[8];     /* "qcow2" or "raw" */
+    PlanFd fd;       /* opened for reading */
+    PlanFd fd_write; /* the same file opened read-write; only for the overlay, PLAN_NO_FD below */
+    char format[8];  /* "qcow2" or "raw" */
 } PlanDiskFile;
 
 typedef struct PlanDisk {
@@ -40,14 +40,18 @@ typedef struct PlanForward { /* user-mode networking only */
     bool udp;
 } PlanForward;
 
-typedef enum PlanNetworkMode { PLAN_NETWORK_NONE, PLAN_NETWORK_USER, PLAN_NETWORK_TAP } PlanNetworkMode;
+typedef enum PlanNetworkMode {
+    PLAN_NETWORK_NONE,
+    PLAN_NETWORK_USER,
+    PLAN_NETWORK_TAP
+} PlanNetworkMode;
 
 typedef struct PlanIdentity {
     char hostname[64];
     char machine_id[33];
     char boot_id[37]; /* empty on a cold boot: the kernel's own is fresh */
     uint8_t mac[6];
-    char ip[16];      /* empty: no address */
+    char ip[16]; /* empty: no address */
     unsigned prefix;
     char gateway[16];
     char dns[16];
@@ -64,9 +68,9 @@ typedef struct Plan {
     char name[64];
 
     /* the machine: all of it is part of a snapshot's key */
-    char *qemu;      /* owned: path of the QEMU binary */
-    char accel[8];   /* "kvm" or "tcg" */
-    char machine[32];/* "microvm" or "q35" */
+    char *qemu;       /* owned: path of the QEMU binary */
+    char accel[8];    /* "kvm" or "tcg" */
+    char machine[32]; /* "microvm" or "q35" */
     char cpu[64];
     uint64_t memory_bytes;
     unsigned cpus;
@@ -85,16 +89,16 @@ typedef struct Plan {
     PlanFd initrd_fd;
     char *cmdline; /* owned */
     /* restore */
-    PlanFd state_fd;                  /* the device state */
+    PlanFd state_fd; /* the device state */
     size_t n_patches;
     PlanFd patch_fds[PLAN_PATCHES_MAX]; /* diffs over the memory base, oldest first */
-    bool start_paused;                /* a pool clone: run until the agent answers, then pause */
-    uint8_t marker[16];               /* sync marker that the agent listens for */
-    uint8_t ram_nonce[16];            /* what it must answer with */
-    uint64_t counter;                 /* and the least counter */
+    bool start_paused;                  /* a pool clone: run until the agent answers, then pause */
+    uint8_t marker[16];                 /* sync marker that the agent listens for */
+    uint8_t ram_nonce[16];              /* what it must answer with */
+    uint64_t counter;                   /* and the least counter */
 
-    PlanFd memory_fd;   /* base of the memory overlay: a blank sparse file, or a snapshot's */
-    bool memory_sealed; /* a sealed memfd, or a file that readonly=on,rom=off protects */
+    PlanFd memory_fd;         /* base of the memory overlay: a blank sparse file, or a snapshot's */
+    bool memory_sealed;       /* a sealed memfd, or a file that readonly=on,rom=off protects */
     bool memory_readonly_rom; /* the probe found readonly=on,rom=off */
 
     PlanIdentity identity;
@@ -113,8 +117,8 @@ typedef struct Plan {
 void plan_init(Plan *plan);
 void plan_free(Plan *plan); /* what it owns; does not close anything */
 
-/* JSON and back; from_json bounds and checks everything and n_fds bounds the indexes. The plan must be
- * initialised. */
+/* JSON and back; from_json bounds and checks everything and n_fds bounds the indexes. The plan must
+ * be initialised. */
 json_t *plan_to_json(const Plan *plan);
 int plan_from_json(const json_t *json, size_t n_fds, Plan *plan, Error *error);
 

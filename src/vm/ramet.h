@@ -50,7 +50,8 @@ void ramet_unsubscribe(Ramet *ramet, int fd);
  * {"qemu","qemu_version","accel","reason"}. */
 int ramet_host(Ramet *ramet, json_t **host, Error *error);
 
-/* Examines the host and this home (vm/doctor.h): {"checks":[…]}. Takes some hundred milliseconds. */
+/* Examines the host and this home (vm/doctor.h): {"checks":[…]}. Takes some hundred milliseconds.
+ */
 int ramet_doctor(Ramet *ramet, json_t **json, Error *error);
 
 #endif

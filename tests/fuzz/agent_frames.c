@@ -30,6 +30,8 @@ static void take_request(Session *session, const Frame *frame) {
         stream->in_fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Session session;
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -73,6 +73,8 @@ static void remove_outer(void) {
     (void)rmdir(outer);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!outer[0]) {
         strcpy(outer, "/tmp/ramet-fuzz-tar-XXXXXX");

@@ -9,8 +9,8 @@
 
 #include "base/path.h"
 #include "base/str.h"
-#include "proto/keeper.h"
 #include "check.h"
+#include "proto/keeper.h"
 
 #define FAR (clock_monotonic_usec() + 60 * USEC_PER_SEC)
 

@@ -2,8 +2,8 @@
 #include <errno.h>
 
 #include "base/str.h"
-#include "proto/plan.h"
 #include "check.h"
+#include "proto/plan.h"
 
 #define N_FDS 10
 
