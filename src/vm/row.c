@@ -35,8 +35,10 @@ int row_set_state(Ramet *ramet, VmRow *row, const char *state, const json_t *det
     bool changed = !str_equal(row->state, state);
     int r;
 
-    if (str_equal(state, STATE_RUNNING))
+    if (str_equal(state, STATE_RUNNING)) {
         row_set(row, "half_run", NULL);
+        row_set(row, "error", NULL);
+    }
     (void)snprintf(row->state, sizeof(row->state), "%s", state);
     r = vms_update(ramet->store, row, error);
     if (r >= 0 && changed && !state_is_hidden(state))

@@ -261,6 +261,14 @@ static int end_waiting_keeper(const VmRow *row, Error *error) {
     return r < 0 ? r : -ENODATA;
 }
 
+/* A VM that QEMU paused since this host's disk is full says so, until it runs again. */
+static void note_full_disk(VmRow *row, const json_t *status) {
+    if (json_is_true(json_object_get(status, "disk_full")))
+        row_set(row, "error",
+                failure_json("this host's disk is full; the VM waits for room",
+                             "make room, then ramet unpause it"));
+}
+
 static int adopt(Ramet *ramet, VmRow *row, int dir_fd, const json_t *status, Error *error) {
     const char *id = json_string_value(json_object_get(status, "vm_id"));
     const char *state = state_from_status(status);
@@ -273,6 +281,7 @@ static int adopt(Ramet *ramet, VmRow *row, int dir_fd, const json_t *status, Err
         return end_waiting_keeper(row, error);
     if (!state)
         return -ENODATA;
+    note_full_disk(row, status);
     r = watcher_add_vm(ramet->watcher, row->id, row_process(row, "keeper").pid, dir_fd, error);
     if (r < 0)
         return r;
