@@ -19,7 +19,7 @@
 const char *qemu_machine_options(const char *machine, const char *accel) {
     if (!str_equal(machine, "microvm") || (!str_equal(accel, "tcg") && !str_equal(accel, "kvm")))
         return NULL;
-    return "microvm,x-option-roms=off,auto-kernel-cmdline=off,suppress-vmdesc=on";
+    return "microvm,auto-kernel-cmdline=off,suppress-vmdesc=on";
 }
 
 const char *qemu_default_cpu(const char *accel) {

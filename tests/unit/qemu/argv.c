@@ -49,12 +49,12 @@ static char *build(const QemuConfig *config) {
     return strbuf_take(&text);
 }
 
-#define GOLDEN_HEAD(accel, cpu)                                                              \
-    "/usr/bin/"                                                                              \
-    "qemu\n-M\nmicrovm,x-option-roms=off,auto-kernel-cmdline=off,suppress-vmdesc=on,memory-" \
-    "backend=ram0\n"                                                                         \
-    "-accel\n" accel "\n-cpu\n" cpu                                                          \
-    "\n-smp\n2\n-m\n256M\n-nodefaults\n-no-user-config\n-no-reboot\n-display\nnone\n"        \
+#define GOLDEN_HEAD(accel, cpu)                                                       \
+    "/usr/bin/"                                                                       \
+    "qemu\n-M\nmicrovm,auto-kernel-cmdline=off,suppress-vmdesc=on,memory-"            \
+    "backend=ram0\n"                                                                  \
+    "-accel\n" accel "\n-cpu\n" cpu                                                   \
+    "\n-smp\n2\n-m\n256M\n-nodefaults\n-no-user-config\n-no-reboot\n-display\nnone\n" \
     "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
 
 #define GOLDEN_MEMORY(more) \
