@@ -6,8 +6,9 @@
 #include "cli/client.h"
 
 int complete_print(const char *what) {
-    bool images = str_equal(what, "images");
-    ApiId id = images ? API_IMAGE_LIST : API_VM_LIST;
+    ApiId id = str_equal(what, "images")      ? API_IMAGE_LIST
+               : str_equal(what, "snapshots") ? API_SNAPSHOT_LIST
+                                              : API_VM_LIST;
     _cleanup_free_ char *path = api_path(id, NULL, str_equal(what, "vms") ? "all=1" : NULL);
     HttpCall call = HTTP_CALL("GET", path);
     _cleanup_close_ int fd = -1;

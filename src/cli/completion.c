@@ -23,6 +23,8 @@ static const char *kind_word(ArgKind kind) {
         return "image";
     case ARG_VM:
         return "vm";
+    case ARG_SNAPSHOT:
+        return "snapshot";
     case ARG_COPY_PATH:
         return "copy";
     case ARG_COMMAND:
@@ -121,6 +123,8 @@ static const char bash_rest[] =
     "    words\\ *) COMPREPLY=($(compgen -W \"${1#words }\" -- \"$cur\")) ;;\n"
     "    file) compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
     "    folder) compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\")) ;;\n"
+    "    snapshot) COMPREPLY=($(compgen -W \"$(ramet --complete snapshots 2>/dev/null)\" -- "
+    "\"$cur\")) ;;\n"
     "    image) COMPREPLY=($(compgen -W \"$(ramet --complete images 2>/dev/null)\" -- \"$cur\")) "
     ";;\n"
     "    vm) COMPREPLY=($(compgen -W \"$(ramet --complete vms 2>/dev/null)\" -- \"$cur\")) ;;\n"
@@ -173,6 +177,7 @@ static const char zsh_rest[] =
     "    words\\ *) compadd -- ${=1#words } ;;\n"
     "    file) _files ;;\n"
     "    folder) _files -/ ;;\n"
+    "    snapshot) compadd -- ${=\"$(ramet --complete snapshots 2>/dev/null)\"} ;;\n"
     "    image) compadd -- ${=\"$(ramet --complete images 2>/dev/null)\"} ;;\n"
     "    vm) compadd -- ${=\"$(ramet --complete vms 2>/dev/null)\"} ;;\n"
     "    recipe) compadd -- busybox debian ;;\n"
@@ -228,6 +233,8 @@ static const char *fish_values(ArgKind kind) {
     switch (kind) {
     case ARG_IMAGE:
         return "-f -a '(ramet --complete images 2>/dev/null)'";
+    case ARG_SNAPSHOT:
+        return "-f -a '(ramet --complete snapshots 2>/dev/null)'";
     case ARG_VM:
         return "-f -a '(ramet --complete vms 2>/dev/null)'";
     case ARG_COPY_PATH:

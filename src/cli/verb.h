@@ -31,6 +31,7 @@ typedef enum ArgKind {
     ARG_RECIPE,        /* busybox, debian, debian:SUITE */
     ARG_IMAGE,         /* an image's name or digest */
     ARG_VM,            /* a VM's name or id */
+    ARG_SNAPSHOT,      /* a snapshot's name or id */
     ARG_COMMAND,       /* a program and its arguments: the rest of the line */
 } ArgKind;
 

@@ -17,6 +17,7 @@ const Verb *const verbs[] = {
     &verb_doctor,
     &verb_events,
     &verb_exec,
+    &verb_fork,
     &verb_image_build,
     &verb_image_import,
     &verb_image_inspect,
@@ -26,12 +27,22 @@ const Verb *const verbs[] = {
     &verb_kill,
     &verb_logs,
     &verb_pause,
+    &verb_prune,
     &verb_ps,
     &verb_restart,
+    &verb_resume,
     &verb_rm,
     &verb_run,
     &verb_shell,
+    &verb_snapshot_create,
+    &verb_snapshot_inspect,
+    &verb_snapshot_ls,
+    &verb_snapshot_prune,
+    &verb_snapshot_rm,
+    &verb_snapshot_tree,
+    &verb_snapshot_verify,
     &verb_stages,
+    &verb_standby,
     &verb_start,
     &verb_stop,
     &verb_unpause,
@@ -43,6 +54,7 @@ const size_t n_verbs = ARRAY_SIZE(verbs);
 const VerbGroup verb_groups[] = {
     {"daemon", "the daemon that keeps the VMs"},
     {"image", "images, the frozen bases of VMs"},
+    {"snapshot", "frozen VMs, from which others grow"},
 };
 const size_t n_verb_groups = ARRAY_SIZE(verb_groups);
 
@@ -79,13 +91,14 @@ void verb_each_option(const Verb *verb, VerbOptionHandler each, void *data) {
 
 const char *verb_option_value(const VerbOption *option) {
     static const char *const values[] = {
-        [ARG_TEXT] = "TEXT",   [ARG_NUMBER] = "N",
-        [ARG_SIZE] = "SIZE",   [ARG_NAME] = "NAME",
-        [ARG_ENV] = "K=V",     [ARG_FORWARD] = "[IP:]HOST:GUEST[/udp]",
-        [ARG_FILE] = "FILE",   [ARG_FOLDER] = "FOLDER",
-        [ARG_RECIPE] = "FROM", [ARG_FILE_OR_STDIN] = "FILE",
-        [ARG_IMAGE] = "IMAGE", [ARG_VM] = "VM",
-        [ARG_COMMAND] = "CMD", [ARG_COPY_PATH] = "PATH",
+        [ARG_TEXT] = "TEXT",         [ARG_NUMBER] = "N",
+        [ARG_SIZE] = "SIZE",         [ARG_NAME] = "NAME",
+        [ARG_ENV] = "K=V",           [ARG_FORWARD] = "[IP:]HOST:GUEST[/udp]",
+        [ARG_FILE] = "FILE",         [ARG_FOLDER] = "FOLDER",
+        [ARG_RECIPE] = "FROM",       [ARG_FILE_OR_STDIN] = "FILE",
+        [ARG_IMAGE] = "IMAGE",       [ARG_VM] = "VM",
+        [ARG_SNAPSHOT] = "SNAPSHOT", [ARG_COMMAND] = "CMD",
+        [ARG_COPY_PATH] = "PATH",
     };
 
     if (option->kind == ARG_FLAG)

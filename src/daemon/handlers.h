@@ -24,6 +24,18 @@ HANDLER(handle_image_inspect);
 HANDLER(handle_image_list);
 HANDLER(handle_image_remove);
 
+/* snapshots.c */
+HANDLER(handle_fork);
+HANDLER(handle_prune);
+HANDLER(handle_snapshot_inspect);
+HANDLER(handle_snapshot_list);
+HANDLER(handle_snapshot_remove);
+HANDLER(handle_snapshot_tree);
+HANDLER(handle_snapshot_verify);
+HANDLER(handle_vm_resume);
+HANDLER(handle_vm_snapshot);
+HANDLER(handle_vm_standby);
+
 /* vms.c */
 HANDLER(handle_vm_create);
 HANDLER(handle_vm_inspect);

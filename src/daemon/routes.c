@@ -28,6 +28,16 @@ static const RequestHandler handlers[] = {
     [API_VM_START] = handle_vm_start,
     [API_VM_STOP] = handle_vm_stop,
     [API_VM_UNPAUSE] = handle_vm_unpause,
+    [API_FORK] = handle_fork,
+    [API_PRUNE] = handle_prune,
+    [API_SNAPSHOT_INSPECT] = handle_snapshot_inspect,
+    [API_SNAPSHOT_LIST] = handle_snapshot_list,
+    [API_SNAPSHOT_REMOVE] = handle_snapshot_remove,
+    [API_SNAPSHOT_TREE] = handle_snapshot_tree,
+    [API_SNAPSHOT_VERIFY] = handle_snapshot_verify,
+    [API_VM_RESUME] = handle_vm_resume,
+    [API_VM_SNAPSHOT] = handle_vm_snapshot,
+    [API_VM_STANDBY] = handle_vm_standby,
     [API_VM_WAIT] = handle_vm_wait,
 };
 _Static_assert(ARRAY_SIZE(handlers) == API_ID_COUNT, "a handler for each row");

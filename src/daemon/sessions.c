@@ -23,7 +23,7 @@ static int check_running(const Request *request, Error *error) {
         return 0;
     r = error_set(error, ERROR_CONFLICT, 0, "%s is not running, it is %s", row.name, row.state);
     if (str_equal(row.state, "paused"))
-        error_set_hint(error, "let it go on first: ramet resume %s", row.name);
+        error_set_hint(error, "let it go on first: ramet unpause %s", row.name);
     else
         error_set_hint(error, "start it: ramet start %s", row.name);
     return r;

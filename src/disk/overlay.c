@@ -188,7 +188,7 @@ static int write_file(int fd, const OverlaySpec *spec, const Layout *layout) {
         r = fd_pwrite_full(fd, table, sizeof(table), CLUSTER_BYTES);
     if (r >= 0)
         r = fd_pwrite_full(fd, block, 2 * layout->clusters, 2 * CLUSTER_BYTES);
-    if (r >= 0 && fsync(fd) < 0)
+    if (r >= 0 && !spec->no_sync && fsync(fd) < 0)
         r = -errno;
     return r;
 }
@@ -208,7 +208,7 @@ int overlay_create_at(int dir_fd, const char *name, const OverlaySpec *spec, Err
     if (fd < 0)
         return error_set_errno(error, errno, "cannot make overlay %s", name);
     r = write_file(fd, spec, &layout);
-    if (r >= 0 && fsync(dir_fd) < 0)
+    if (r >= 0 && !spec->no_sync && fsync(dir_fd) < 0)
         r = -errno;
     if (r < 0) {
         (void)unlinkat(dir_fd, name, 0);

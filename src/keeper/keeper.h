@@ -68,7 +68,6 @@ typedef struct Machine {
     char shutdown_reason[32]; /* of QEMU's SHUTDOWN event; "" if there was none */
     const char *killed_for;   /* cause, when the keeper killed it; NULL: it did not */
     bool internal_error;      /* stopped by itself */
-    bool disk_full;           /* paused by QEMU: a write of the guest found no room on the host */
     char disk_nodes[PLAN_DISKS_MAX][QEMU_NODE_NAME_SIZE]; /* of the overlays */
     dev_t disk_devices[PLAN_DISKS_MAX];                   /* and their files */
     ino_t disk_inodes[PLAN_DISKS_MAX];
@@ -202,10 +201,6 @@ extern const LinkHandlers port_handlers;
 int power_stop(Keeper *keeper, uint64_t timeout_usec, Error *error);
 int power_pause(Keeper *keeper, Error *error);
 int power_resume(Keeper *keeper, Error *error);
-
-/* QEMU paused the VM by itself, since a write of the guest found no room (werror=enospc): nothing is
- * lost, and the write is tried again on resume. */
-void power_note_disk_full(Keeper *keeper);
 
 /* session.c. open takes the client's descriptor on success only. */
 int session_open(Keeper *keeper, const char *operation, const json_t *request, int fd,

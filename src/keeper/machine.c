@@ -268,9 +268,7 @@ static void on_stopped(Keeper *keeper) {
                  clock_monotonic_usec() + QMP_TIMEOUT_USEC, &status, NULL) < 0)
         return;
     const char *text = json_string_value(json_object_get(status, "status"));
-    if (str_equal(text, "io-error")) {
-        power_note_disk_full(keeper);
-    } else if (str_equal(text, "internal-error")) {
+    if (str_equal(text, "internal-error") || str_equal(text, "io-error")) {
         log_error("QEMU stopped by itself: %s", text);
         keeper->machine.internal_error = true;
         machine_kill(keeper, "internal-error");

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 
-#include "base/log.h"
 #include "keeper/keeper.h"
 
 /* Stop is asked of the agent; when the guest has not ended in time, or no agent listens, QEMU is
@@ -20,12 +19,6 @@ static void tell_state(Keeper *keeper, KeeperState state) {
     keeper->state = state;
     request_tell_watchers(
         keeper, json_pack("{s:s, s:s}", "event", "state", "state", keeper_state_name(keeper)));
-}
-
-void power_note_disk_full(Keeper *keeper) {
-    log_warning("the disk of this host is full; the VM is paused until there is room");
-    keeper->machine.disk_full = true;
-    tell_state(keeper, KEEPER_PAUSED);
 }
 
 static int command(Keeper *keeper, const char *name, Error *error) {
@@ -65,10 +58,8 @@ int power_resume(Keeper *keeper, Error *error) {
         r = command(keeper, "cont", error);
     if (r == 0 && keeper->machine.held)
         thaw(keeper);
-    if (r == 0) {
-        keeper->machine.disk_full = false;
+    if (r == 0)
         tell_state(keeper, KEEPER_RUNNING);
-    }
     return r;
 }
 

@@ -175,12 +175,11 @@ static int op_status(Connection *connection, const json_t *request, Error *error
     bool ready = keeper->state == KEEPER_RUNNING || keeper->state == KEEPER_PAUSED;
     bool owner_gone = keeper->plan.remove_on_exit && !session_has_owner(keeper);
     json_t *status = json_pack(
-        "{s:s, s:I, s:I, s:I, s:s, s:b, s:b, s:I, s:s, s:b, s:b}", "state",
-        keeper_state_name(keeper), "qemu_pid", (json_int_t)keeper->machine.process.pid,
-        "qemu_start_ticks", (json_int_t)keeper->machine.process.start_ticks, "keeper_pid",
-        (json_int_t)getpid(), "boot", keeper->boot, "ready", ready, "agent",
-        keeper->link.state == LINK_UP, "clients", (json_int_t)session_count(keeper), "vm_id",
-        keeper->plan.vm_id, "owner_gone", owner_gone, "disk_full", keeper->machine.disk_full);
+        "{s:s, s:I, s:I, s:I, s:s, s:b, s:b, s:I, s:s, s:b}", "state", keeper_state_name(keeper),
+        "qemu_pid", (json_int_t)keeper->machine.process.pid, "qemu_start_ticks",
+        (json_int_t)keeper->machine.process.start_ticks, "keeper_pid", (json_int_t)getpid(), "boot",
+        keeper->boot, "ready", ready, "agent", keeper->link.state == LINK_UP, "clients",
+        (json_int_t)session_count(keeper), "vm_id", keeper->plan.vm_id, "owner_gone", owner_gone);
     json_object_update_missing_new(status, describe_restorable(keeper));
     request_answer(connection, status);
     return 0;

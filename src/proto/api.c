@@ -183,6 +183,40 @@ static const ApiField vm_copy_fields[] = {
     END,
 };
 
+static const ApiField fork_fields[] = {
+    {.name = "source",
+     .type = API_TEXT,
+     .required = true,
+     .min = 1,
+     .max = 63,
+     .summary = "name or id of a snapshot or a VM"},
+    {.name = "name", .type = API_NAME, .summary = "name of the clone; NAME-1 … NAME-n for several"},
+    NUMBER("count", 1, 1024, "how many clones; 1 when absent"),
+    FLAG("keep_going", API_IN_BODY, "keep those that got ready when others did not"),
+    NUMBER("disk_bytes", 1, DISK_MAX, "size of the disk, at least the source's"),
+    END,
+};
+
+static const ApiField snapshot_list_fields[] = {
+    FLAG("all", API_IN_QUERY, "also those that belong to standby and to the boot cache"),
+    END,
+};
+
+static const ApiField snapshot_remove_fields[] = {
+    FLAG("cascade", API_IN_QUERY, "also remove all that grows from it"),
+    END,
+};
+
+static const ApiField vm_snapshot_fields[] = {
+    {.name = "name", .type = API_NAME, .summary = "name of the snapshot; none when absent"},
+    {.name = "compress",
+     .type = API_TEXT,
+     .max = 8,
+     .choices = "zstd",
+     .summary = "store its memory compressed"},
+    END,
+};
+
 static const ApiOperation operations[] = {
     {API_DAEMON_STOP, "POST", "/v1/daemon/stop", "daemonStop", "End the daemon; VMs stay", NULL,
      API_ANSWER_JSON, NULL, false, false},
@@ -190,6 +224,8 @@ static const ApiOperation operations[] = {
      false, false},
     {API_EVENTS, "GET", "/v1/events", "events", "The life of all VMs, one event a line",
      events_fields, API_ANSWER_LINES, "Event", false, false},
+    {API_FORK, "POST", "/v1/fork", "fork", "Make VMs that grow from a snapshot or a VM",
+     fork_fields, API_ANSWER_JSON, "Fork", true, false},
     {API_IMAGE_LIST, "GET", "/v1/images", "imageList", "All images", NULL, API_ANSWER_JSON,
      "[Image]", false, false},
     {API_IMAGE_BUILD, "POST", "/v1/images/build", "imageBuild", "Build an image from a recipe",
@@ -202,9 +238,21 @@ static const ApiOperation operations[] = {
      API_ANSWER_JSON, "Image", false, false},
     {API_OPENAPI, "GET", "/v1/openapi.json", "openapi", "This description", NULL, API_ANSWER_JSON,
      NULL, false, false},
+    {API_PRUNE, "POST", "/v1/prune", "prune", "Remove what nothing needs", NULL, API_ANSWER_JSON,
+     "Prune", true, false},
     {API_RUN, "POST", "/v1/run", "run",
      "Create and start a VM and run a command in it, all on one stream", run_fields,
      API_ANSWER_UPGRADE, NULL, false, false},
+    {API_SNAPSHOT_TREE, "GET", "/v1/snapshot-tree", "snapshotTree",
+     "Snapshots and the VMs that grow from them", NULL, API_ANSWER_JSON, "[Node]", false, false},
+    {API_SNAPSHOT_LIST, "GET", "/v1/snapshots", "snapshotList", "All snapshots",
+     snapshot_list_fields, API_ANSWER_JSON, "[Snapshot]", false, false},
+    {API_SNAPSHOT_REMOVE, "DELETE", "/v1/snapshots/{snapshot}", "snapshotRemove",
+     "Remove a snapshot", snapshot_remove_fields, API_ANSWER_JSON, "Removed", false, false},
+    {API_SNAPSHOT_INSPECT, "GET", "/v1/snapshots/{snapshot}", "snapshotInspect", "One snapshot",
+     NULL, API_ANSWER_JSON, "Snapshot", false, false},
+    {API_SNAPSHOT_VERIFY, "POST", "/v1/snapshots/{snapshot}/verify", "snapshotVerify",
+     "Read all that a snapshot stands on", NULL, API_ANSWER_JSON, "Verification", true, false},
     {API_VERSION, "GET", "/v1/version", "version", "Version of the daemon", NULL, API_ANSWER_JSON,
      "Version", false, false},
     {API_VM_LIST, "GET", "/v1/vms", "vmList", "The running VMs", vm_list_fields, API_ANSWER_JSON,
@@ -229,8 +277,14 @@ static const ApiOperation operations[] = {
      API_ANSWER_JSON, "VM", true, false},
     {API_VM_RESTART, "POST", "/v1/vms/{vm}/restart", "vmRestart", "Stop a VM and start it again",
      vm_start_fields, API_ANSWER_JSON, "VM", true, false},
+    {API_VM_RESUME, "POST", "/v1/vms/{vm}/resume", "vmResume",
+     "Let a VM in standby go on where it was", NULL, API_ANSWER_JSON, "VM", true, false},
+    {API_VM_SNAPSHOT, "POST", "/v1/vms/{vm}/snapshot", "vmSnapshot", "Freeze a VM",
+     vm_snapshot_fields, API_ANSWER_JSON, "Snapshot", true, false},
     {API_VM_STAGES, "GET", "/v1/vms/{vm}/stages", "vmStages", "Where the last start's time went",
      NULL, API_ANSWER_JSON, "Stages", false, false},
+    {API_VM_STANDBY, "POST", "/v1/vms/{vm}/standby", "vmStandby", "Save a VM and end its process",
+     NULL, API_ANSWER_JSON, "VM", true, false},
     {API_VM_START, "POST", "/v1/vms/{vm}/start", "vmStart", "Start a VM", vm_start_fields,
      API_ANSWER_JSON, "VM", true, false},
     {API_VM_STOP, "POST", "/v1/vms/{vm}/stop", "vmStop", "Stop a VM in good order", vm_stop_fields,

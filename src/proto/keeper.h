@@ -31,7 +31,7 @@
  *   resize   {"disk","bytes"}: the disk's size as the guest sees it; grows only
  *   memory   → {"dirty_bytes","ram_bytes","base_device","base_inode","sealed"}
  *   status   →
- * {"state","qemu_pid","qemu_start_ticks","keeper_pid","boot","ready","clients","vm_id","disk_full",
+ * {"state","qemu_pid","qemu_start_ticks","keeper_pid","boot","ready","clients","vm_id",
  *            "agent","owner_gone","answered_at_us","ready_at_us","marker","ram_nonce","counter",
  *            "snapshots" (how many were taken), "snapshotting",
  *            "disks":[{"device","inode"} of the file that each writable disk is written to]}. States: waiting starting warm

@@ -48,6 +48,39 @@ static const char *const migrations[] = {
     " vm TEXT,"
     " name TEXT,"
     " detail TEXT);",
+
+    /* 2: snapshots, and the frozen layers of disks. A VM's layer, standby and mapped memory are
+     * members of its runtime; the partial indexes make the questions about them cheap. */
+    "CREATE TABLE snapshots ("
+    " id TEXT PRIMARY KEY,"
+    " name TEXT UNIQUE,"
+    " state TEXT NOT NULL,"
+    " automatic INTEGER NOT NULL,"
+    " purpose TEXT NOT NULL DEFAULT '',"
+    " key TEXT NOT NULL DEFAULT '',"
+    " vm TEXT NOT NULL,"
+    " vm_id TEXT NOT NULL,"
+    " image TEXT NOT NULL,"
+    " image_digest TEXT NOT NULL,"
+    " parent TEXT NOT NULL DEFAULT '',"
+    " base TEXT NOT NULL DEFAULT '',"
+    " layer TEXT NOT NULL DEFAULT '',"
+    " created_at INTEGER NOT NULL,"
+    " data TEXT) WITHOUT ROWID;"
+    "CREATE INDEX snapshots_parent ON snapshots (parent) WHERE parent <> '';"
+    "CREATE INDEX snapshots_base ON snapshots (base) WHERE base <> '';"
+    "CREATE INDEX snapshots_layer ON snapshots (layer) WHERE layer <> '';"
+    "CREATE INDEX snapshots_key ON snapshots (key) WHERE key <> '';"
+    "CREATE TABLE layers ("
+    " id TEXT PRIMARY KEY,"
+    " parent TEXT NOT NULL,"
+    " base_path TEXT NOT NULL,"
+    " virtual_bytes INTEGER NOT NULL,"
+    " depth INTEGER NOT NULL,"
+    " flat TEXT NOT NULL DEFAULT '',"
+    " sha256 TEXT NOT NULL DEFAULT '',"
+    " stamp TEXT) WITHOUT ROWID;"
+    "CREATE INDEX layers_parent ON layers (parent) WHERE parent <> '';",
 };
 
 static int read_version(Store *store, uint64_t *version, Error *error) {

@@ -172,6 +172,10 @@ int store_commit(Store *store, Error *error) {
     return 0;
 }
 
+int store_sync(Store *store, Error *error) {
+    return store_execute(store, "PRAGMA wal_checkpoint(FULL)", error);
+}
+
 int query_start(Query *query, Store *store, const char *sql, Error *error) {
     int result, r = 0;
 

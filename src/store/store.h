@@ -25,4 +25,8 @@ int store_begin(Store *store, Error *error);
 int store_commit(Store *store, Error *error); /* on failure it is rolled back */
 void store_rollback(Store *store);
 
+/* What was committed so far survives a power cut once this returns. Costs an fsync or two: for
+ * steps after which the old state cannot come back. */
+int store_sync(Store *store, Error *error);
+
 #endif

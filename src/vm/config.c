@@ -9,6 +9,9 @@
  * nothing for so long while it boots is stuck
  *   {"ready_timeout_s": 900}              RAMET_READY_TIMEOUT_S: bound on a whole boot
  *
+ *   {"hot_memory_bytes": N}               RAMET_HOT_MEMORY (512M, 4G): what sealed memory bases may
+ * take; a quarter of the host's memory when absent
+ *
  * The default range lies above what useradd, subuid(5) and systemd's dynamic and container ranges
  * give out (systemd: docs/UIDS-GIDS.md). */
 
@@ -69,6 +72,19 @@ static int read_seconds(const json_t *config, const char *key, const char *varia
     return 0;
 }
 
+static int read_hot_memory(const json_t *config, uint64_t *bytes, Error *error) {
+    const char *text = getenv("RAMET_HOT_MEMORY");
+    uint64_t found = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;
+    int r = json_opt_u64("config.json", config, "hot_memory_bytes", &found, error);
+
+    if (r < 0)
+        return r;
+    if (text && *text && parse_size(text, &found) < 0)
+        return error_set(error, ERROR_USAGE, EINVAL, "RAMET_HOT_MEMORY is no size");
+    *bytes = found;
+    return 0;
+}
+
 int config_load(Ramet *ramet, Error *error) {
     _cleanup_json_ json_t *config = NULL;
     const char *range = getenv("RAMET_UID_RANGE");
@@ -93,6 +109,7 @@ int config_load(Ramet *ramet, Error *error) {
                      &ramet->silence_timeout_usec, error);
     if (r < 0)
         return r;
-    return read_seconds(config, "ready_timeout_s", "RAMET_READY_TIMEOUT_S",
-                        &ramet->ready_timeout_usec, error);
+    r = read_seconds(config, "ready_timeout_s", "RAMET_READY_TIMEOUT_S", &ramet->ready_timeout_usec,
+                     error);
+    return r < 0 ? r : read_hot_memory(config, &ramet->hot_budget_bytes, error);
 }

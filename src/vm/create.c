@@ -80,7 +80,7 @@ static int insert_once(Ramet *ramet, VmRow *row, Error *error) {
     return store_commit(ramet->store, error);
 }
 
-static int insert_row(Ramet *ramet, VmRow *row, Error *error) {
+int vm_insert_row(Ramet *ramet, VmRow *row, Error *error) {
     int r = -EAGAIN;
 
     for (int i = 0; i < DRAWS_MAX && r == -EAGAIN; i++) {
@@ -176,7 +176,7 @@ int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, Cre
     if (r >= 0)
         r = op_lock(ramet->locks, made.id, "being made", operation->cancel_fd, &taken, &failure);
     if (r >= 0)
-        r = insert_row(ramet, &made, &failure);
+        r = vm_insert_row(ramet, &made, &failure);
     if (r < 0)
         return error_move(error, &failure);
 

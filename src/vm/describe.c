@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "vm/internal.h"
+#include "vm/snapshot_internal.h"
 
 static json_t *text_or_null(const char *text) {
     return text && *text ? json_string(text) : json_null();
@@ -27,15 +27,18 @@ static json_t *pid_or_null(const VmRow *row, const char *who) {
 }
 
 static json_t *describe_disk(Ramet *ramet, const VmRow *row) {
-    _cleanup_free_ char *path = path_join(ramet->home, "vms", row->id, "disk.qcow2");
+    _cleanup_free_ char *path = path_join(ramet->home, "vms", row->id, vm_disk_file(row));
+    const char *layer = row_text(row, "layer");
+    _cleanup_free_ char *backing =
+        *layer ? layer_path(ramet, layer) : str_copy(row_text(row, "base"));
     struct stat info;
     json_int_t allocated = 0;
 
     if (stat(path, &info) == 0)
         allocated = (json_int_t)info.st_blocks * 512;
-    return json_pack("{s:s, s:o, s:o, s:I}", "path", path, "backing",
-                     text_or_null(row_text(row, "base")), "virtual_bytes",
-                     member_or_null(row->spec, "disk_bytes"), "allocated_bytes", allocated);
+    return json_pack("{s:s, s:o, s:o, s:I}", "path", path, "backing", text_or_null(backing),
+                     "virtual_bytes", member_or_null(row->spec, "disk_bytes"), "allocated_bytes",
+                     allocated);
 }
 
 /* What this VM alone holds: the pages that it wrote, in memory or swapped out. Reading it needs the

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "disk/base_file.h"
 #include "image/image.h"
+#include "store/snapshots.h"
 #include "vm/internal.h"
 
 #define MAKES_MAX 3
@@ -266,14 +267,16 @@ int image_op_list(Ramet *ramet, json_t **list, Error *error) {
 
 /* Who uses it? With another name for the same base, its VMs have that one. */
 static int check_unused(Ramet *ramet, const ImageRow *row, size_t names, Error *error) {
-    size_t vms;
+    size_t vms, snapshots = 0;
     int r = vms_count_digest(ramet->store, row->digest, &vms, error);
 
-    if (r < 0 || vms == 0 || names > 1)
+    if (r >= 0)
+        r = snapshots_count_digest(ramet->store, row->digest, &snapshots, error);
+    if (r < 0 || vms + snapshots == 0 || names > 1)
         return r;
-    error_set(error, ERROR_CONFLICT, EBUSY, "image %s is in use by %zu VM%s", row->name, vms,
-              vms == 1 ? "" : "s");
-    error_set_hint(error, "remove them first; see ramet ps -a");
+    error_set(error, ERROR_CONFLICT, EBUSY, "image %s is in use by %zu VM%s and %zu snapshot%s",
+              row->name, vms, vms == 1 ? "" : "s", snapshots, snapshots == 1 ? "" : "s");
+    error_set_hint(error, "remove them first; see ramet ps -a and ramet snapshot ls");
     return -EBUSY;
 }
 

@@ -38,6 +38,23 @@ typedef struct BlankMemory {
     int fd; /* sealed memfd, owned */
 } BlankMemory;
 
+/* A memory base in a sealed memfd: hot_memory.c. */
+typedef struct HotMemory {
+    char id[VM_ID_SIZE]; /* the snapshot that it is the base of */
+    int fd;              /* owned; -1 while it is filled */
+    bool filling;
+    uint64_t bytes; /* what it takes */
+    uint64_t used_usec;
+    struct HotMemory *next;
+} HotMemory;
+
+/* A snapshot that must not go: lineage.c. */
+typedef struct Pin {
+    char id[VM_ID_SIZE];
+    unsigned count;
+    struct Pin *next;
+} Pin;
+
 struct Ramet {
     char *home;         /* owned */
     int home_fd;        /* owned */
@@ -62,6 +79,13 @@ struct Ramet {
     Subscriber *subscribers;
     size_t n_blanks;
     BlankMemory *blanks; /* owned */
+
+    Pin *pins; /* owned */
+
+    pthread_mutex_t hot_mutex; /* guards what follows */
+    pthread_cond_t hot_filled;
+    HotMemory *hot; /* owned */
+    uint64_t hot_budget_bytes;
 
     pthread_mutex_t probe_mutex; /* guards what follows */
     bool probed;
@@ -175,6 +199,7 @@ int vm_end_processes(Ramet *ramet, const VmRow *row, Error *error);
 #define STATE_RUNNING "running"
 #define STATE_PAUSED "paused"
 #define STATE_STOPPING "stopping"
+#define STATE_STANDBY "standby" /* its memory is a snapshot of its own; no process */
 #define STATE_STOPPED "stopped"
 #define STATE_FAILED "failed"
 #define STATE_UNKNOWN "unknown"
@@ -235,9 +260,9 @@ char *image_row_path(const Ramet *ramet, const ImageRow *row);
 int admission_check_memory(uint64_t wanted_bytes, Error *error);
 int admission_check_disk(const Ramet *ramet, Error *error);
 
-/* launch.c: one attempt. On success the row has the processes and everything else about the run; on
- * failure no process is left. cancel_fd: the client or an abort. *silent: it failed since the
- * guest's console said nothing. */
+/* launch.c: one attempt to boot cold. On success the row has the processes and everything else
+ * about the run; on failure no process is left. cancel_fd: the client or an abort. *silent: it
+ * failed since the guest's console said nothing. */
 int vm_launch(Ramet *ramet, Operation *operation, VmRow *row, int cancel_fd, bool *silent,
               Error *error);
 
@@ -250,6 +275,17 @@ typedef enum CreateKind {
 
 int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, CreateKind kind,
                      OpLock **lock, VmRow *row, Error *error);
+
+/* Gives the row a MAC and a user, and inserts it; the image must still be there. */
+int vm_insert_row(Ramet *ramet, VmRow *row, Error *error);
+
+/* Lets the watcher look after a VM that is ready; if it ended already, that is found. */
+void vm_watch(Ramet *ramet, const VmRow *row);
+
+/* One descriptor, the caller's, that is readable when the client is gone or abort_fd is. Negative
+ * errno. */
+int operation_join_cancel(const Operation *operation, int abort_fd, Error *error);
+
 int vm_start_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row, Error *error);
 int vm_stop_locked(Ramet *ramet, VmRow *row, const char *op, uint64_t timeout_usec, int cancel_fd,
                    RunEnd *end, Error *error);

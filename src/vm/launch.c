@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* One attempt to start a VM: gather the open files, spawn a keeper, send it the plan, wait for
- * ready.
+/* One attempt to start a VM: spawn a keeper, gather the open files, send it the plan, wait for
+ * ready. A boot gets the kernel and blank memory; a restore gets a snapshot's memory and device
+ * state, and the nonce and counter that prove it. The keeper is spawned first, so that it gets up
+ * while we gather.
  *
  * The keeper's identity is in the store before the plan is sent, so a daemon that dies in between
  * leaves nothing that the next one cannot find. When the attempt fails the keeper is ended, and
@@ -16,14 +18,15 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "disk/base_file.h"
 #include "image/initramfs.h"
 #include "proto/keeper.h"
 #include "proto/plan.h"
 #include "qemu/argv.h"
-#include "vm/internal.h"
+#include "vm/snapshot_internal.h"
 
-#define FILES_MAX 32
+#define FILES_MAX 96
 #define CONSOLE_MAX_BYTES (4 * MIB)
 #define LOG_MAX_BYTES (1 * MIB)
 
@@ -59,9 +62,10 @@ static int files_open(Files *files, int dir_fd, const char *path, int flags, Pla
 
 /* Everything that one attempt holds. */
 typedef struct Launch {
-    Ramet *ramet;         /* borrowed */
-    Operation *operation; /* borrowed */
-    VmRow *row;           /* borrowed */
+    Ramet *ramet;           /* borrowed */
+    Operation *operation;   /* borrowed */
+    VmRow *row;             /* borrowed */
+    const Restore *restore; /* borrowed; NULL: a cold boot */
     VmSpec spec;
     QemuFeatures features;
     const char *accel; /* static */
@@ -83,25 +87,35 @@ static void launch_free(Launch *launch) {
 /* --- the plan
  * ---------------------------------------------------------------------------------------- */
 
+static void take_chain(Launch *launch, LayerChain *chain, PlanDisk *disk) {
+    for (size_t i = 0; i < chain->count; i++) {
+        PlanDiskFile *file = &disk->files[disk->n_files++];
+
+        *file = (PlanDiskFile){.fd_write = PLAN_NO_FD};
+        file->fd = files_add(&launch->files, TAKE_FD(chain->files[i].fd));
+        (void)snprintf(file->format, sizeof(file->format), "%s", chain->files[i].format);
+    }
+}
+
 static int plan_disk(Launch *launch, Error *error) {
-    Plan *plan = &launch->plan;
-    PlanDisk *disk = &plan->disks[0];
-    PlanDiskFile *overlay = &disk->files[0], *base = &disk->files[1];
-    const char *base_file = row_text(launch->row, "base");
+    _cleanup_layer_chain_ LayerChain chain = {0};
+    PlanDisk *disk = &launch->plan.disks[0];
+    PlanDiskFile *overlay = &disk->files[0];
+    const char *name = vm_disk_file(launch->row);
     int r;
 
-    *disk = (PlanDisk){.serial = "root", .n_files = 2};
+    *disk = (PlanDisk){.serial = "root", .n_files = 1};
     *overlay = (PlanDiskFile){.format = "qcow2"};
-    *base = (PlanDiskFile){.format = "raw", .fd_write = PLAN_NO_FD};
-    r = files_open(&launch->files, launch->dir_fd, "disk.qcow2", O_RDONLY, &overlay->fd, error);
+    r = files_open(&launch->files, launch->dir_fd, name, O_RDONLY, &overlay->fd, error);
     if (r >= 0)
-        r = files_open(&launch->files, launch->dir_fd, "disk.qcow2", O_RDWR, &overlay->fd_write,
-                       error);
+        r = files_open(&launch->files, launch->dir_fd, name, O_RDWR, &overlay->fd_write, error);
     if (r >= 0)
-        r = files_open(&launch->files, AT_FDCWD, base_file, O_RDONLY, &base->fd, error);
+        r = layer_chain_open(launch->ramet, row_text(launch->row, "layer"),
+                             row_text(launch->row, "base"), &chain, error);
     if (r < 0)
         return error_add_context(error, "the disk");
-    plan->n_disks = 1;
+    take_chain(launch, &chain, disk);
+    launch->plan.n_disks = 1;
     return 0;
 }
 
@@ -125,27 +139,87 @@ static int plan_kernel(Launch *launch, Error *error) {
     plan->cmdline = str_format("%s systemd.machine_id=%s systemd.hostname=%s",
                                qemu_default_cmdline(launch->accel), launch->row->id,
                                row_text(launch->row, "hostname"));
+    row_set(launch->row, "initramfs_key", json_string(key));
+    return 0;
+}
+
+static int note_memory(Launch *launch, int fd, const char *name, Error *error) {
+    struct stat info;
+
+    if (fstat(fd, &info) < 0)
+        return error_set_errno(error, errno, "cannot look at the memory base");
+    row_set(launch->row, "memory_base", json_string(name));
+    row_set(launch->row, "memory_inode", json_integer((json_int_t)info.st_ino));
     return 0;
 }
 
 static int plan_memory(Launch *launch, Error *error) {
     Plan *plan = &launch->plan;
     _cleanup_free_ char *name = NULL;
-    struct stat info;
     int fd, r;
 
-    r = blank_open(launch->ramet, &launch->features, launch->spec.memory_bytes,
-                   launch->operation->cancel_fd, &fd, &name, error);
+    if (launch->restore)
+        r = hot_memory_open(launch->ramet, &launch->features, launch->restore->snapshot, &fd, &name,
+                            error);
+    else
+        r = blank_open(launch->ramet, &launch->features, launch->spec.memory_bytes,
+                       launch->operation->cancel_fd, &fd, &name, error);
     if (r < 0)
         return r;
     plan->memory_fd = files_add(&launch->files, fd);
     plan->memory_bytes = launch->spec.memory_bytes;
     plan->memory_readonly_rom = launch->features.memory_rom;
     plan->memory_sealed = true;
-    if (fstat(fd, &info) < 0)
-        return error_set_errno(error, errno, "cannot look at the blank memory");
-    row_set(launch->row, "memory_base", json_string(name));
-    row_set(launch->row, "memory_inode", json_integer((json_int_t)info.st_ino));
+    return note_memory(launch, fd, name, error);
+}
+
+static int plan_file(Launch *launch, const char *which, PlanFd *index, Error *error) {
+    int fd, r;
+
+    r = snapshot_open_file(launch->ramet, launch->restore->snapshot, which, &fd, NULL, error);
+    if (r >= 0)
+        *index = files_add(&launch->files, fd);
+    return r;
+}
+
+/* The device state is small: it is read whole, so that a flipped bit never meets QEMU. */
+static int check_state(const Launch *launch, Error *error) {
+    const json_t *file = snapshot_file(launch->restore->snapshot, "state");
+    const char *sha256 = json_string_value(json_object_get(file, "sha256"));
+    char found[SHA256_HEX_SIZE];
+    int r = sha256_file(launch->files.fds[launch->plan.state_fd], found, error);
+
+    if (r >= 0 && !str_equal(found, sha256))
+        r = error_set(error, ERROR_CORRUPT, EBADMSG,
+                      "the device state of the snapshot is not what was saved (SHA-256)");
+    return r;
+}
+
+/* What of a snapshot a restore needs beside its memory base. */
+static int plan_restore(Launch *launch, Error *error) {
+    const SnapshotRow *snapshot = launch->restore->snapshot;
+    Plan *plan = &launch->plan;
+    int r;
+
+    plan->boot = PLAN_BOOT_RESTORE;
+    plan->start_paused = launch->restore->paused;
+    plan->counter = snapshot_u64(snapshot, "counter");
+    if (hex_decode(snapshot_text(snapshot, "marker"), plan->marker, sizeof(plan->marker)) < 0 ||
+        hex_decode(snapshot_text(snapshot, "ram_nonce"), plan->ram_nonce, sizeof(plan->ram_nonce)) <
+            0)
+        return error_set(error, ERROR_CORRUPT, EBADMSG, "the snapshot's marker cannot be read");
+    r = plan_file(launch, "state", &plan->state_fd, error);
+    if (r >= 0)
+        r = check_state(launch, error);
+    if (r >= 0 && snapshot_is_diff(snapshot)) {
+        r = plan_file(launch, "memory", &plan->patch_fds[0], error);
+        plan->n_patches = 1;
+    }
+    if (r < 0)
+        return r;
+    row_set(launch->row, "boot", json_string(launch->restore->boot));
+    row_set(launch->row, "memory_snapshot", json_string(snapshot->id));
+    row_set(launch->row, "memory_owner", json_string(snapshot->base));
     return 0;
 }
 
@@ -166,6 +240,25 @@ static void plan_network(Launch *launch) {
     }
 }
 
+/* A version 4 UUID (RFC 9562, section 5.4). */
+static void make_boot_id(char text[37]) {
+    uint8_t id[16];
+    char hex[33];
+
+    random_bytes(id, sizeof(id));
+    id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
+    id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+    hex_encode(id, sizeof(id), hex);
+    (void)snprintf(text, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16,
+                   hex + 20);
+}
+
+/* A clone becomes another; who resumes stays who it was. */
+static void plan_clone(PlanIdentity *identity) {
+    identity->clone = identity->new_ssh_keys = identity->run_hooks = true;
+    make_boot_id(identity->boot_id);
+}
+
 static void plan_identity(Launch *launch) {
     PlanIdentity *identity = &launch->plan.identity;
     const VmRow *row = launch->row;
@@ -178,6 +271,8 @@ static void plan_identity(Launch *launch) {
     for (size_t i = 0; i < 6; i++)
         identity->mac[i] = (uint8_t)mac[i];
     identity->grow_root = true;
+    if (launch->restore && launch->restore->clone)
+        plan_clone(identity);
     if (launch->plan.network != PLAN_NETWORK_USER)
         return;
     identity->prefix = QEMU_USER_PREFIX;
@@ -217,9 +312,7 @@ static int make_plan(Launch *launch, Error *error) {
     plan_keeper(launch);
     r = plan_disk(launch, error);
     if (r >= 0)
-        r = plan_memory(launch, error);
-    if (r >= 0)
-        r = plan_kernel(launch, error);
+        r = launch->restore ? plan_restore(launch, error) : plan_kernel(launch, error);
     if (r >= 0)
         r = files_open(&launch->files, launch->dir_fd, ".", O_RDONLY | O_DIRECTORY,
                        &plan->console_dir_fd, error);
@@ -261,7 +354,8 @@ static int spawn_keeper(Launch *launch, Error *error) {
                                       .argv = argv,
                                       .fds = fds,
                                       .n_fds = ARRAY_SIZE(fds),
-                                      .new_session = true};
+                                      .new_session = true,
+                                      .nice = launch->restore ? launch->restore->nice : 0};
 
         r = spawn_process(&options, &pid, error);
         if (r < 0)
@@ -330,10 +424,7 @@ static int start_in_keeper(Launch *launch, int cancel_fd, bool *silent, Error *e
     _cleanup_json_ json_t *ok = NULL;
     int r;
 
-    operation_enter(launch->operation, "keeper");
-    r = spawn_keeper(launch, error);
-    if (r >= 0)
-        r = remember_keeper(launch, error);
+    r = remember_keeper(launch, error);
     if (r < 0)
         return r;
     r = send_plan(launch, cancel_fd, &ok, error);
@@ -362,12 +453,26 @@ static int prepare(Launch *launch, Error *error) {
     /* What an earlier run left must not be taken for this one's. */
     if (unlinkat(launch->dir_fd, "exit.json", 0) < 0 && errno != ENOENT)
         return error_set_errno(error, errno, "cannot remove exit.json");
-    return make_plan(launch, error);
+    if (launch->restore)
+        r = snapshot_check_host(launch->restore->snapshot, &launch->features, launch->accel, error);
+    if (r < 0)
+        return r;
+    /* Filling hot memory or making an initramfs may take longer than a keeper waits for its plan.
+     */
+    r = plan_memory(launch, error);
+    if (r >= 0 && !launch->restore)
+        r = make_plan(launch, error);
+    if (r < 0)
+        return r;
+    operation_enter(launch->operation, "keeper");
+    r = spawn_keeper(launch, error);
+    return r >= 0 && launch->restore ? make_plan(launch, error) : r;
 }
 
-int vm_launch(Ramet *ramet, Operation *operation, VmRow *row, int cancel_fd, bool *silent,
-              Error *error) {
-    _cleanup_(launch_free) Launch launch = {.ramet = ramet, .operation = operation, .row = row};
+int vm_launch_from(Ramet *ramet, Operation *operation, VmRow *row, const Restore *restore,
+                   int cancel_fd, bool *silent, Error *error) {
+    _cleanup_(launch_free)
+        Launch launch = {.ramet = ramet, .operation = operation, .row = row, .restore = restore};
     int r;
 
     *silent = false;
@@ -380,4 +485,9 @@ int vm_launch(Ramet *ramet, Operation *operation, VmRow *row, int cancel_fd, boo
         return r;
     }
     return 0;
+}
+
+int vm_launch(Ramet *ramet, Operation *operation, VmRow *row, int cancel_fd, bool *silent,
+              Error *error) {
+    return vm_launch_from(ramet, operation, row, NULL, cancel_fd, silent, error);
 }

@@ -13,6 +13,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "vm/internal.h"
+#include "vm/snapshot_internal.h"
 
 /* VMs of other users never open a path below the home, but a person who debugs one may want to see
  * the bases: those folders can be entered. */
@@ -20,8 +21,8 @@ static const struct {
     const char *name;
     mode_t mode;
 } folders[] = {
-    {"images", 0711}, {"kernels", 0711}, {"initramfs", 0711}, {"memory", 0711},
-    {"vms", 0711},    {"locks", 0700},   {"tmp", 0700},
+    {"images", 0711}, {"kernels", 0711}, {"initramfs", 0711}, {"memory", 0711}, {"vms", 0711},
+    {"locks", 0700},  {"tmp", 0700},     {"snapshots", 0700}, {"layers", 0700},
 };
 
 static int open_folder(const char *path, int *fd, Error *error) {
@@ -74,6 +75,8 @@ static Ramet *ramet_new(const RametOptions *options) {
     (void)pthread_mutex_init(&ramet->mutex, NULL);
     (void)pthread_mutex_init(&ramet->probe_mutex, NULL);
     (void)pthread_mutex_init(&ramet->images_mutex, NULL);
+    (void)pthread_mutex_init(&ramet->hot_mutex, NULL);
+    (void)pthread_cond_init(&ramet->hot_filled, NULL);
     (void)pthread_cond_init(&ramet->idle, NULL);
     ramet->locks = op_locks_new();
     return ramet;
@@ -118,6 +121,7 @@ static void free_members(Ramet *ramet) {
     for (size_t i = 0; i < ramet->n_blanks; i++)
         (void)fd_close(ramet->blanks[i].fd);
     free(ramet->blanks);
+    hot_memory_close(ramet);
     qemu_features_free(&ramet->features);
     free(ramet->accel_reason);
     (void)fd_close(ramet->vms_fd);
@@ -132,6 +136,8 @@ static void free_members(Ramet *ramet) {
     (void)pthread_mutex_destroy(&ramet->probe_mutex);
     (void)pthread_mutex_destroy(&ramet->images_mutex);
     (void)pthread_cond_destroy(&ramet->idle);
+    (void)pthread_mutex_destroy(&ramet->hot_mutex);
+    (void)pthread_cond_destroy(&ramet->hot_filled);
 }
 
 bool ramet_is_closing(Ramet *ramet) {

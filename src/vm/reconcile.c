@@ -4,7 +4,8 @@
  *
  * In this order: scratch goes; half made and half removed VMs go; each VM that may run is settled
  * (its keeper is asked, see settle.c); --rm VMs whose client is gone, or that do not run, go;
- * folders that belong to no VM go. Every failure is logged and counted, and none stops the rest:
+ * folders that belong to no VM go; half made and half removed snapshots go, and what nothing needs
+ * (lineage.c). Every failure is logged and counted, and none stops the rest:
  * the VMs that can be taken over are taken over. */
 
 #include <dirent.h>
@@ -15,7 +16,7 @@
 
 #include "base/log.h"
 #include "proto/keeper.h"
-#include "vm/internal.h"
+#include "vm/snapshot_internal.h"
 #include "vm/vm.h"
 
 #define ASK_TIMEOUT_USEC (30 * USEC_PER_SEC)
@@ -112,6 +113,8 @@ static int reconcile_row(Ramet *ramet, OpLock *lock, VmRow *row, Error *error) {
 
     if (state_is_hidden(row->state))
         return vm_remove_locked(ramet, row, error);
+    if (str_equal(row->state, STATE_STANDBY))
+        return vm_reconcile_standby(ramet, row, error);
     r = vm_settle_locked(ramet, row, &end, error);
     if (r < 0 || end == RUN_REMOVED)
         return r;
@@ -156,6 +159,7 @@ size_t ramet_reconcile(Ramet *ramet) {
     failures += empty_tmp(ramet);
     failures += reconcile_vms(ramet);
     failures += for_each_name(ramet, ramet->vms_fd, remove_stray_folder);
+    failures += lineage_reconcile(ramet);
     detail = json_pack("{s:i, s:I}", "pid", (int)getpid(), "failures", (json_int_t)failures);
     ramet_event(ramet, "daemon.started", NULL, NULL, detail);
     return failures;

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "vm/internal.h"
+#include "vm/snapshot_internal.h"
 #include "vm/vm.h"
 
 /* Adds one failure's message to those before it, and keeps the first one's errno. */
@@ -55,6 +55,7 @@ int vm_remove_locked(Ramet *ramet, VmRow *row, Error *error) {
                          messages.data);
     }
     ramet_event(ramet, "vm.removed", row->id, row->name, NULL);
+    lineage_collect(ramet);
     return 0;
 }
 

@@ -35,10 +35,8 @@ int row_set_state(Ramet *ramet, VmRow *row, const char *state, const json_t *det
     bool changed = !str_equal(row->state, state);
     int r;
 
-    if (str_equal(state, STATE_RUNNING)) {
+    if (str_equal(state, STATE_RUNNING))
         row_set(row, "half_run", NULL);
-        row_set(row, "error", NULL);
-    }
     (void)snprintf(row->state, sizeof(row->state), "%s", state);
     r = vms_update(ramet->store, row, error);
     if (r >= 0 && changed && !state_is_hidden(state))
@@ -85,8 +83,9 @@ ProcessIdentity row_process(const VmRow *row, const char *who) {
 
 void row_clear_run(VmRow *row) {
     static const char *const keys[] = {
-        "keeper",    "qemu",    "boot",          "stages", "exit",        "error",       "marker",
-        "ram_nonce", "counter", "agent_version", "accel",  "memory_base", "memory_inode"};
+        "keeper", "qemu",        "boot",         "stages",          "exit",
+        "error",  "marker",      "ram_nonce",    "counter",         "agent_version",
+        "accel",  "memory_base", "memory_inode", "memory_snapshot", "memory_owner"};
 
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
         row_set(row, keys[i], NULL);

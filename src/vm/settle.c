@@ -16,15 +16,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "proto/keeper.h"
-#include "vm/internal.h"
+#include "vm/snapshot_internal.h"
 
 #define STATUS_TIMEOUT_USEC (30 * USEC_PER_SEC)
+#define SAVING_TIMEOUT_USEC (1800 * USEC_PER_SEC)
 #define END_TIMEOUT_USEC (60 * USEC_PER_SEC)
 #define LAST_WORD_USEC (30 * USEC_PER_SEC)
 #define EXIT_FILE "exit.json"
@@ -132,6 +134,9 @@ static const char *note_end(VmRow *row, json_t *ended) {
     row_set(row, "exit", ended ? json_incref(ended) : json_pack("{s:s}", "cause", "keeper-gone"));
     row_set_process(row, "keeper", NULL);
     row_set_process(row, "qemu", NULL);
+    row_set(row, "memory_snapshot", NULL);
+    row_set(row, "memory_owner", NULL);
+    row_set(row, "standby", NULL);
     return state;
 }
 
@@ -153,23 +158,42 @@ static void wait_for_last_word(const VmRow *row) {
         (void)process_wait_gone(&keeper, clock_monotonic_usec() + LAST_WORD_USEC);
 }
 
+/* A resume broke off before the guest wrote anything: nothing is lost. */
+static int return_to_standby(Ramet *ramet, VmRow *row, RunEnd *end, Error *error) {
+    row_set_process(row, "keeper", NULL);
+    row_set_process(row, "qemu", NULL);
+    row_set(row, "memory_snapshot", NULL);
+    row_set(row, "memory_owner", NULL);
+    if (end)
+        *end = RUN_ENDED;
+    return row_set_state(ramet, row, STATE_STANDBY, NULL, error);
+}
+
 static int record_end(Ramet *ramet, VmRow *row, int dir_fd, RunEnd *end, Error *error) {
     _cleanup_json_ json_t *ended = NULL;
     RunEnd what = RUN_ENDED;
     bool undo = str_equal(row->state, STATE_STARTING) && row_is_half_run(row);
     const char *state;
+    bool go_on = false;
     int r;
 
     wait_for_last_word(row);
     r = vm_end_processes(ramet, row, error);
     if (r < 0)
         return r;
+    r = vm_settle_snapshot(ramet, row, NULL, &go_on, error);
+    if (r < 0)
+        return r;
+    if (str_equal(row->state, STATE_STARTING) && vm_standby_survives(ramet, row))
+        return return_to_standby(ramet, row, end, error);
     if (dir_fd >= 0)
         ended = read_exit(dir_fd);
     if (wants_reboot(row, ended))
         what = RUN_REBOOTS;
     state = note_end(row, ended);
     r = row_set_state(ramet, row, state, json_object_get(row->runtime, "exit"), error);
+    if (r >= 0)
+        lineage_collect(ramet);
     if (r >= 0 && (row->remove || undo) && what == RUN_ENDED) {
         r = vm_remove_locked(ramet, row, error);
         what = RUN_REMOVED;
@@ -233,6 +257,9 @@ void row_take_facts(VmRow *row, const json_t *facts) {
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         json_t *value = json_object_get(facts, keys[i]);
 
+        /* The keeper knows of a restore; what it was for is the daemon's knowledge. */
+        if (i == 0 && *row_text(row, "boot"))
+            continue;
         if (value && !json_is_null(value))
             row_set(row, keys[i], json_incref(value));
     }
@@ -261,12 +288,53 @@ static int end_waiting_keeper(const VmRow *row, Error *error) {
     return r < 0 ? r : -ENODATA;
 }
 
-/* A VM that QEMU paused since this host's disk is full says so, until it runs again. */
-static void note_full_disk(VmRow *row, const json_t *status) {
-    if (json_is_true(json_object_get(status, "disk_full")))
-        row_set(row, "error",
-                failure_json("this host's disk is full; the VM waits for room",
-                             "make room, then ramet unpause it"));
+/* A snapshot that the last daemon asked for may still be under way: its end is waited for, since
+ * only then it is known which disk the VM writes to. The keeper tells nobody when that is. */
+static int await_saved(int dir_fd, const json_t *status, json_t **last, Error *error) {
+    uint64_t end_usec = clock_monotonic_usec() + SAVING_TIMEOUT_USEC;
+    _cleanup_json_ json_t *now = json_incref((json_t *)status);
+
+    while (json_is_true(json_object_get(now, "snapshotting"))) {
+        json_t *next = NULL;
+        int r;
+
+        if (clock_monotonic_usec() > end_usec)
+            return error_set(error, ERROR_TIMEOUT, ETIMEDOUT, "its snapshot does not end");
+        (void)poll(NULL, 0, 50);
+        r = ask_status(dir_fd, &next, error);
+        if (r < 0)
+            return r;
+        json_decref(now);
+        now = next;
+    }
+    *last = TAKE_PTR(now);
+    return 0;
+}
+
+/* What a crash in the middle of a snapshot or of a standby left. */
+static int settle_saving(Ramet *ramet, VmRow *row, int dir_fd, const json_t *status,
+                         const char **state, Error *error) {
+    _cleanup_json_ json_t *last = NULL, *request = NULL, *ok = NULL;
+    bool go_on = false;
+    int r;
+
+    if (!*layer_freezing_file(row) && !json_object_get(row->runtime, "standing_by"))
+        return 0;
+    r = await_saved(dir_fd, status, &last, error);
+    if (r >= 0)
+        r = vm_settle_snapshot(ramet, row, last, &go_on, error);
+    if (r < 0)
+        return r;
+    if (state_from_status(last))
+        *state = state_from_status(last);
+    if (!go_on || !str_equal(*state, STATE_PAUSED))
+        return 0;
+    request = json_pack("{s:s}", "op", "resume");
+    r = keeper_call(dir_fd, request, NULL, 0, clock_monotonic_usec() + STATUS_TIMEOUT_USEC, -1,
+                    NULL, NULL, &ok, error);
+    if (r >= 0)
+        *state = STATE_RUNNING;
+    return r;
 }
 
 static int adopt(Ramet *ramet, VmRow *row, int dir_fd, const json_t *status, Error *error) {
@@ -281,7 +349,9 @@ static int adopt(Ramet *ramet, VmRow *row, int dir_fd, const json_t *status, Err
         return end_waiting_keeper(row, error);
     if (!state)
         return -ENODATA;
-    note_full_disk(row, status);
+    r = settle_saving(ramet, row, dir_fd, status, &state, error);
+    if (r < 0)
+        return r;
     r = watcher_add_vm(ramet->watcher, row->id, row_process(row, "keeper").pid, dir_fd, error);
     if (r < 0)
         return r;

@@ -8,19 +8,18 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "vm/internal.h"
+#include "vm/snapshot_internal.h"
 #include "vm/vm.h"
 
 #define COLD_TRIES 3
 
-/* One descriptor that is readable when the client is gone or the lock's holder is asked to give up.
- */
-static int join_cancel_fds(int client_fd, int abort_fd, Error *error) {
+int operation_join_cancel(const Operation *operation, int abort_fd, Error *error) {
     _cleanup_close_ int joined = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN};
 
     if (joined < 0 || epoll_ctl(joined, EPOLL_CTL_ADD, abort_fd, &event) < 0 ||
-        (client_fd >= 0 && epoll_ctl(joined, EPOLL_CTL_ADD, client_fd, &event) < 0))
+        (operation->cancel_fd >= 0 &&
+         epoll_ctl(joined, EPOLL_CTL_ADD, operation->cancel_fd, &event) < 0))
         return error_set_errno(error, errno, "cannot watch the client");
     return TAKE_FD(joined);
 }
@@ -36,8 +35,7 @@ static void tell_retry(Ramet *ramet, Operation *operation, const VmRow *row, uns
 
 static int launch_with_retries(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row,
                                Error *error) {
-    _cleanup_close_ int cancel_fd =
-        join_cancel_fds(operation->cancel_fd, op_lock_abort_fd(lock), error);
+    _cleanup_close_ int cancel_fd = operation_join_cancel(operation, op_lock_abort_fd(lock), error);
     int r = cancel_fd;
 
     for (unsigned attempt = 1; cancel_fd >= 0; attempt++) {
@@ -54,8 +52,7 @@ static int launch_with_retries(Ramet *ramet, Operation *operation, OpLock *lock,
     return r;
 }
 
-/* A VM that is known to be ready is watched; if it ended already the watcher's look finds that. */
-static void watch(Ramet *ramet, const VmRow *row) {
+void vm_watch(Ramet *ramet, const VmRow *row) {
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_close_ int dir_fd = -1;
     int r = vm_folder_open(ramet, row->id, &dir_fd, &error);
@@ -103,7 +100,11 @@ int vm_start_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row
     if (r < 0)
         return error_add_context(error, "cannot start %s", row->name);
     row_clear_run(row);
-    r = row_set_state(ramet, row, STATE_STARTING, NULL, error);
+    row_set(row, "standby", NULL);
+    row_set(row, "standby_disk", NULL);
+    r = layer_take_flat(ramet, row, error);
+    if (r >= 0)
+        r = row_set_state(ramet, row, STATE_STARTING, NULL, error);
     if (r < 0)
         return r;
     r = launch_with_retries(ramet, operation, lock, row, &failure);
@@ -114,7 +115,7 @@ int vm_start_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row
     }
     r = row_set_state(ramet, row, STATE_RUNNING, json_object_get(row->runtime, "stages"), error);
     if (r >= 0)
-        watch(ramet, row);
+        vm_watch(ramet, row);
     return r;
 }
 
@@ -126,7 +127,9 @@ int vm_start(Ramet *ramet, Operation *operation, const char *reference, bool col
 
     operation_enter(operation, "plan");
     r = row_lock(ramet, reference, "being started", operation->cancel_fd, &lock, &row, error);
-    if (r >= 0)
+    if (r >= 0 && str_equal(row.state, STATE_STANDBY) && !cold)
+        r = vm_resume_locked(ramet, operation, lock, &row, error);
+    else if (r >= 0)
         r = vm_start_locked(ramet, operation, lock, &row, error);
     if (r < 0)
         return r;

@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "proto/keeper.h"
-#include "vm/internal.h"
+#include "vm/snapshot_internal.h"
 #include "vm/vm.h"
 
 #define CALL_SLACK_USEC (60 * USEC_PER_SEC)
@@ -77,6 +77,10 @@ int vm_stop(Ramet *ramet, Operation *operation, const char *reference, uint64_t 
     r = row_lock(ramet, reference, "being stopped", operation->cancel_fd, &lock, &row, error);
     if (r >= 0 && state_is_active(row.state))
         r = vm_stop_locked(ramet, &row, "stop", timeout_usec, operation->cancel_fd, &end, error);
+    if (r >= 0 && str_equal(row.state, STATE_STANDBY)) {
+        operation_note(operation, "%s was in standby: its saved memory is discarded", row.name);
+        r = vm_discard_standby(ramet, &row, error);
+    }
     if (r < 0)
         return r;
     return answer_unless_gone(ramet, &row, end == RUN_REMOVED, vm, error);

@@ -195,32 +195,5 @@ def test_console_flood(home):
     home.ramet("rm", "-f", "loud")
 
 
-@harness.without_template
-def test_disk_fills_while_a_vm_runs(home):
-    with harness.small_file_system(home, 700 << 20) as folder:
-        inner = harness.Home(parent=folder)
-        try:
-            check_full_disk(inner, f"{folder}/filler")
-        finally:
-            inner.close()
-
-
-def check_full_disk(home, filler):
-    home.ramet("run", "-d", "--name", "a", "--disk", "2G", "busybox")
-    free = os.statvfs(os.path.dirname(filler))
-    with open(filler, "wb") as file:  # leaves 100 MiB, of which the guest then wants 150
-        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - (100 << 20))
-    writer = home.start("exec", "a", "--", "sh", "-c", "head -c 157286400 /dev/urandom >/big && sync && echo written")
-    wait_until(lambda: home.vm("a")["state"] == "paused", "the pause of a VM whose disk is full")
-    expect_match(str(home.vm("a")["error"]), r"(?i)full", "what the VM says")
-    os.unlink(filler)
-    home.ramet("unpause", "a")
-    out, err = writer.communicate(timeout=harness.BOUND)
-    expect_equal(out, b"written\n", f"the write that waited for room ({err!r})")
-    expect_equal(home.vm("a")["error"], None, "error after there was room")
-    home.ramet("rm", "-f", "a")
-    home.check_no_leftovers()
-
-
 if __name__ == "__main__":
     harness.main()

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Hostile and broken images, full disks, races: a clear error, nothing published, nothing left over."""
 import concurrent.futures
+import contextlib
 import gzip
 import hashlib
 import io
@@ -174,6 +175,25 @@ def test_two_imports_at_once(home):
     expect_equal(len({(image["path"], os.stat(image["path"]).st_ino) for image in images}), 1, "bases")
 
 
+@contextlib.contextmanager
+def small_file_system(home, size):
+    if os.geteuid() != 0:
+        raise harness.Skip("mounting a small file system needs root")
+    folder = f"{home.folder}/small"
+    os.mkdir(folder)
+    image = f"{home.folder}/small.img"
+    with open(image, "wb") as file:
+        file.truncate(size)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-m", "0", image], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        raise harness.Skip(f"no loop mount here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
 @harness.without_template
 def test_disk_full_while_extracting(home):
     noise = f"{home.folder}/noise.img"
@@ -182,7 +202,7 @@ def test_disk_full_while_extracting(home):
         file.seek(64 * MIB)
         for _ in range(200):
             file.write(os.urandom(MIB))
-    with harness.small_file_system(home, 160 * MIB) as folder:
+    with small_file_system(home, 160 * MIB) as folder:
         inner = harness.Home(template=False, parent=folder)
         try:
             inner.ramet("image", "ls")
@@ -210,7 +230,7 @@ def test_bomb(home):
         for _ in range(1024):
             file.write(packer.compress(b"\xff" * MIB))
         file.write(packer.flush())
-    with harness.small_file_system(home, 128 * MIB) as folder:
+    with small_file_system(home, 128 * MIB) as folder:
         inner = harness.Home(template=False, parent=folder)
         try:
             result = inner.ramet("image", "import", path, "--name", "bomb", status=None)

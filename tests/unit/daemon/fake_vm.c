@@ -15,6 +15,7 @@
 #include "store/events.h"
 #include "store/vms.h"
 #include "vm/images.h"
+#include "vm/snapshot.h"
 #include "vm/vm.h"
 
 #define SUBSCRIBERS 16
@@ -370,4 +371,57 @@ int image_op_inspect(Ramet *ramet, const char *reference, json_t **image, Error 
 int image_op_remove(Ramet *ramet, Operation *operation, const char *reference, Error *error) {
     (void)operation;
     return image_op_inspect(ramet, reference, NULL, error);
+}
+
+/* --- snapshots: that they are called is all that is tested here --- */
+
+static int called(const char *what, json_t **answer) {
+    *answer = json_pack("{s:s}", "called", what);
+    return 0;
+}
+
+int snapshot_create(Ramet *ramet, Operation *operation, const char *vm, const char *name,
+                    const char *compress, json_t **snapshot, Error *error) {
+    return called(name ? name : vm, snapshot);
+}
+
+int snapshot_list(Ramet *ramet, bool all, json_t **list, Error *error) {
+    return called(all ? "all" : "list", list);
+}
+
+int snapshot_inspect(Ramet *ramet, const char *reference, json_t **snapshot, Error *error) {
+    return called(reference, snapshot);
+}
+
+int snapshot_tree(Ramet *ramet, json_t **tree, Error *error) {
+    return called("tree", tree);
+}
+
+int snapshot_verify(Ramet *ramet, Operation *operation, const char *reference, json_t **report,
+                    Error *error) {
+    return called(reference, report);
+}
+
+int snapshot_remove(Ramet *ramet, Operation *operation, const char *reference, bool cascade,
+                    json_t **removed, Error *error) {
+    return called(cascade ? "cascade" : reference, removed);
+}
+
+int ramet_prune(Ramet *ramet, Operation *operation, json_t **report, Error *error) {
+    return called("prune", report);
+}
+
+int vm_fork(Ramet *ramet, Operation *operation, const ForkOptions *options, json_t **answer,
+            Error *error) {
+    return called(options->source, answer);
+}
+
+int vm_standby(Ramet *ramet, Operation *operation, const char *reference, json_t **vm,
+               Error *error) {
+    return called(reference, vm);
+}
+
+int vm_resume(Ramet *ramet, Operation *operation, const char *reference, json_t **vm,
+              Error *error) {
+    return called(reference, vm);
 }

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/client.h"
+#include "cli/output.h"
+#include "cli/verbs.h"
+
+static int snapshot_create_run(const Args *args, Error *error) {
+    _cleanup_json_ json_t *request = json_object(), *snapshot = NULL;
+    _cleanup_free_ char *name = NULL;
+    int r;
+
+    if (args->n_operands > 1)
+        json_object_set_new(request, "name", json_string(args->operands[1]));
+    if (args_text(args, "compress"))
+        json_object_set_new(request, "compress", json_string(args_text(args, "compress")));
+    r = client_call(API_VM_SNAPSHOT, args->operands[0], NULL, request, &snapshot, error);
+    if (r < 0)
+        return r;
+    name = output_member(snapshot, args->n_operands > 1 ? "name" : "id");
+    return output_json_or_line(args, snapshot, name, error);
+}
+
+static const VerbOption options[] = {
+    {0, "compress", ARG_CHOICE, .choices = "zstd", .help = "store its memory compressed"},
+    {.name = NULL},
+};
+static const VerbOperand operands[] = {
+    {"VM", ARG_VM, "name or id of a VM", 1, 1},
+    {"NAME", ARG_NAME, "name of the snapshot", 0, 1},
+    {.name = NULL},
+};
+
+const Verb verb_snapshot_create = {
+    .name = "snapshot create",
+    .summary = "freeze a VM, from which others can grow",
+    .options = options,
+    .operands = operands,
+    .description =
+        "Freezes memory, device state and disk of a VM, and prints the snapshot's name, or its id "
+        "when it has no name. A VM that runs is paused for some milliseconds and runs on; its file "
+        "systems are synced first. A VM that does not run has no memory: VMs that grow from its "
+        "snapshot boot.",
+    .examples = "ramet snapshot create web1 ready\n"
+                "ramet fork ready -n 8",
+    .flags = VERB_JSON,
+    .run = snapshot_create_run,
+};

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/client.h"
+#include "cli/output.h"
+#include "cli/table.h"
+#include "cli/verbs.h"
+
+static char *short_id(const json_t *object, const char *key) {
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? str_format("%.12s", text) : str_copy("-");
+}
+
+static void add_row(Table *table, const json_t *snapshot) {
+    const json_t *memory = json_object_get(snapshot, "memory");
+    _cleanup_free_ char *id = short_id(snapshot, "id");
+    _cleanup_free_ char *name = output_member(snapshot, "name");
+    _cleanup_free_ char *vm = output_member(snapshot, "vm");
+    _cleanup_free_ char *kind = output_member(memory, "kind");
+    _cleanup_free_ char *size = output_member_size(memory, "allocated_bytes");
+    _cleanup_free_ char *parent = short_id(snapshot, "parent");
+    _cleanup_free_ char *vms = str_format("%zu", json_array_size(json_object_get(snapshot, "vms")));
+    _cleanup_free_ char *age = output_member_age(snapshot, "created_at");
+
+    table_add(table, (const char *[]){name, id, vm, kind, size, vms, parent, age});
+}
+
+static int snapshot_ls_run(const Args *args, Error *error) {
+    _cleanup_json_ json_t *snapshots = NULL;
+    _cleanup_(table_free_p) Table *table = NULL;
+    const json_t *snapshot;
+    size_t i;
+    int r = client_call(API_SNAPSHOT_LIST, NULL, args_flag(args, "all") ? "all=1" : NULL, NULL,
+                        &snapshots, error);
+
+    if (r < 0)
+        return r;
+    if (args->json)
+        return output_json(snapshots, error);
+    table = table_new(stdout, (const char *[]){"NAME", "ID", "OF VM", "MEMORY", ">SIZE", ">VMS",
+                                               "PARENT", "CREATED", NULL});
+    json_array_foreach(snapshots, i, snapshot) add_row(table, snapshot);
+    table_print(table);
+    return output_flush(error);
+}
+
+static const VerbOption options[] = {
+    {'a', "all", ARG_FLAG, .help = "also those that belong to standby and to the boot cache"},
+    {.name = NULL},
+};
+
+const Verb verb_snapshot_ls = {
+    .name = "snapshot ls",
+    .summary = "list snapshots",
+    .options = options,
+    .description = "Lists the snapshots: name, id, the VM that each was taken of, whether its "
+                   "memory is whole (full) or the difference to another's (diff), what that takes "
+                   "on the disk, and how many VMs grow from it.",
+    .examples = "ramet snapshot ls",
+    .flags = VERB_JSON,
+    .run = snapshot_ls_run,
+};

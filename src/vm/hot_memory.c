@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The memory base that clones map.
+ *
+ * Nobody may be able to write to a base. Where QEMU has readonly=on,rom=off, clones map the
+ * snapshot's own file, 0444. An older QEMU opens its memory read-write even for a private mapping;
+ * there the base is copied once into a memfd that is then sealed against writing, and all clones
+ * map that one memfd ("hot memory").
+ *
+ * Hot memory is filled at first use, by one thread while others wait, and its content is hashed on
+ * the way, so that a base that was changed on disk is refused before the first clone sees it. It
+ * has a budget; what was used least recently goes first (clones that map it keep it alive for
+ * themselves). When the daemon ends the memfd lives on in the clones, and the next daemon takes it
+ * back from one of them: a memfd of that name, sealed, with the right digest, is the base, whoever
+ * holds it. */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+#include "base/log.h"
+#include "memory/seal.h"
+#include "vm/snapshot_internal.h"
+
+#define CHUNK_BYTES MIB
+#define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+static HotMemory *find(Ramet *ramet, const char *id) {
+    for (HotMemory *hot = ramet->hot; hot; hot = hot->next)
+        if (str_equal(hot->id, id))
+            return hot;
+    return NULL;
+}
+
+static void drop(Ramet *ramet, HotMemory *hot) {
+    HotMemory **link = &ramet->hot;
+
+    while (*link != hot)
+        link = &(*link)->next;
+    *link = hot->next;
+    (void)fd_close(hot->fd);
+    free(hot);
+}
+
+/* --- filling -----------------------------------------------------------------------------------
+ */
+
+static char *memfd_name(const char *id) {
+    return str_format("ramet-mem-%s", id);
+}
+
+/* Copies [from, to) of the file. */
+static int copy_run(int file, int memfd, off_t from, off_t to, Sha256 *hash, uint8_t *chunk) {
+    while (from < to) {
+        size_t size = (size_t)MIN_OF((uint64_t)(to - from), CHUNK_BYTES);
+        ssize_t n = fd_pread_full(file, chunk, size, (uint64_t)from);
+        int r;
+
+        if (n != (ssize_t)size)
+            return n < 0 ? (int)n : -EIO;
+        sha256_update(hash, chunk, size);
+        r = fd_pwrite_full(memfd, chunk, size, (uint64_t)from);
+        if (r < 0)
+            return r;
+        from += (off_t)size;
+    }
+    return 0;
+}
+
+static int copy_and_hash(int file, int memfd, uint64_t bytes, char hex[SHA256_HEX_SIZE]) {
+    _cleanup_(sha256_free_p) Sha256 *hash = sha256_new();
+    _cleanup_free_ uint8_t *chunk = malloc(CHUNK_BYTES);
+    off_t at = 0, end = (off_t)bytes;
+    int r = chunk ? 0 : -ENOMEM;
+
+    while (r >= 0 && at < end) {
+        off_t data = lseek(file, at, SEEK_DATA), hole;
+
+        if (data < 0 && errno != ENXIO)
+            return -errno;
+        if (data < 0)
+            data = end;
+        sha256_update_zeroes(hash, (uint64_t)(data - at));
+        if (data >= end)
+            break;
+        hole = lseek(file, data, SEEK_HOLE);
+        if (hole < 0)
+            return -errno;
+        r = copy_run(file, memfd, data, MIN_OF(hole, end), hash, chunk);
+        at = MIN_OF(hole, end);
+    }
+    if (r >= 0)
+        sha256_finish(hash, hex);
+    return r;
+}
+
+static int fill(const char *id, int file, uint64_t bytes, const char *sha256, Error *error) {
+    _cleanup_free_ char *name = memfd_name(id);
+    _cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    char found[SHA256_HEX_SIZE];
+    int r = fd < 0 ? -errno : 0;
+
+    if (r >= 0 && ftruncate(fd, (off_t)bytes) < 0)
+        r = -errno;
+    if (r >= 0)
+        r = copy_and_hash(file, fd, bytes, found);
+    if (r < 0)
+        return error_set_errno(error, -r, "cannot fill hot memory");
+    if (!str_equal(found, sha256))
+        return error_set(error, ERROR_CORRUPT, EBADMSG,
+                         "the memory of snapshot %s is not what was saved: its SHA-256 differs",
+                         id);
+    if (fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+        return error_set_errno(error, errno, "cannot seal hot memory");
+    return TAKE_FD(fd);
+}
+
+/* --- the budget --------------------------------------------------------------------------------
+ */
+
+static uint64_t allocated(int fd) {
+    struct stat info;
+
+    return fstat(fd, &info) < 0 ? 0 : (uint64_t)info.st_blocks * 512;
+}
+
+static HotMemory *least_recent(Ramet *ramet) {
+    HotMemory *oldest = NULL;
+
+    for (HotMemory *hot = ramet->hot; hot; hot = hot->next)
+        if (!hot->filling && (!oldest || hot->used_usec < oldest->used_usec))
+            oldest = hot;
+    return oldest;
+}
+
+static int make_room(Ramet *ramet, uint64_t wanted, Error *error) {
+    for (;;) {
+        uint64_t sum = 0;
+        HotMemory *oldest = least_recent(ramet);
+
+        for (HotMemory *hot = ramet->hot; hot; hot = hot->next)
+            sum += hot->filling ? 0 : hot->bytes;
+        if (sum + wanted <= ramet->hot_budget_bytes)
+            return 0;
+        if (!oldest)
+            break;
+        drop(ramet, oldest);
+    }
+    error_set(error, ERROR_NO_MEMORY, ENOMEM,
+              "the snapshot's memory (%llu MiB) is more than the budget for hot memory (%llu MiB)",
+              (unsigned long long)(wanted / MIB),
+              (unsigned long long)(ramet->hot_budget_bytes / MIB));
+    error_set_hint(error, "raise RAMET_HOT_MEMORY, or use a QEMU from 8.2 on, which needs none");
+    return -ENOMEM;
+}
+
+/* --- taking it back from a clone ---------------------------------------------------------------
+ */
+
+static int take_fd(const char *folder, const char *number, const char *wanted) {
+    char target[128];
+    _cleanup_free_ char *path = path_join(folder, number);
+    ssize_t size = readlink(path, target, sizeof(target) - 1);
+
+    if (size < 0)
+        return -errno;
+    target[size] = '\0';
+    return str_has_prefix(target, wanted) ? open(path, O_RDONLY | O_CLOEXEC) : -ENOENT;
+}
+
+static int take_from_process(pid_t pid, const char *id, uint64_t bytes, const char *sha256) {
+    _cleanup_free_ char *folder = str_format("/proc/%d/fd", (int)pid);
+    _cleanup_free_ char *name = memfd_name(id), *wanted = str_format("/memfd:%s", name);
+    DIR *dir = pid > 0 ? opendir(folder) : NULL;
+    char found[SHA256_HEX_SIZE];
+    struct dirent *entry;
+    struct stat info;
+    int fd = -1;
+
+    while (dir && fd < 0 && (entry = readdir(dir)))
+        fd = take_fd(folder, entry->d_name, wanted);
+    if (dir)
+        (void)closedir(dir);
+    if (fd < 0)
+        return -ENOENT;
+    /* A process that a guest has taken over may have made one of that name itself. */
+    if (memory_is_sealed(fd) && fstat(fd, &info) == 0 && (uint64_t)info.st_size == bytes &&
+        sha256_file(fd, found, NULL) >= 0 && str_equal(found, sha256))
+        return fd;
+    (void)fd_close(fd);
+    return -ENOENT;
+}
+
+static int take_from_clones(Ramet *ramet, const char *id, uint64_t bytes, const char *sha256) {
+    size_t count = 0;
+    VmRow *rows = NULL;
+    int fd = -ENOENT;
+
+    if (vms_list(ramet->store, &rows, &count, NULL) < 0)
+        return -ENOENT;
+    for (size_t i = 0; i < count && fd < 0; i++)
+        if (str_equal(row_text(&rows[i], "memory_owner"), id))
+            fd = take_from_process(row_process(&rows[i], "qemu").pid, id, bytes, sha256);
+    vm_rows_free(rows, count);
+    return fd;
+}
+
+/* --- opening -----------------------------------------------------------------------------------
+ */
+
+typedef struct Wanted {
+    const SnapshotRow *owner; /* borrowed */
+    int file;                 /* borrowed */
+    uint64_t bytes;
+    const char *sha256; /* borrowed */
+} Wanted;
+
+/* With the mutex held; gives it up while the memory is filled. */
+static int make_hot(Ramet *ramet, const Wanted *wanted, HotMemory **made, Error *error) {
+    HotMemory *hot;
+    int fd, r = make_room(ramet, allocated(wanted->file), error);
+
+    if (r < 0)
+        return r;
+    hot = calloc(1, sizeof(*hot));
+    if (!hot)
+        abort();
+    *hot = (HotMemory){.fd = -1, .filling = true, .next = ramet->hot};
+    (void)snprintf(hot->id, sizeof(hot->id), "%s", wanted->owner->id);
+    ramet->hot = hot;
+    (void)pthread_mutex_unlock(&ramet->hot_mutex);
+    fd = take_from_clones(ramet, hot->id, wanted->bytes, wanted->sha256);
+    if (fd < 0)
+        fd = fill(hot->id, wanted->file, wanted->bytes, wanted->sha256, error);
+    (void)pthread_mutex_lock(&ramet->hot_mutex);
+    hot->filling = false;
+    hot->fd = fd < 0 ? -1 : fd;
+    hot->bytes = fd < 0 ? 0 : allocated(fd);
+    (void)pthread_cond_broadcast(&ramet->hot_filled);
+    if (fd < 0) {
+        drop(ramet, hot);
+        return fd;
+    }
+    *made = hot;
+    return 0;
+}
+
+static int find_or_make(Ramet *ramet, const Wanted *wanted, int *fd, Error *error) {
+    HotMemory *hot;
+    int r = 0;
+
+    (void)pthread_mutex_lock(&ramet->hot_mutex);
+    while ((hot = find(ramet, wanted->owner->id)) && hot->filling)
+        (void)pthread_cond_wait(&ramet->hot_filled, &ramet->hot_mutex);
+    if (!hot)
+        r = make_hot(ramet, wanted, &hot, error);
+    if (r >= 0) {
+        hot->used_usec = clock_monotonic_usec();
+        *fd = fcntl(hot->fd, F_DUPFD_CLOEXEC, 3);
+        if (*fd < 0)
+            r = error_set_errno(error, errno, "cannot duplicate a descriptor");
+    }
+    (void)pthread_mutex_unlock(&ramet->hot_mutex);
+    return r;
+}
+
+static int open_owner(Ramet *ramet, const QemuFeatures *features, const SnapshotRow *owner, int *fd,
+                      char **name, Error *error) {
+    const json_t *file = snapshot_file(owner, "memory");
+    Wanted wanted = {.owner = owner,
+                     .bytes = snapshot_u64(owner, "memory_bytes"),
+                     .sha256 = json_string_value(json_object_get(file, "sha256"))};
+    _cleanup_close_ int opened = -1;
+    _cleanup_free_ char *path = NULL;
+    int r = snapshot_open_file(ramet, owner, "memory", &opened, &path, error);
+
+    if (r < 0)
+        return r;
+    if (features->memory_rom) {
+        *fd = TAKE_FD(opened);
+    } else {
+        wanted.file = opened;
+        r = find_or_make(ramet, &wanted, fd, error);
+    }
+    if (r >= 0)
+        *name = TAKE_PTR(path);
+    return r;
+}
+
+int hot_memory_open(Ramet *ramet, const QemuFeatures *features, const SnapshotRow *snapshot,
+                    int *fd, char **name, Error *error) {
+    _cleanup_snapshot_row_ SnapshotRow owner = {0};
+    int r;
+
+    if (str_equal(snapshot->base, snapshot->id))
+        return open_owner(ramet, features, snapshot, fd, name, error);
+    r = snapshots_get(ramet->store, snapshot->base, &owner, error);
+    return r < 0 ? r : open_owner(ramet, features, &owner, fd, name, error);
+}
+
+uint64_t hot_memory_inode(Ramet *ramet, const char *base_id) {
+    struct stat info = {0};
+    HotMemory *hot;
+
+    (void)pthread_mutex_lock(&ramet->hot_mutex);
+    hot = find(ramet, base_id);
+    if (hot && !hot->filling && fstat(hot->fd, &info) < 0)
+        info.st_ino = 0;
+    (void)pthread_mutex_unlock(&ramet->hot_mutex);
+    return (uint64_t)info.st_ino;
+}
+
+/* What is wrong with a hot base, the caller's; NULL: nothing, or it is not hot. */
+char *hot_memory_find_problem(Ramet *ramet, const char *base_id) {
+    _cleanup_snapshot_row_ SnapshotRow owner = {0};
+    _cleanup_close_ int fd = -1;
+    char found[SHA256_HEX_SIZE];
+    const char *sha256;
+    HotMemory *hot;
+
+    (void)pthread_mutex_lock(&ramet->hot_mutex);
+    hot = find(ramet, base_id);
+    if (hot && !hot->filling)
+        fd = fcntl(hot->fd, F_DUPFD_CLOEXEC, 3);
+    (void)pthread_mutex_unlock(&ramet->hot_mutex);
+    if (fd < 0 || snapshots_get(ramet->store, base_id, &owner, NULL) < 0)
+        return NULL;
+    sha256 = json_string_value(json_object_get(snapshot_file(&owner, "memory"), "sha256"));
+    if (!memory_is_sealed(fd))
+        return str_copy("it is not sealed");
+    if (sha256_file(fd, found, NULL) < 0 || !str_equal(found, sha256))
+        return str_copy("its content is not the snapshot's");
+    return NULL;
+}
+
+void hot_memory_drop(Ramet *ramet, const char *base_id) {
+    HotMemory *hot;
+
+    (void)pthread_mutex_lock(&ramet->hot_mutex);
+    hot = find(ramet, base_id);
+    if (hot && !hot->filling)
+        drop(ramet, hot);
+    (void)pthread_mutex_unlock(&ramet->hot_mutex);
+}
+
+void hot_memory_close(Ramet *ramet) {
+    while (ramet->hot)
+        drop(ramet, ramet->hot);
+}
