@@ -125,8 +125,9 @@ static void plain_argv(const PlainBoot *boot, StrList *argv) {
                      "virtserialport,chardev=agent,name=" AGENT_PORT_NAME, NULL);
 }
 
-int plain_boot(const PlainBoot *boot, uint64_t *usec, Error *error) {
-    _cleanup_(strlist_free) StrList argv = {0};
+/* Starts QEMU with a channel on descriptor 3, waits until `answered` says so, and ends it. */
+static int time_answer(StrList *argv, int (*answered)(int channel, Error *error), uint64_t *usec,
+                       Error *error) {
     _cleanup_close_ int ours = -1, theirs = -1;
     int pair[2];
     pid_t pid;
@@ -135,19 +136,23 @@ int plain_boot(const PlainBoot *boot, uint64_t *usec, Error *error) {
         return error_set_errno(error, -r, "cannot make a socket pair");
     ours = pair[0];
     theirs = pair[1];
-    plain_argv(boot, &argv);
     uint64_t start = clock_monotonic_usec();
-    r = qemu_spawn(&argv, pair, &pid, error);
+    r = qemu_spawn(argv, pair, &pid, error);
     if (r < 0)
         return r;
     theirs = fd_close(theirs);
-    r = greet(ours, error);
+    r = answered(ours, error);
     uint64_t taken = clock_monotonic_usec() - start;
     qemu_end(pid);
-    if (r < 0)
-        return r;
-    *usec = taken;
-    return 0;
+    if (r >= 0)
+        *usec = taken;
+    return r;
+}
+
+int plain_boot(const PlainBoot *boot, uint64_t *usec, Error *error) {
+    _cleanup_(strlist_free) StrList argv = {0};
+    plain_argv(boot, &argv);
+    return time_answer(&argv, greet, usec, error);
 }
 
 static int wait_line(int fd, Error *error) {
@@ -164,27 +169,8 @@ static int wait_line(int fd, Error *error) {
 
 int plain_greeting(const char *qemu, const char *accel, uint64_t *usec, Error *error) {
     _cleanup_(strlist_free) StrList argv = {0};
-    _cleanup_close_ int ours = -1, theirs = -1;
-    int pair[2];
-    pid_t pid;
-    int r = fd_socketpair(SOCK_STREAM, pair);
-    if (r < 0)
-        return error_set_errno(error, -r, "cannot make a socket pair");
-    ours = pair[0];
-    theirs = pair[1];
     strlist_add_many(&argv, qemu, "-M", "microvm", "-accel", accel, "-nodefaults", "-display",
                      "none", "-incoming", "defer", "-chardev", "socket,id=qmp,fd=3", "-mon",
                      "chardev=qmp,mode=control", NULL);
-    uint64_t start = clock_monotonic_usec();
-    r = qemu_spawn(&argv, pair, &pid, error);
-    if (r < 0)
-        return r;
-    theirs = fd_close(theirs);
-    r = wait_line(ours, error);
-    uint64_t taken = clock_monotonic_usec() - start;
-    qemu_end(pid);
-    if (r < 0)
-        return r;
-    *usec = taken;
-    return 0;
+    return time_answer(&argv, wait_line, usec, error);
 }

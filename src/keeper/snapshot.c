@@ -106,7 +106,7 @@ static int write_memory(Snapshot *snapshot, bool full, Error *error) {
     int r = full ? memory_capture_write_base(snapshot->capture,
                                              blank ? -1 : snapshot->keeper->memory_fd,
                                              snapshot->memory_fd, error)
-                 : memory_capture_write_diff(snapshot->capture, snapshot->memory_fd, error);
+                 : memory_diff_write(snapshot->capture, snapshot->memory_fd, error);
     if (r == 0 && (fsync(snapshot->memory_fd) < 0 || fsync(snapshot->state_fd) < 0))
         r = error_set_errno(error, errno, "cannot write the snapshot out");
     return r;

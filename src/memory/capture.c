@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "memory/diff.h"
+#include "memory/copy.h"
 
 struct MemoryCapture {
     PageRanges ranges;
@@ -23,8 +23,6 @@ struct MemoryCapture {
         *pages; /* owned mapping of ranges.pages * RAM_PAGE_SIZE bytes; NULL when there are none */
     uint64_t ram_bytes;
 };
-
-#define COPY_CHUNK_BYTES (1u << 20)
 
 static int capture_map(MemoryCapture *capture, Error *error) {
     size_t size = capture->ranges.pages * RAM_PAGE_SIZE;
@@ -137,41 +135,6 @@ static int write_run(void *data, uint64_t first_page, uint64_t pages, const uint
     return 0;
 }
 
-/* Copies the data of an older base, not its holes. */
-static int copy_extent(int from, int to, off_t start, off_t end) {
-    _cleanup_free_ uint8_t *buffer = malloc(COPY_CHUNK_BYTES);
-    if (!buffer)
-        abort();
-    while (start < end) {
-        size_t n = MIN_OF((uint64_t)(end - start), (uint64_t)COPY_CHUNK_BYTES);
-        ssize_t got = fd_pread_full(from, buffer, n, (uint64_t)start);
-        if (got <= 0)
-            return got < 0 ? (int)got : -EIO;
-        int r = fd_pwrite_full(to, buffer, (size_t)got, (uint64_t)start);
-        if (r < 0)
-            return r;
-        start += got;
-    }
-    return 0;
-}
-
-int memory_copy_data(int from, int to, uint64_t size_bytes) {
-    off_t position = 0;
-    while (position < (off_t)size_bytes) {
-        off_t start = lseek(from, position, SEEK_DATA);
-        if (start < 0)
-            return errno == ENXIO ? 0 : -errno;
-        off_t end = lseek(from, start, SEEK_HOLE);
-        if (end < 0)
-            return -errno;
-        int r = copy_extent(from, to, start, end);
-        if (r < 0)
-            return r;
-        position = end;
-    }
-    return 0;
-}
-
 int memory_capture_write_base(const MemoryCapture *capture, int old_base_fd, int fd, Error *error) {
     BaseWriter writer = {.fd = fd, .over_content = old_base_fd >= 0};
     int r = ftruncate(fd, (off_t)capture->ram_bytes) < 0 ? -errno : 0;
@@ -182,8 +145,4 @@ int memory_capture_write_base(const MemoryCapture *capture, int old_base_fd, int
     if (r < 0)
         return error_set_errno(error, -r, "cannot write a memory base");
     return 0;
-}
-
-int memory_capture_write_diff(const MemoryCapture *capture, int fd, Error *error) {
-    return memory_diff_write(capture, fd, error);
 }

@@ -22,9 +22,6 @@ uint64_t memory_capture_dirty_bytes(const MemoryCapture *capture);
  * a new base costs its bytes once. */
 bool memory_capture_wants_base(const MemoryCapture *capture);
 
-/* Writes the pages as a diff (memory/diff.h) into an empty file. */
-int memory_capture_write_diff(const MemoryCapture *capture, int fd, Error *error);
-
 /* Writes a whole memory base into an empty file: what old_base holds (-1: zeroes), with the dirty
  * pages over it. Zero pages become holes. */
 int memory_capture_write_base(const MemoryCapture *capture, int old_base_fd, int fd, Error *error);

@@ -18,6 +18,7 @@
 
 #include "memory/capture.h"
 
+/* Writes the captured pages into an empty file; zero pages only as runs. */
 int memory_diff_write(const MemoryCapture *capture, int fd, Error *error);
 
 /* Checks the whole header and the file's length against ram_bytes: ERROR_CORRUPT with what is
@@ -27,8 +28,5 @@ int memory_diff_check(int fd, uint64_t ram_bytes, Error *error);
 /* Writes the diff's pages into a waiting QEMU, after checking it. pages (may be NULL) is their
  * number. */
 int memory_diff_patch(int fd, const GuestRam *ram, uint64_t *pages, Error *error);
-
-/* Copies the data of a sparse file into another, leaving holes. 0 or a negative errno. */
-int memory_copy_data(int from, int to, uint64_t size_bytes);
 
 #endif

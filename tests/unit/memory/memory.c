@@ -13,6 +13,7 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "memory/capture.h"
+#include "memory/copy.h"
 #include "memory/diff.h"
 #include "memory/seal.h"
 
@@ -118,7 +119,7 @@ static void test_diff_patches_a_sibling(void) {
     CHECK_INT(memory_capture_dirty_bytes(capture), 5 * RAM_PAGE_SIZE);
     CHECK(!memory_capture_wants_base(capture));
     fill_page(parent.memory, 7, 0x77); /* after the capture: not in it */
-    CHECK_INT(memory_capture_write_diff(capture, file, NULL), 0);
+    CHECK_INT(memory_diff_write(capture, file, NULL), 0);
     struct stat status;
     CHECK(fstat(file, &status) == 0);
     CHECK_INT(status.st_size, 4096 + 4 * 4096); /* zero pages are not stored */
@@ -176,7 +177,7 @@ static void test_damaged_diffs_are_refused(void) {
     _cleanup_(memory_capture_free_p) MemoryCapture *capture = NULL;
     CHECK_INT(memory_capture(&guest.ram, &capture, NULL), 0);
     int file = file_new(0);
-    CHECK_INT(memory_capture_write_diff(capture, file, NULL), 0);
+    CHECK_INT(memory_diff_write(capture, file, NULL), 0);
     CHECK_INT(memory_diff_check(file, RAM_BYTES, NULL), 0);
     CHECK(memory_diff_check(file, 2 * RAM_BYTES, NULL) < 0);
     for (off_t size = 0; size < 5 * 4096; size += 1024) {
