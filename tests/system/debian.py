@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Debian with systemd: the agent comes through /run, the system gets to `running`, stop keeps what was written, the
+base stays as it was, and a disk grows and shrinks with what is in it."""
+import contextlib
+import hashlib
+import os
+import pty
+import shutil
+import subprocess
+
+import harness
+from harness import expect, expect_equal, expect_match
+
+IMAGE = "deb"
+WRITTEN = 200 << 20
+
+
+def build_image(home):
+    """In the template, so that it is built once for each build folder; in a fresh Home otherwise."""
+    if home.ramet("image", "inspect", IMAGE, status=None).status == 0:
+        return
+    if not shutil.which("mmdebstrap"):
+        raise harness.Skip("mmdebstrap is missing")
+    env = {"RAMET_HOME": harness.TEMPLATE}
+    built = home.ramet("image", "build", IMAGE, "--from", "debian", "--include", "redis-server", status=None,
+                       timeout=900, env=env)
+    home.ramet("daemon", "stop", status=None, env=env)
+    if built.status != 0:
+        if "resolve" in built.err or "fetch" in built.err:
+            raise harness.Skip("Debian's mirror cannot be reached: " + built.err.strip().splitlines()[-1])
+        raise harness.Failure(built.err)
+    home.ramet("daemon", "stop")
+    home.close()
+    home.copy_template()
+
+
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else whole(file)
+
+
+def whole(file):
+    found = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        found.update(chunk)
+    return found.hexdigest()
+
+
+def inside(home, script, name="d1", **options):
+    return home.ramet("exec", name, "--", "sh", "-c", script, **options).out
+
+
+def check_services(home):
+    state = home.ramet("exec", "d1", "--", "systemctl", "is-system-running", "--wait", status=None).out.strip()
+    failed = inside(home, "systemctl list-units --failed --plain --no-legend")
+    expect_equal((state, failed), ("running", ""), "state of the system and its failed units")
+    expect_equal(inside(home, "redis-cli PING"), "PONG\n")
+    expect_equal(inside(home, "modprobe overlay && grep -c ^overlay /proc/modules"), "1\n", "the module overlay")
+    expect_equal(inside(home, "cat /proc/1/comm"), "systemd\n", "PID 1")
+    expect_equal(inside(home, "systemctl is-active ramet-agent"), "active\n", "the agent's unit")
+
+
+def check_identity(home, vm):
+    out = inside(home, "hostname; cat /etc/hostname /etc/machine-id; ip -4 -o addr show eth0; ip route").splitlines()
+    expect_equal(out[:2], ["d1", "d1"], "hostname")
+    expect_match(out[2], r"^[0-9a-f]{32}$", "machine-id")
+    expect(any(f"inet {vm['ip']}/" in line for line in out), f"{vm['ip']} is not on eth0: {out}")
+    expect(any("default via" in line for line in out), f"no default route: {out}")
+    bound = inside(home, "findmnt -n -o FSTYPE,OPTIONS /")
+    expect_match(bound, r"^ext4 .*\bdiscard\b", "mount of the root disk")
+
+
+def check_copies(home):
+    source = os.path.join(home.folder, "source")
+    os.makedirs(os.path.join(source, "sub"))
+    with open(os.path.join(source, "sub", "file"), "wb") as file:
+        file.write(os.urandom(300000))
+    home.ramet("cp", source, "d1:/srv")
+    home.ramet("cp", "d1:/srv/source", os.path.join(home.folder, "back"))
+    subprocess.run(["diff", "-r", source, os.path.join(home.folder, "back")], check=True)
+
+
+def check_terminal(home):
+    master, slave = pty.openpty()
+    shell = subprocess.Popen([harness.RAMET, "shell", "d1"], stdin=slave, stdout=slave, stderr=slave, env=home.env,
+                             start_new_session=True)
+    os.close(slave)
+    os.write(master, b"echo on-$(tty)-$((40+2)); exit 5\n")
+    out = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while chunk := os.read(master, 4096):
+            out += chunk
+    expect_equal(shell.wait(harness.BOUND), 5, f"exit status of the shell ({out!r})")
+    expect_match(out.decode(errors="replace"), r"on-/dev/pts/\d+-42", "the shell's output")
+    os.close(master)
+
+
+def allocated(path):
+    return os.stat(path).st_blocks * 512
+
+
+def check_disk_shrinks(home, vm):
+    path = vm["disk"]["path"]
+    inside(home, f"head -c {WRITTEN} /dev/urandom >/var/big && sync")
+    full = allocated(path)
+    expect(full >= WRITTEN, f"{full} bytes allocated after {WRITTEN} were written")
+    inside(home, "rm /var/big && sync && fstrim /")
+    empty = allocated(path)
+    expect(empty < full - WRITTEN * 9 // 10, f"{empty} bytes allocated after the file of {WRITTEN} went, {full} before")
+
+
+def check_stop(home):
+    inside(home, "redis-cli SET kept yes; for i in $(seq 500); do echo $i >/root/$i; done; echo here >/root/last")
+    home.ramet("stop", "d1")
+    expect_equal(home.vm("d1")["state"], "stopped")
+    home.ramet("start", "d1")
+    expect_equal(inside(home, "ls /root | wc -l; cat /root/500 /root/last"), "501\n500\nhere\n", "files after a stop")
+    home.ramet("exec", "d1", "--", "systemctl", "is-system-running", "--wait", status=None)
+    expect_equal(inside(home, "redis-cli GET kept"), "yes\n", "what redis saved when it was stopped")
+    out = inside(home, "dmesg | grep -i -e 'EXT4-fs.*recover' -e 'orphan' || true")
+    expect_equal(out, "", "recovery at the mount after an orderly stop")
+
+
+def test_debian(home):
+    build_image(home)
+    image = home.json("image", "inspect", IMAGE)
+    before = digest(image["path"])
+    vm = home.ramet("run", "-d", "--json", "--name", "d1", "--disk", "6G", IMAGE, timeout=600).json()
+    size = int(inside(home, "df -B1 --output=size / | tail -1"))
+    expect(size > 5.5 * (1 << 30), f"the file system has {size} bytes on a disk of 6 GiB")
+    check_services(home)
+    check_identity(home, vm)
+    check_copies(home)
+    check_terminal(home)
+    check_disk_shrinks(home, vm)
+    check_stop(home)
+    home.ramet("rm", "-f", "d1")
+    expect_equal(digest(image["path"]), before, "the base's SHA-256")
+    expect_equal(image["digest"].removeprefix("sha256:").removeprefix("sha256-"), before, "the base's name")
+    home.check_no_leftovers()
+
+
+if __name__ == "__main__":
+    harness.main()
