@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* ramet-keeper --listen-fd N: the parent of one VM's QEMU. See keeper.h for how its parts fit.
+ * ramet-keeper --hold SOCKET FOLDER: the memory holder, see hold.c.
  * ramet-keeper --probe-kvm: does /dev/kvm run guest code? In a process of its own, since a broken
  * one may hang. */
 
@@ -11,25 +12,34 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "keeper/hold.h"
 #include "keeper/keeper.h"
 #include "qemu/accel.h"
 
-static int parse_arguments(int argc, char **argv, int *listen_fd) {
+static bool is_number(const char *text, int *fd) {
     uint64_t number;
+    if (parse_u64(text, 1 << 20, &number) < 0)
+        return false;
+    *fd = (int)number;
+    return true;
+}
+
+/* folder_fd stays -1 for a keeper. */
+static int parse_arguments(int argc, char **argv, int *listen_fd, int *folder_fd) {
     if (argc == 2 && str_equal(argv[1], "--version")) {
         puts("ramet-keeper " RAMET_VERSION);
         exit(0);
     }
     if (argc == 2 && str_equal(argv[1], "--probe-kvm"))
         exit(accel_probe_main(NULL));
-    if (argc != 3 || !str_equal(argv[1], "--listen-fd") ||
-        parse_u64(argv[2], 1 << 20, &number) < 0) {
-        fprintf(stderr, "usage: ramet-keeper --listen-fd NUMBER | --probe-kvm\n"
-                        "Started by rametd; not meant to be started by hand.\n");
-        return 2;
-    }
-    *listen_fd = (int)number;
-    return 0;
+    if (argc == 3 && str_equal(argv[1], "--listen-fd") && is_number(argv[2], listen_fd))
+        return 0;
+    if (argc == 4 && str_equal(argv[1], "--hold") && is_number(argv[2], listen_fd) &&
+        is_number(argv[3], folder_fd))
+        return 0;
+    fprintf(stderr, "usage: ramet-keeper --listen-fd NUMBER | --hold NUMBER NUMBER | --probe-kvm\n"
+                    "Started by rametd; not meant to be started by hand.\n");
+    return 2;
 }
 
 /* A plan can bring two descriptors for each of many disk files. */
@@ -50,20 +60,25 @@ static void ignore_signals(void) {
 
 static Keeper keeper; /* large, and there is one */
 
+static int keep(int listen_fd, Error *error) {
+    int r = keeper_new(listen_fd, &keeper, error);
+    if (r == 0)
+        r = loop_run(keeper.loop);
+    keeper_free(&keeper);
+    return r;
+}
+
 int main(int argc, char **argv) {
-    int listen_fd;
-    int r = parse_arguments(argc, argv, &listen_fd);
+    int listen_fd = -1, folder_fd = -1;
+    int r = parse_arguments(argc, argv, &listen_fd, &folder_fd);
     if (r > 0)
         return r;
     log_init("ramet-keeper", LOG_LEVEL_INFO);
     raise_fd_limit();
     ignore_signals();
     _cleanup_error_ Error error = ERROR_INIT;
-    r = keeper_new(listen_fd, &keeper, &error);
-    if (r == 0)
-        r = loop_run(keeper.loop);
+    r = folder_fd >= 0 ? hold_run(listen_fd, folder_fd, &error) : keep(listen_fd, &error);
     if (r < 0)
         log_error("%s", error.message ? error.message : strerror(-r));
-    keeper_free(&keeper);
     return r < 0;
 }

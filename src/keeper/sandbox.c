@@ -128,6 +128,43 @@ static const int allowed_calls[] = {
     SCMP_SYS(exit_group),
 };
 
+static const int allowed_holder_calls[] = {
+    /* clients: hold.c */
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(accept4),
+    SCMP_SYS(getsockopt),
+    SCMP_SYS(epoll_wait),
+    SCMP_SYS(epoll_pwait),
+    SCMP_SYS(epoll_pwait2),
+    SCMP_SYS(epoll_ctl),
+    SCMP_SYS(fcntl), /* seals */
+    SCMP_SYS(close),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(statx),
+    SCMP_SYS(write), /* its log */
+    /* the C library's own */
+    SCMP_SYS(brk),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(getrandom), /* jansson's hash seed */
+    SCMP_SYS(getuid),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(futex),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+};
+
 /* mmap and mprotect without PROT_EXEC (4). */
 static int allow_memory(scmp_filter_ctx context) {
     static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
@@ -144,27 +181,39 @@ static int allow_page_scan(scmp_filter_ctx context) {
                             SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, DIRTY_PAGES_IOCTL));
 }
 
-static int load_filter(scmp_filter_ctx context) {
+static int load_filter(scmp_filter_ctx context, const int *calls, size_t n_calls) {
     int r = allow_memory(context);
-    if (r == 0)
+    if (r == 0 && calls == allowed_calls)
         r = allow_page_scan(context);
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed_calls); i++)
-        r = seccomp_rule_add(context, SCMP_ACT_ALLOW, allowed_calls[i], 0);
+    for (size_t i = 0; r == 0 && i < n_calls; i++)
+        r = seccomp_rule_add(context, SCMP_ACT_ALLOW, calls[i], 0);
     return r < 0 ? r : seccomp_load(context);
 }
 
-int sandbox_filter_calls(Error *error) {
+static int filter(const int *calls, size_t n_calls, Error *error) {
     scmp_filter_ctx context = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!context)
         return error_set(error, ERROR_NO_MEMORY, ENOMEM, "cannot make the system call filter");
-    int r = load_filter(context);
+    int r = load_filter(context, calls, n_calls);
     seccomp_release(context);
     return r < 0 ? error_set_errno(error, -r, "cannot load the system call filter") : 0;
+}
+
+int sandbox_filter_calls(Error *error) {
+    return filter(allowed_calls, ARRAY_SIZE(allowed_calls), error);
+}
+
+int sandbox_filter_holder_calls(Error *error) {
+    return filter(allowed_holder_calls, ARRAY_SIZE(allowed_holder_calls), error);
 }
 
 #else
 
 int sandbox_filter_calls(Error *error) {
+    return 0;
+}
+
+int sandbox_filter_holder_calls(Error *error) {
     return 0;
 }
 

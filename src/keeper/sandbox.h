@@ -17,4 +17,7 @@ int sandbox_drop_privileges(uid_t uid, gid_t gid, Error *error);
  * filtered in builds with sanitizers, whose runtime makes calls of its own. */
 int sandbox_filter_calls(Error *error);
 
+/* The same for the memory holder, which needs far less: it can open nothing. */
+int sandbox_filter_holder_calls(Error *error);
+
 #endif

@@ -10,7 +10,8 @@
 #include "base/fd.h"
 #include "memory/copy.h"
 
-#define BASE_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define NEEDED_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
+#define BASE_SEALS (NEEDED_SEALS | F_SEAL_SEAL)
 
 int memory_seal_base(int base_fd, uint64_t size_bytes, const char *name, int *memfd, Error *error) {
     _cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -28,5 +29,5 @@ int memory_seal_base(int base_fd, uint64_t size_bytes, const char *name, int *me
 
 bool memory_is_sealed(int fd) {
     int seals = fcntl(fd, F_GET_SEALS);
-    return seals >= 0 && (seals & BASE_SEALS) == BASE_SEALS;
+    return seals >= 0 && (seals & NEEDED_SEALS) == NEEDED_SEALS;
 }
