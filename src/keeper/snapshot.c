@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "memory/diff.h"
 
 /* A snapshot of a VM that goes on:
  *
