@@ -55,6 +55,7 @@ void port_flush(Port *port);
 /* Waits until all is written or the deadline has passed. */
 void port_drain(Port *port, uint64_t deadline_usec);
 
+/* Forgets what waits to be written. */
 void port_drop_output(Port *port);
 
 #endif

@@ -41,6 +41,7 @@ int session_init(Session *session, int port_fd, bool is_init, SessionRequest on_
 /* Frees everything; processes go on. */
 void session_free(Session *session);
 
+/* Sends ANNOUNCE: the protocol's version and the agent's. */
 void session_announce(Session *session);
 
 /* Reads from the port once and acts on what came. A negative errno when the host is gone. */

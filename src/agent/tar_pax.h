@@ -20,6 +20,7 @@ void tar_pax_free(TarPax *pax);
 /* Reads records "LENGTH KEY=VALUE\n". 0, -EBADMSG, -ENOMEM, -E2BIG. */
 int tar_pax_parse(TarPax *pax, const char *records, size_t size);
 
+/* Notes one piece of data between holes. 0 or a negative errno. */
 int tar_segments_add(TarSegments *segments, uint64_t offset, uint64_t size);
 
 /* A decimal number that ends where text ends; false when it is none or too large. */

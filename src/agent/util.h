@@ -67,6 +67,7 @@ void copy_text(char *out, size_t room, const char *text);
 /* Closes and forgets. */
 void close_fd(int *fd);
 
+/* 0 or a negative errno. */
 int set_nonblocking(int fd);
 
 /* Writes everything, waiting as needed. 0 or a negative errno. */

@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 
+/* CLOCK_MONOTONIC and CLOCK_REALTIME. */
 uint64_t clock_monotonic_usec(void);
 uint64_t clock_realtime_usec(void);
 
@@ -45,6 +46,7 @@ typedef struct Stages {
     Stage items[STAGES_MAX];
 } Stages;
 
+/* No stage is open yet; their times count from the origin. */
 void stages_start(Stages *stages, uint64_t origin_monotonic_usec);
 
 /* Ends the open stage and begins `name`. The first one begins at the origin. When all STAGES_MAX
@@ -59,6 +61,7 @@ void stages_enter_at(Stages *stages, const char *name, uint64_t monotonic_usec);
 void stages_end(Stages *stages);
 void stages_end_at(Stages *stages, uint64_t monotonic_usec);
 
+/* From the origin to the end of the last stage, or to now while one is open. */
 uint64_t stages_total_usec(const Stages *stages);
 
 #endif

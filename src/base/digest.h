@@ -17,6 +17,7 @@ void sha256_update(Sha256 *hash, const void *data, size_t size);
 /* Adds `size` zero bytes, as a hole in a sparse file reads. */
 void sha256_update_zeroes(Sha256 *hash, uint64_t size);
 
+/* Writes the digest of all that was added, in hexadecimal. */
 void sha256_finish(Sha256 *hash, char hex[SHA256_HEX_SIZE]);
 void sha256_free(Sha256 *hash);
 DEFINE_CLEANUP(Sha256 *, sha256_free);
@@ -25,6 +26,7 @@ DEFINE_CLEANUP(Sha256 *, sha256_free);
  * read). */
 int sha256_file(int fd, char hex[SHA256_HEX_SIZE], Error *error);
 
+/* The digest of one piece of memory. */
 void sha256_data(const void *data, size_t size, char hex[SHA256_HEX_SIZE]);
 
 /* getrandom(2); cannot fail. */

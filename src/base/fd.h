@@ -31,6 +31,7 @@ int fd_pwrite_full(int fd, const void *buffer, size_t size, uint64_t offset);
  * longer one fails with -E2BIG. size may be NULL. */
 int fd_read_file_at(int dir_fd, const char *path, size_t max_bytes, char **data, size_t *size);
 
+/* Set or clear the flag. 0 or a negative errno. */
 int fd_set_nonblocking(int fd, bool nonblocking);
 int fd_set_cloexec(int fd, bool cloexec);
 

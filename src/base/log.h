@@ -17,6 +17,7 @@ typedef enum { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEB
  * RAMET_LOG (error, warning, info, debug) overrides the level. */
 void log_init(const char *program, LogLevel level);
 
+/* One line to standard error, when the level is shown. */
 void log_message(LogLevel level, const char *format, ...) PRINTF_LIKE(2, 3);
 
 #define log_error(...) log_message(LOG_LEVEL_ERROR, __VA_ARGS__)

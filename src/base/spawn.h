@@ -54,6 +54,7 @@ typedef struct ProcessIdentity {
     uint64_t start_ticks;
 } ProcessIdentity;
 
+/* The identity of a process that lives; -ESRCH when there is none. */
 int process_identify(pid_t pid, ProcessIdentity *identity);
 
 /* A pidfd for exactly that process; -ESRCH when it is gone or the pid belongs to another one now.

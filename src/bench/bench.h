@@ -29,6 +29,7 @@ int bench_vm_remove(const Bench *bench, const json_t *vm, Error *error);
 /* A line of progress on a terminal's standard error. */
 void bench_say(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* The kinds of measurement: each adds its rows to the report. */
 int bench_boot(Bench *bench, Error *error);
 int bench_disk(Bench *bench, Error *error);
 int bench_exec(Bench *bench, Error *error);

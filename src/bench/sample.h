@@ -19,6 +19,7 @@ typedef struct Samples {
     double values[SAMPLES_MAX];
 } Samples;
 
+/* The figures below are of all values added so far. */
 void samples_add(Samples *samples, double value);
 double samples_median(const Samples *samples);
 double samples_min(const Samples *samples);
@@ -53,6 +54,7 @@ void report_add_ratio(BenchReport *report, const Samples *samples, const Samples
 /* Adds them with an absolute bound on the median (0: not asked). */
 void report_add_bound(BenchReport *report, const Samples *samples, double most);
 
+/* The report as a table on standard output, and as an object that the caller owns. */
 void report_print(const BenchReport *report);
 json_t *report_to_json(const BenchReport *report);
 void report_free(BenchReport *report);

@@ -31,6 +31,7 @@ struct Args {
 int args_parse(const Verb *verb, char **argv, Args *args, Error *error);
 void args_free(Args *args);
 
+/* Was it given? */
 bool args_flag(const Args *args, const char *name);
 
 /* The option's last value, or NULL. */

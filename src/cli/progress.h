@@ -15,6 +15,7 @@ typedef struct Progress {
     uint64_t last_usec;
 } Progress;
 
+/* Shows nothing yet; finds out whether standard error is a terminal. */
 void progress_start(Progress *progress);
 
 /* An HttpLineHandler; data is a Progress. Always 0. */

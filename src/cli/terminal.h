@@ -14,6 +14,7 @@ typedef struct Terminal {
 } Terminal;
 #define TERMINAL_INIT ((Terminal){.fd = -1})
 
+/* Passes every key on; terminal_restore undoes it, and does nothing when it was not done. */
 int terminal_make_raw(Terminal *terminal, int fd, Error *error);
 void terminal_restore(Terminal *terminal);
 #define _cleanup_terminal_ _cleanup_(terminal_restore)

@@ -92,6 +92,7 @@ extern const size_t n_verb_groups;
 extern const VerbOption verb_common_options[];
 extern const VerbOption verb_json_option;
 
+/* By name; NULL when there is none. */
 const Verb *verb_find(const char *name);
 const VerbGroup *verb_group_find(const char *name);
 

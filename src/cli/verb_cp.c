@@ -220,12 +220,7 @@ static int cp_run(const Args *args, Error *error) {
         error_set_hint(error, "ramet cp FILE VM:PATH, or ramet cp VM:PATH FILE");
         return r;
     }
-    if (from) {
-        (void)vm_of(source, &path);
-        r = copy_out(from, path, destination, error);
-    } else {
-        r = copy_in(source, to, path, error);
-    }
+    r = from ? copy_out(from, path, destination, error) : copy_in(source, to, path, error);
     if (r < 0 || !args->json)
         return r;
     done = json_object();

@@ -20,6 +20,7 @@ typedef struct Peer {
     gid_t groups[PEER_GROUPS_MAX]; /* supplementary ones; more are not looked at */
 } Peer;
 
+/* Who is at the other end of the socket. */
 int peer_get(int socket, Peer *peer, Error *error);
 
 /* Our own user and root may; under a root daemon also who is in `group` ((gid_t)-1: nobody else).

@@ -22,6 +22,7 @@ typedef struct ServerOptions {
 #define SERVER_HEADERS_MAX (32u * 1024u) /* request line, headers and query */
 #define SERVER_SLOW_CLIENT_S 60          /* without a byte while a request is awaited or read */
 
+/* Listens and serves, on threads of its own. */
 int server_start(const ServerOptions *options, Server **server, Error *error);
 
 /* Takes no more connections. Requests that only watch (events, logs, wait) end at once; the others

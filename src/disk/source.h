@@ -24,6 +24,7 @@ int source_seekable_fd(const ExtractSource *source);
  * With found NULL only the form of `expected` is checked. */
 int sha256_check(const char *found, const char *expected, Error *error);
 
+/* Is it a regular file with a disk image's name? */
 bool tar_entry_is_disk(struct archive_entry *entry);
 
 /* An archive reader over the decoded stream. Its failures go to *error through tar_error. */
@@ -35,6 +36,7 @@ typedef struct TarReader {
     locale_t locale, before; /* names in pax headers are UTF-8: this thread's locale meanwhile */
 } TarReader;
 
+/* The source is borrowed. To be closed even when this fails. */
 int tar_reader_open(TarReader *reader, ExtractSource *source, Error *error);
 
 /* The next entry: 1, 0 at the end, or a negative errno. */

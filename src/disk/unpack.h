@@ -30,6 +30,7 @@ typedef struct UnpackMeta {
     struct timespec changed; /* mtime */
 } UnpackMeta;
 
+/* Copies out of the entry, which may go afterwards. */
 void unpack_meta_read(struct archive_entry *entry, UnpackMeta *meta);
 
 /* Sets owner, mode, extended attributes, ACLs and time of PARENT/NAME. state NULL: as root; else

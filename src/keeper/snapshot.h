@@ -35,6 +35,7 @@ struct Snapshot {
     uint64_t pause_usec;
 };
 
+/* Ends the open stage and starts this one. */
 void snapshot_stage(Snapshot *snapshot, const char *name);
 
 /* Opens the new overlays in QEMU while the guest runs. */

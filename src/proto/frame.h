@@ -38,6 +38,7 @@ typedef struct Frame {
 void frame_encode_header(uint8_t *out, uint32_t session, uint16_t stream, uint8_t type,
                          uint32_t length);
 
+/* CRC-32C (Castagnoli; RFC 3720, appendix B.4). */
 uint32_t crc32c(const void *data, size_t size);
 
 /* Takes bytes as they come and gives whole frames. */

@@ -35,6 +35,7 @@ typedef struct TlvReader {
     size_t offset;
 } TlvReader;
 
+/* Starts to read; the data is borrowed. */
 void tlv_read(TlvReader *reader, const void *data, size_t size);
 
 /* 1 and a field, 0 at the end, -EBADMSG when what is left is no field. */

@@ -52,6 +52,7 @@ void accel_probe(char *const *helper_argv, uint64_t bound_usec, AccelProbe *prob
  * interprets)". The caller owns it. */
 char *accel_probe_describe(const AccelProbe *probe);
 
+/* As an object to keep, owned by the caller, and back. */
 json_t *accel_probe_to_json(const AccelProbe *probe);
 int accel_probe_from_json(const json_t *json, AccelProbe *probe, Error *error);
 

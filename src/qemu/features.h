@@ -50,6 +50,7 @@ int qemu_features_check(const QemuFeatures *features, Error *error);
 /* Is this about the file that is there now (size and mtime)? */
 bool qemu_features_fit(const QemuFeatures *features, const char *binary);
 
+/* As an object to keep, owned by the caller, and back. */
 json_t *qemu_features_to_json(const QemuFeatures *features);
 int qemu_features_from_json(const json_t *json, QemuFeatures *features, Error *error);
 

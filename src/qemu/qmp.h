@@ -71,6 +71,7 @@ const char *qmp_event_name(const json_t *event);
 int qmp_wait_event(Qmp *qmp, const char *const *names, uint64_t deadline_usec, json_t **event,
                    Error *error);
 
+/* How many were dropped, since nobody took them. */
 uint64_t qmp_events_lost(const Qmp *qmp);
 
 #endif

@@ -19,6 +19,7 @@ typedef struct Query {
 
 #define QUERY_INIT ((Query){0})
 
+/* Takes the mutex and prepares the statement; query_end undoes both, and so does a failure. */
 int query_start(Query *query, Store *store, const char *sql, Error *error);
 void query_end(Query *query);
 #define _cleanup_query_ _cleanup_(query_end)
@@ -50,6 +51,7 @@ int store_execute(Store *store, const char *sql, Error *error);
 /* schema.c: brings the open connection to SCHEMA_VERSION. */
 int schema_migrate(Store *store, Error *error);
 
+/* The open connection, borrowed; the row number of the last insertion. */
 sqlite3 *store_connection(Store *store);
 uint64_t store_last_id(Query *query);
 

@@ -22,6 +22,7 @@ typedef struct LayerRow {
 void layer_row_free(LayerRow *row);
 #define _cleanup_layer_row_ _cleanup_(layer_row_free)
 
+/* Adds the row. */
 int layers_insert(Store *store, const LayerRow *row, Error *error);
 
 /* Writes flat, sha256 and stamp. */

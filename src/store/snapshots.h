@@ -63,6 +63,7 @@ typedef struct SnapshotUsers {
 } SnapshotUsers;
 int snapshots_count_users(Store *store, const char *id, SnapshotUsers *users, Error *error);
 
+/* How many stand on that image. */
 int snapshots_count_digest(Store *store, const char *image_digest, size_t *count, Error *error);
 
 /* Ids (VM_ID_SIZE apart) of ready automatic snapshots that nobody needs; at most max. */

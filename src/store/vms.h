@@ -51,6 +51,7 @@ int vms_list(Store *store, VmRow **rows, size_t *count, Error *error);
 /* Absent is success. */
 int vms_delete(Store *store, const char *id, Error *error);
 
+/* How many stand on that image. */
 int vms_count_digest(Store *store, const char *image_digest, size_t *count, Error *error);
 
 /* The least free uid of a range; ERROR_FAILED when all are taken. */

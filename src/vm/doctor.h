@@ -48,6 +48,7 @@ static inline void doctor_report_free_p(DoctorReport **report) {
     (void)doctor_report_free(*report);
 }
 
+/* The worst status of all checks; the name of a status. */
 DoctorStatus doctor_report_worst(const DoctorReport *report);
 const char *doctor_status_name(DoctorStatus status);
 

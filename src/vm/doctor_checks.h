@@ -6,6 +6,7 @@
 
 #include "vm/doctor.h"
 
+/* Each fills its check: status, text and advice. */
 void doctor_check_tools(const DoctorInput *input, DoctorCheck *check);
 void doctor_check_file_system(const DoctorInput *input, DoctorCheck *check);
 void doctor_check_memory(const DoctorInput *input, DoctorCheck *check);

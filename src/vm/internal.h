@@ -233,6 +233,7 @@ void row_clear_run(VmRow *row);
 int row_lock(Ramet *ramet, const char *reference, const char *what, int cancel_fd, OpLock **lock,
              VmRow *row, Error *error);
 
+/* The folder vms/ID; the descriptor is the caller's. */
 int vm_folder_open(Ramet *ramet, const char *id, int *fd, Error *error);
 
 /* describe.c: the row as the contract's JSON. */
@@ -273,6 +274,7 @@ typedef enum CreateKind {
     CREATE_FOR_CLIENT, /* the same, and it belongs to the client whose stream follows */
 } CreateKind;
 
+/* Makes the VM; the lock and the row are the caller's. */
 int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, CreateKind kind,
                      OpLock **lock, VmRow *row, Error *error);
 
@@ -286,6 +288,7 @@ void vm_watch(Ramet *ramet, const VmRow *row);
  * errno. */
 int operation_join_cancel(const Operation *operation, int abort_fd, Error *error);
 
+/* Start and end one run of the VM; the row is kept up to date. */
 int vm_start_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row, Error *error);
 int vm_stop_locked(Ramet *ramet, VmRow *row, const char *op, uint64_t timeout_usec, int cancel_fd,
                    RunEnd *end, Error *error);

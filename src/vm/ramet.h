@@ -29,6 +29,7 @@ Ramet *ramet_close(Ramet *ramet);
  * vm/reconcile.c. Failures are logged and do not stop it; their number comes back. */
 size_t ramet_reconcile(Ramet *ramet);
 
+/* Both are borrowed, for as long as the Ramet lives. */
 const char *ramet_home(const Ramet *ramet);
 Store *ramet_store(Ramet *ramet);
 

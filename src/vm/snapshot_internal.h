@@ -25,6 +25,7 @@
  * The stamp is compared at each use, which costs a fstat; the digest where the stamp differs, at
  * the first use of a memory base, and by `snapshot verify`. */
 
+/* The stamp of an open file; the caller owns it. */
 int stamp_make(int fd, json_t **stamp, Error *error);
 
 /* Is the open file the one that was frozen? ERROR_CORRUPT with the reason. sha256 "" cannot decide
@@ -199,6 +200,7 @@ int snapshot_describe(Ramet *ramet, const SnapshotRow *row, json_t **snapshot, E
 /* standby.c: for callers that hold the lock. */
 int vm_resume_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row, Error *error);
 
+/* At the daemon's start: ends what still runs of a VM in standby. */
 int vm_reconcile_standby(Ramet *ramet, VmRow *row, Error *error);
 
 /* Forgets what it had in memory: it is stopped then. */

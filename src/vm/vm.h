@@ -43,6 +43,7 @@ int vm_kill(Ramet *ramet, Operation *operation, const char *reference, json_t **
 int vm_restart(Ramet *ramet, Operation *operation, const char *reference, bool cold,
                uint64_t timeout_usec, json_t **vm, Error *error);
 
+/* Stop its CPUs, and let them go on. ERROR_CONFLICT in other states. */
 int vm_pause(Ramet *ramet, Operation *operation, const char *reference, json_t **vm, Error *error);
 int vm_unpause(Ramet *ramet, Operation *operation, const char *reference, json_t **vm,
                Error *error);
@@ -57,6 +58,7 @@ int vm_remove(Ramet *ramet, Operation *operation, const char *reference, bool fo
 int vm_wait(Ramet *ramet, Operation *operation, const char *reference, const char *state,
             json_t **vm, Error *error);
 
+/* All that is known of it. */
 int vm_inspect(Ramet *ramet, const char *reference, json_t **vm, Error *error);
 
 /* [VM]: those that run (starting, running, paused, stopping, unknown), or all. */
