@@ -64,12 +64,22 @@ static int grow_ext4(int fd, const char *path, dev_t device, uint64_t block_byte
         return result_fail(result, -r, "cannot find the size of the device of %s", path);
     uint64_t blocks = sectors * 512 / block_bytes;
 
-    /* The kernel takes 130 ms under emulation to find out that nothing is to be done. */
-    if (blocks <= ext4_blocks(device))
-        return 0;
     if (ioctl(fd, EXT4_IOC_RESIZE_FS, &blocks) < 0)
         return result_fail(result, errno, "cannot grow the ext4 file system at %s", path);
     return 0;
+}
+
+bool grow_is_needed(const char *path) {
+    struct stat folder;
+    struct statfs fs;
+    uint64_t sectors, blocks;
+
+    if (stat(path, &folder) < 0 || statfs(path, &fs) < 0 ||
+        (unsigned long)fs.f_type != EXT4_SUPER_MAGIC || fs.f_bsize <= 0 ||
+        device_sectors(folder.st_dev, &sectors) < 0)
+        return true;
+    blocks = ext4_blocks(folder.st_dev);
+    return blocks == 0 || sectors * 512 / (uint64_t)fs.f_bsize > blocks;
 }
 
 static int grow_btrfs(int fd, const char *path, Result *result) {

@@ -307,14 +307,14 @@ int identity_apply(const Identity *identity, Result *result) {
 }
 
 bool identity_has_more(const Identity *identity) {
-    return identity->grow_root || (identity->ssh_keys && hooks_have_ssh_keys()) ||
-           (identity->hooks && hooks_exist());
+    return (identity->grow_root && grow_is_needed("/")) ||
+           (identity->ssh_keys && hooks_have_ssh_keys()) || (identity->hooks && hooks_exist());
 }
 
 void identity_finish(void *data, int in, int out, Result *result) {
     const Identity *identity = data;
 
-    if (identity->grow_root && grow_file_system("/", result) < 0)
+    if (identity->grow_root && grow_is_needed("/") && grow_file_system("/", result) < 0)
         return;
     if (identity->ssh_keys && hooks_renew_ssh_keys(result) < 0)
         return;

@@ -33,5 +33,6 @@ void bench_say(const char *format, ...) PRINTF_LIKE(1, 2);
 int bench_boot(Bench *bench, Error *error);
 int bench_disk(Bench *bench, Error *error);
 int bench_exec(Bench *bench, Error *error);
+int bench_size(Bench *bench, Error *error);
 
 #endif

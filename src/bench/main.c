@@ -23,6 +23,7 @@ static const BenchKind bench_kinds[] = {
     {"boot", 5, bench_boot, "cold boot to ready, beside plain QEMU"},
     {"disk", 3, bench_disk, "overlays beside qemu-img; disks of eight VMs beside zstd -d"},
     {"exec", 20, bench_exec, "exec true, and copies of 64 MiB both ways"},
+    {"size", 1, bench_size, "memory of daemon and keeper, size of the agent"},
 };
 
 static const BenchKind *kind_find(const char *name) {
