@@ -96,8 +96,11 @@ int vm_insert_row(Ramet *ramet, VmRow *row, Error *error) {
 
 static int make_overlay(const VmRow *row, int dir_fd, Error *error) {
     uint64_t bytes = (uint64_t)json_integer_value(json_object_get(row->spec, "disk_bytes"));
-    const OverlaySpec overlay = {
-        .virtual_bytes = bytes, .backing_path = row_text(row, "base"), .backing_format = "raw"};
+    /* What `run` makes is gone after a crash anyway; later QEMU flushes it when the guest asks. */
+    const OverlaySpec overlay = {.virtual_bytes = bytes,
+                                 .backing_path = row_text(row, "base"),
+                                 .backing_format = "raw",
+                                 .no_sync = row_is_half_run(row)};
 
     return overlay_create_at(dir_fd, "disk.qcow2", &overlay, error);
 }
