@@ -457,6 +457,9 @@ static int prepare(Launch *launch, Error *error) {
         r = snapshot_check_host(launch->restore->snapshot, &launch->features, launch->accel, error);
     if (r < 0)
         return r;
+    /* What it runs under, for its snapshots: the host may change while it runs. */
+    row_set(launch->row, "facts", snapshot_facts(&launch->features, launch->accel, launch->row));
+    operation_enter(launch->operation, "memory");
     /* Filling hot memory or making an initramfs may take longer than a keeper waits for its plan.
      */
     r = plan_memory(launch, error);

@@ -232,6 +232,26 @@ static void unlink_in_folder(Ramet *ramet, const VmRow *row, const char *name) {
         log_warning("cannot remove %s of %s: errno %d", name, row->name, errno);
 }
 
+/* A VM in standby fits its disk as that is; the new overlay shows the same disk. */
+static int restamp_standby(Ramet *ramet, VmRow *row, const char *file, Error *error) {
+    _cleanup_close_ int dir_fd = -1, fd = -1;
+    json_t *stamp;
+    int r;
+
+    if (!json_object_get(row->runtime, "standby_disk"))
+        return 0;
+    r = vm_folder_open(ramet, row->id, &dir_fd, error);
+    if (r < 0)
+        return r;
+    fd = openat(dir_fd, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot open %s", file);
+    r = stamp_make(fd, &stamp, error);
+    if (r >= 0)
+        row_set(row, "standby_disk", stamp);
+    return r;
+}
+
 int layer_freeze_commit(Ramet *ramet, VmRow *row, Error *error) {
     _cleanup_free_ char *layer = str_copy(freezing_text(row, "layer"));
     _cleanup_free_ char *file = str_copy(freezing_text(row, "file"));
@@ -243,7 +263,9 @@ int layer_freeze_commit(Ramet *ramet, VmRow *row, Error *error) {
     row_set(row, "layer", json_string(layer));
     row_set(row, "disk_file", json_string(file));
     row_set(row, "freezing", NULL);
-    r = vms_update(ramet->store, row, error);
+    r = restamp_standby(ramet, row, file, error);
+    if (r >= 0)
+        r = vms_update(ramet->store, row, error);
     if (r >= 0)
         r = store_sync(ramet->store, error);
     if (r < 0)
@@ -288,22 +310,44 @@ bool layer_freezing_has_content(Ramet *ramet, const VmRow *row) {
 /* --- flattening --------------------------------------------------------------------------------
  */
 
-static int run_rebase(const char *file, const char *base, bool unsafe, int cancel_fd,
-                      Error *error) {
-    const char *argv[16] = {"qemu-img", "rebase", "-q", "-f", "qcow2", "-F", "raw", "-b", base};
-    size_t n = 9;
-    SpawnOptions options = {.program = "qemu-img", .argv = (char *const *)argv, .nice = 5};
+static json_t *node_without_locks(const char *driver, const char *path) {
+    return json_pack("{s:s, s:{s:s, s:s, s:s}}", "driver", driver, "file", "driver", "file",
+                     "filename", path, "locking", "off");
+}
 
-    if (unsafe)
-        argv[n++] = "-u";
-    argv[n] = file;
-    return spawn_run(&options, REBASE_TIMEOUT_USEC, cancel_fd, NULL, error);
+/* The scratch file over the layers below `top`, as QEMU's json: file name. QEMUs that run hold
+ * locks on those files, which are frozen: locks have nothing to say there. */
+static int describe_chain(Ramet *ramet, const LayerRow *top, const char *scratch, char **name,
+                          Error *error) {
+    json_t *whole = node_without_locks("qcow2", scratch), *above = whole;
+    _cleanup_free_ char *text = NULL;
+    char id[VM_ID_SIZE];
+    int r = 0;
+
+    (void)snprintf(id, sizeof(id), "%s", top->parent);
+    while (r >= 0 && *id) {
+        _cleanup_(layer_row_free) LayerRow row = {0};
+        _cleanup_free_ char *path = layer_path(ramet, id);
+        json_t *node = node_without_locks("qcow2", path);
+
+        (void)json_object_set_new(above, "backing", node);
+        above = node;
+        r = layers_get(ramet->store, id, &row, error);
+        (void)snprintf(id, sizeof(id), "%s", row.parent);
+    }
+    (void)json_object_set_new(above, "backing", node_without_locks("raw", top->base_path));
+    text = json_to_text(whole);
+    json_decref(whole);
+    if (r < 0)
+        return r;
+    *name = str_format("json:%s", text);
+    return 0;
 }
 
 /* A copy of the top, into which goes all that differs between the layers below it and the base. */
 static int make_flat(Ramet *ramet, Operation *operation, const LayerRow *top, Publish *publish,
                      Error *error) {
-    _cleanup_free_ char *path = layer_path(ramet, top->id);
+    _cleanup_free_ char *path = layer_path(ramet, top->id), *chain = NULL;
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
     int r;
 
@@ -311,8 +355,15 @@ static int make_flat(Ramet *ramet, Operation *operation, const LayerRow *top, Pu
         return error_set_errno(error, errno, "cannot open %s", path);
     r = file_clone_or_sparse_copy(fd, publish_scratch_fd(publish), NULL, error);
     if (r >= 0)
-        r = run_rebase(publish_scratch_path(publish), top->base_path, false, operation->cancel_fd,
-                       error);
+        r = describe_chain(ramet, top, publish_scratch_path(publish), &chain, error);
+    if (r >= 0) {
+        const char *argv[] = {"qemu-img", "rebase",       "-q",  "-F", "raw",
+                              "-b",       top->base_path, chain, NULL};
+        const SpawnOptions options = {
+            .program = "qemu-img", .argv = (char *const *)argv, .nice = 5};
+
+        r = spawn_run(&options, REBASE_TIMEOUT_USEC, operation->cancel_fd, NULL, error);
+    }
     return r;
 }
 

@@ -113,6 +113,11 @@ static int reconcile_row(Ramet *ramet, OpLock *lock, VmRow *row, Error *error) {
 
     if (state_is_hidden(row->state))
         return vm_remove_locked(ramet, row, error);
+    if (!state_is_active(row->state) && *layer_freezing_file(row)) {
+        r = layer_freeze_settle(ramet, row, false, error); /* nobody has written to either */
+        if (r < 0)
+            return r;
+    }
     if (str_equal(row->state, STATE_STANDBY))
         return vm_reconcile_standby(ramet, row, error);
     r = vm_settle_locked(ramet, row, &end, error);

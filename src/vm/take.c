@@ -32,16 +32,13 @@ typedef struct Take {
     Operation *operation; /* borrowed */
     VmRow *vm;            /* borrowed */
     const TakeOptions *options;
-    SnapshotRow row; /* owned */
-    QemuFeatures features;
-    const char *accel; /* static */
-    Publish *publish;  /* owned */
-    bool switched;     /* the keeper said that the VM writes to the new overlay */
+    SnapshotRow row;  /* owned */
+    Publish *publish; /* owned */
+    bool switched;    /* the keeper said that the VM writes to the new overlay */
 } Take;
 
 static void take_free(Take *take) {
     snapshot_row_free(&take->row);
-    qemu_features_free(&take->features);
     publish_free(take->publish);
 }
 
@@ -80,16 +77,22 @@ static void fill_row(Take *take) {
                           copy_member(vm->spec, "memory_bytes"), "files");
 }
 
+/* What the VM was started under, which may differ from what the host has by now. */
 static int make_facts(Take *take, Error *error) {
-    json_t *facts;
-    int r = host_probe(take->ramet, &take->features, &take->accel, error);
+    json_t *facts = json_object_get(take->vm->runtime, "facts");
+    QemuFeatures features = {0};
+    const char *accel;
+    int r;
 
-    if (r < 0)
-        return r;
-    /* what it runs under, which is what was chosen when it started */
-    if (*row_text(take->vm, "accel"))
-        take->accel = str_equal(row_text(take->vm, "accel"), "kvm") ? "kvm" : "tcg";
-    facts = snapshot_facts(&take->features, take->accel, take->vm);
+    if (facts && state_is_active(take->vm->state)) {
+        facts = json_deep_copy(facts);
+    } else {
+        r = host_probe(take->ramet, &features, &accel, error);
+        if (r < 0)
+            return r;
+        facts = snapshot_facts(&features, accel, take->vm);
+        qemu_features_free(&features);
+    }
     if (!facts)
         return error_set(error, ERROR_FAILED, EINVAL, "cannot describe %s", take->vm->name);
     (void)json_object_set_new(take->row.data, "facts", facts);

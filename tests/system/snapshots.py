@@ -1,0 +1,280 @@
+#!/usr/bin/env python3
+"""snapshot, fork, standby, resume: what grows from what, what is shared, what stays as it was, what a crash leaves."""
+import hashlib
+import os
+
+import harness
+from harness import expect, expect_equal, expect_match, is_alive, wait_until
+
+MARK = "echo kept >/root/file; sync; echo secret >/run/secret"
+
+
+def sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def source(home, name="a"):
+    home.ramet("run", "-d", "--name", name, "busybox")
+    home.ramet("exec", name, "--", "sh", "-c", MARK)
+
+
+def snapshot(home, vm, name):
+    return home.ramet("snapshot", "create", vm, name, "--json").json()
+
+
+def run(home, vm, script):
+    return home.ramet("exec", vm, "--", "sh", "-c", script).out
+
+
+def expect_same_memory(home, vm):
+    expect_equal(run(home, vm, "cat /run/secret /root/file"), "secret\nkept\n", f"memory and disk of {vm}")
+
+
+def folder(home, name):
+    return sorted(os.listdir(os.path.join(home.path, name)))
+
+
+def test_fork_of_a_running_vm(home):
+    source(home)
+    made = snapshot(home, "a", "s")
+    expect_equal(made["memory"]["kind"], "full")
+    before = (os.stat(made["memory"]["path"]).st_ino, sha256(made["memory"]["path"]), sha256(made["disk"]["path"]))
+    expect_equal(before, (made["memory"]["inode"], made["memory"]["sha256"], made["disk"]["sha256"]), "what was recorded")
+    run(home, "a", "echo later >/root/later")
+    vms = home.ramet("fork", "s", "-n", "4", "--name", "c", "--json").json()
+    expect_equal([vm["name"] for vm in vms], ["c-1", "c-2", "c-3", "c-4"])
+    expect_equal(len({vm["memory"]["base_inode"] for vm in vms}), 1, "memory bases of siblings")
+    for key in ("id", "mac", "hostname"):
+        expect_equal(len({vm[key] for vm in vms}), 4, f"different values of {key}")
+    seen = set()
+    for vm in vms:
+        expect_equal((vm["boot"], vm["snapshot"]), ("forked", made["id"]))
+        harness.check_contiguous(vm["stages"])
+        expect_same_memory(home, vm["name"])
+        expect(run(home, vm["name"], "ls /root/later 2>/dev/null; true") == "", "it sees what its source wrote later")
+        seen.add(run(home, vm["name"], "cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id /etc/machine-id"))
+        run(home, vm["name"], f"echo {vm['name']} >/root/own; head -c 2000000 /dev/urandom >/run/own")
+    expect_equal(len(seen), 4, "distinct identities")
+    for vm in vms:
+        expect_equal(run(home, vm["name"], "cat /root/own"), vm["name"] + "\n", "its own write")
+    expect_equal((os.stat(made["memory"]["path"]).st_ino, sha256(made["memory"]["path"]), sha256(made["disk"]["path"])),
+                 before, "the frozen files")
+    expect(home.json("snapshot", "verify", "s")["ok"], "verify fails")
+    expect_equal(run(home, "a", "cat /root/later"), "later\n", "the source's own write")
+
+
+def test_forks_of_forks(home):
+    source(home)
+    snapshot(home, "a", "s0")
+    parent = "s0"
+    for generation in range(1, 5):
+        home.ramet("fork", parent, "--name", f"g{generation}")
+        run(home, f"g{generation}", f"echo {generation} >>/root/generations; echo {generation} >>/run/generations")
+        made = snapshot(home, f"g{generation}", f"s{generation}")
+        expect_equal(made["memory"]["kind"], "diff")
+        expect_equal(made["memory"]["base"], home.json("snapshot", "inspect", "s0")["memory"]["path"], "the one base")
+        parent = f"s{generation}"
+    home.ramet("fork", parent, "--name", "last")
+    expect_equal(run(home, "last", "cat /root/generations /run/generations"), "1\n2\n3\n4\n" * 2)
+    expect_same_memory(home, "last")
+    expect_equal(home.json("snapshot", "inspect", "s1")["parent"], home.json("snapshot", "inspect", "s0")["id"])
+
+
+def test_deep_chains_are_flattened(home):
+    source(home)
+    for i in range(10):
+        run(home, "a", f"echo {i} >>/root/count; sync")
+        made = snapshot(home, "a", f"s{i}")
+        expect(made["disk"]["depth"] <= 8, f"a chain of {made['disk']['depth']} layers")
+    home.ramet("fork", "s9", "--name", "deep")
+    expect_equal(run(home, "deep", "wc -l </root/count").strip(), "10")
+    home.ramet("stop", "a")
+    home.ramet("start", "a")
+    expect_equal(run(home, "a", "wc -l </root/count").strip(), "10")
+    expect(home.json("snapshot", "verify", "s9")["ok"], "verify fails")
+
+
+def test_paused_and_stopped(home):
+    source(home)
+    home.ramet("pause", "a")
+    snapshot(home, "a", "paused")
+    expect_equal(home.vm("a")["state"], "paused")
+    home.ramet("unpause", "a")
+    expect_same_memory(home, "a")
+    home.ramet("fork", "paused", "--name", "p")
+    expect_same_memory(home, "p")
+    home.ramet("stop", "a")
+    made = snapshot(home, "a", "stopped")
+    expect_equal(made["memory"], None)
+    home.ramet("fork", "stopped", "--name", "b")
+    expect_equal(home.vm("b")["boot"], "cold")
+    expect_equal(run(home, "b", "cat /root/file"), "kept\n")
+    home.ramet("start", "a")
+    expect_equal(run(home, "a", "cat /root/file"), "kept\n")
+
+
+def test_standby_and_resume(home):
+    source(home)
+    before = home.vm("a")
+    home.ramet("standby", "a")
+    vm = home.vm("a")
+    expect_equal((vm["state"], vm["qemu_pid"]), ("standby", None))
+    expect(not is_alive(before["qemu_pid"]) and not is_alive(before["keeper_pid"]), "processes live on")
+    home.ramet("standby", "a", status=4)
+    home.ramet("exec", "a", "true", status=125)
+    home.ramet("fork", "a", "--name", "f")
+    snapshot(home, "a", "s")
+    expect_same_memory(home, "f")
+    home.ramet("resume", "a")
+    after = home.vm("a")
+    for key in ("id", "name", "mac", "hostname", "ip"):
+        expect_equal(after[key], before[key], key)
+    expect_equal((after["state"], after["boot"]), ("running", "restored"))
+    expect_same_memory(home, "a")
+    home.ramet("resume", "a", status=4)
+    home.ramet("standby", "a")
+    home.ramet("start", "a")
+    expect_same_memory(home, "a")
+    home.ramet("standby", "a")
+    home.kill_daemon()
+    expect_equal(home.vm("a")["state"], "standby")
+    result = home.ramet("stop", "a")
+    expect_match(result.err, "discard", "what stop says")
+    home.ramet("start", "a")
+    expect_equal(run(home, "a", "cat /root/file; ls /run/secret 2>/dev/null; true"), "kept\n")
+    home.ramet("standby", "a")
+    home.ramet("start", "--cold", "a")
+    expect_equal(home.vm("a")["boot"], "cold")
+    home.ramet("rm", "-f", "a", "f")
+    home.ramet("snapshot", "rm", "s")
+    expect_equal((folder(home, "snapshots"), folder(home, "layers")), ([], []), "files that are left")
+    home.check_no_leftovers()
+
+
+def test_removal(home):
+    source(home)
+    snapshot(home, "a", "s")
+    home.ramet("fork", "s", "--name", "f")
+    expect_match(home.ramet("snapshot", "rm", "s", status=4).err, r"VM f", "who needs it")
+    snapshot(home, "f", "child")
+    home.ramet("rm", "-f", "f")
+    expect_match(home.ramet("snapshot", "rm", "s", status=4).err, r"snapshot child", "who needs it")
+    home.ramet("snapshot", "create", "a", "s", status=4)
+    home.ramet("snapshot", "inspect", "nosuch", status=3)
+    home.ramet("fork", "nosuch", status=3)
+    result = home.ramet("snapshot", "rm", "--cascade", "s")
+    expect_match(result.err, "removed snapshot child", "what went")
+    expect_equal(home.json("snapshot", "ls", "-a"), [])
+    home.ramet("exec", "a", "true")
+    home.ramet("rm", "-f", "a")
+    expect_equal((folder(home, "snapshots"), folder(home, "layers")), ([], []), "files that are left")
+    home.check_no_leftovers()
+
+
+def test_automatic_snapshots_go(home):
+    source(home)
+    home.ramet("fork", "a", "--name", "f", "-n", "2")
+    expect_equal(len(home.json("snapshot", "ls")), 1, "the unnamed one")
+    home.ramet("rm", "-f", "f-1")
+    expect_equal(len(home.json("snapshot", "ls")), 1, "still needed")
+    home.ramet("rm", "-f", "f-2")
+    expect_equal(home.json("snapshot", "ls"), [])
+    expect_same_memory(home, "a")
+
+
+def test_commands_in_forks(home):
+    source(home)
+    snapshot(home, "a", "s")
+    result = home.ramet("fork", "s", "-n", "2", "--name", "x", "--rm", "--", "sh", "-c", "cat /run/secret; hostname; exit 3",
+                        status=3)
+    for name in ("x-1", "x-2"):
+        expect_match(result.out, rf"{name} +secret", "output with names")
+        expect_match(result.out, rf"{name} +{name}", "host names")
+    result = home.ramet("fork", "s", "--rm", "--", "cat", "/run/secret")
+    expect_equal(result.out, "secret\n")
+    expect_equal([vm["name"] for vm in home.json("ps", "-a")], ["a"], "VMs after --rm")
+
+
+def damage(path, change):
+    mode = os.stat(path).st_mode
+    os.chmod(path, 0o600)
+    with open(path, "r+b") as file:
+        change(file)
+    os.chmod(path, mode)
+
+
+def flip(file):
+    file.seek(1000)
+    byte = file.read(1)
+    file.seek(1000)
+    file.write(bytes([byte[0] ^ 1]))
+
+
+def test_damaged_files_are_refused(home):
+    source(home)
+    made = snapshot(home, "a", "s")
+    state = os.path.join(os.path.dirname(made["memory"]["path"]), "state")
+    for path, what in ((state, "state"), (made["memory"]["path"], "memory"), (made["disk"]["path"], "layer")):
+        with open(path, "rb") as file:
+            good = file.read()
+        times = os.stat(path)
+        for change in (flip, lambda file: file.truncate(os.fstat(file.fileno()).st_size // 2)):
+            damage(path, change)
+            result = home.ramet("fork", "s", status=None)
+            expect(result.status not in (0, 5), f"a damaged {what} was forked: {result.err}")
+            expect_match(result.err, r"SHA-256|was cut", f"message for a damaged {what}")
+            expect_equal(home.ramet("snapshot", "verify", "s", status=1).out.count("BAD"), 1, f"damaged files ({what})")
+
+            def restore(file, content=good):
+                file.truncate(0)
+                file.write(content)
+            damage(path, restore)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    home.ramet("fork", "s", "--name", "good")
+    expect_same_memory(home, "good")
+    expect(home.json("snapshot", "verify", "s")["ok"], "verify fails")
+
+
+def test_other_qemu_is_refused(home):
+    source(home)
+    snapshot(home, "a", "s")
+    home.ramet("daemon", "stop")
+    wait_until(lambda: not os.path.exists(os.path.join(home.path, "ramet.sock")), "the daemon's end")
+    other = os.path.join(home.folder, "qemu")
+    with open(other, "w", encoding="utf-8") as file:
+        file.write('#!/bin/sh\nexec qemu-system-x86_64 "$@"\n')
+    os.chmod(other, 0o755)
+    home.env["RAMET_QEMU"] = other
+    expect_match(home.ramet("fork", "s", status=1).err, r"made by (the )?QEMU", "message")
+    expect_equal(len(home.json("ps", "-a")), 1, "VMs")
+
+
+def test_daemon_killed_in_between(home):
+    """kill -9 of the daemon at some points of a snapshot, a fork and a standby; the source always goes on."""
+    source(home)
+    for i, verb in enumerate((["snapshot", "create", "a"], ["fork", "a"], ["standby", "a"]) * 3):
+        daemon = home.daemon_pid()
+        client = home.start(*verb)
+        harness.time.sleep(0.02 * (i + 1))  # a different step each time; every one must be survived
+        with harness.contextlib.suppress(ProcessLookupError):
+            os.kill(daemon, harness.signal.SIGKILL)
+        client.communicate(timeout=harness.BOUND)
+        wait_until(lambda pid=daemon: not is_alive(pid), "the end of rametd")
+        vm = home.vm("a")
+        if vm["state"] == "standby":
+            home.ramet("resume", "a")
+        expect_equal(home.vm("a")["state"], "running", f"state of the source after {verb[0]}")
+        expect_same_memory(home, "a")
+        for other in home.json("ps", "-a"):
+            if other["name"] != "a":
+                home.ramet("rm", "-f", other["name"])
+        for left in home.json("snapshot", "ls"):
+            home.ramet("snapshot", "rm", left["id"])
+    home.ramet("rm", "-f", "a")
+    expect_equal((folder(home, "snapshots"), folder(home, "layers")), ([], []), "files that are left")
+    home.check_no_leftovers()
+
+
+if __name__ == "__main__":
+    harness.main()
