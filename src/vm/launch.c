@@ -345,6 +345,9 @@ static int spawn_keeper(Launch *launch, Error *error) {
 
     if (log < 0)
         return log;
+    /* The last keeper is gone: we hold the VM's lock. Its socket may still look alive for a moment,
+     * in a child of another thread that has not come to its execve. */
+    (void)unlinkat(launch->dir_fd, KEEPER_SOCKET_NAME, 0);
     listener = fd_unix_listen_at(launch->dir_fd, KEEPER_SOCKET_NAME, SOCK_SEQPACKET, 0600, 16);
     if (listener < 0)
         return error_set_errno(error, -listener, "cannot listen for the daemon");
