@@ -8,6 +8,7 @@
  *   silent   nothing is heard of the guest
  *   slow     starts once the file "go" is in the VM's folder; says "starting" until then
  *   dies     ends when it is told to start
+ *   full     its snapshots fail for want of space
  *   later    ends by itself with the cause in the file "cause", once that is there
  *
  * The folder's file "starts" counts the starts: "rebootN" in a cause file is not needed for that.
@@ -150,6 +151,28 @@ static void start(Client *client, const json_t *request) {
         become_ready();
 }
 
+/* "full" in the name: the disk is full once the VM's disk was switched. */
+static void save(Client *client, const json_t *request) {
+    static const char digits[] = "00112233445566778899aabbccddeeff";
+    bool paused = json_is_true(json_object_get(request, "stay_paused"));
+
+    if (json_array_size(json_object_get(request, "disks")) > 0)
+        send_json(client->fd, json_pack("{s:s}", "event", "disks_switched"));
+    if (part_is("full")) {
+        answer_error(client->fd, ERROR_NO_SPACE, "cannot save the memory: no space left");
+        return;
+    }
+    (void)fd_write_full(client->fds[0], "state", 5);
+    (void)ftruncate(client->fds[1], (off_t)plan.memory_bytes);
+    (void)fd_pwrite_full(client->fds[1], "memory", 6, 4096);
+    state = paused ? "paused" : state;
+    send_json(client->fd,
+              json_pack("{s:{s:I, s:s, s:b, s:I, s:I, s:I, s:s, s:s, s:I}}", "ok", "pause_us",
+                        (json_int_t)7, "kind", "full", "frozen", 1, "dirty_bytes", (json_int_t)4096,
+                        "memory_bytes", (json_int_t)4096, "state_bytes", (json_int_t)5, "marker",
+                        digits, "ram_nonce", digits, "counter", (json_int_t)1));
+}
+
 static void serve(Client *client, const json_t *request) {
     const char *op = json_string_value(json_object_get(request, "op"));
 
@@ -172,6 +195,8 @@ static void serve(Client *client, const json_t *request) {
     } else if (str_equal(op, "pause") || str_equal(op, "resume")) {
         state = str_equal(op, "pause") ? "paused" : "running";
         send_json(client->fd, json_pack("{s:{}}", "ok"));
+    } else if (str_equal(op, "snapshot") && client->n_fds >= 2) {
+        save(client, request);
     } else if (str_equal(op, "exec") && client->n_fds == 1) {
         _cleanup_free_ char *text = json_to_text(request);
 
