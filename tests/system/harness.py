@@ -75,8 +75,33 @@ class Home:
         self.path = os.path.join(self.folder, "home")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("RAMET_")}
         self.env.update(RAMET_HOME=self.path, RAMET_ACCEL=os.environ.get("RAMET_ACCEL", "auto"))
+        self.collect_reports()
         if template:
             self.copy_template()
+
+    def collect_reports(self):
+        """Has the sanitizers write into files, since a daemon's and a keeper's standard error is not looked at."""
+        self.reports = os.path.join(self.folder, "reports")
+        os.mkdir(self.reports)
+        os.chmod(self.reports, 0o1777)  # a keeper has a user of its own
+        os.chmod(self.folder, 0o711)
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"):
+            if name in self.env:
+                self.env[name] += f":log_path={self.reports}/report"
+
+    def check_reports(self):
+        """Ends the daemon, so that its leaks show, and fails when a sanitizer of any program said something."""
+        if "ASAN_OPTIONS" not in self.env and "TSAN_OPTIONS" not in self.env:
+            return
+        daemon = self.json("daemon", "status", status=None).get("pid")
+        if daemon:
+            self.ramet("daemon", "stop", status=None)
+            wait_until(lambda: not is_alive(daemon), "the end of rametd")
+        text = ""
+        for name in sorted(os.listdir(self.reports)):
+            with open(os.path.join(self.reports, name), errors="replace", encoding="utf-8") as file:
+                text += file.read()
+        expect(not text, f"a sanitizer reports:\n{text}")
 
     def copy_template(self):
         if not os.path.exists(os.path.join(TEMPLATE, "ramet.db")):
@@ -201,6 +226,7 @@ def main():
         try:
             home = Home(template=getattr(function, "template", True))
             function(home)
+            home.check_reports()
             ran += 1
             print(f"ok {name}", flush=True)
         except Skip as reason:
