@@ -107,6 +107,8 @@ static int take_field(Identity *identity, const TlvField *field) {
     case TAG_REALTIME_USEC:
         identity->has_clock = true;
         return tlv_u64(field, &identity->realtime_usec);
+    case TAG_UPTIME_USEC:
+        return tlv_u64(field, &identity->uptime_usec);
     case TAG_LIMIT_USEC:
         return tlv_u64(field, &identity->limit_usec);
     case TAG_MAC:
@@ -164,8 +166,11 @@ int identity_cover(const char *path, const char *name, const char *text, bool cr
         r = write_text(own, text, 0644);
     if (r < 0 || same_file(path, own))
         return r;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (create ? O_CREAT : 0), 0644);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
+    /* Only then: O_CREAT waits for the thaw of a frozen file system even when the file is there. */
+    if (fd < 0 && errno == ENOENT && create)
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_CREAT, 0644);
     if (fd < 0)
         return errno == ENOENT && !create ? 0 : -errno;
     (void)close(fd);
@@ -187,6 +192,16 @@ static int add_entropy(const Identity *identity, Result *result) {
     if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
         return result_fail(result, errno, "entropy: cannot reseed the kernel");
     return 0;
+}
+
+/* The host's time was that at some moment of ours, which the WELCOME told it: what has passed since
+ * then, on the way and in here, is added. */
+static uint64_t time_now(const Identity *identity) {
+    uint64_t now = now_usec();
+
+    if (identity->uptime_usec == 0 || identity->uptime_usec > now)
+        return identity->realtime_usec;
+    return identity->realtime_usec + (now - identity->uptime_usec);
 }
 
 int identity_set_clock(uint64_t wanted, uint64_t limit_usec, Result *result) {
@@ -225,7 +240,7 @@ static int set_machine_id(const Identity *identity, Result *result) {
     return r < 0 ? result_fail(result, -r, "machine-id: cannot replace /etc/machine-id") : 0;
 }
 
-/* A file of its own each time, so that no reader can see half of the old and half of the new. */
+/* The text always has the same length, so that one write replaces it whole. */
 static int set_boot_id(const Identity *identity, Result *result) {
     const char *own = RUN_FOLDER "/boot-id";
     char line[sizeof(identity->boot_id) + 1];
@@ -233,15 +248,11 @@ static int set_boot_id(const Identity *identity, Result *result) {
 
     if (identity->boot_id[0] == '\0')
         return 0;
-    if (same_file(BOOT_ID_PATH, own))
-        (void)umount2(BOOT_ID_PATH, MNT_DETACH);
     (void)snprintf(line, sizeof(line), "%s\n", identity->boot_id);
     r = make_folders(RUN_FOLDER, 0755);
-    if (r == 0 && unlink(own) < 0 && errno != ENOENT)
-        r = -errno;
     if (r == 0)
         r = write_text(own, line, 0444);
-    if (r == 0 && mount(own, BOOT_ID_PATH, NULL, MS_BIND, NULL) < 0)
+    if (r == 0 && !same_file(BOOT_ID_PATH, own) && mount(own, BOOT_ID_PATH, NULL, MS_BIND, NULL) < 0)
         r = -errno;
     return r < 0 ? result_fail(result, -r, "boot-id: cannot replace " BOOT_ID_PATH) : 0;
 }
@@ -292,7 +303,7 @@ int identity_apply(const Identity *identity, Result *result) {
     int r = add_entropy(identity, result);
 
     if (r == 0 && identity->has_clock)
-        r = identity_set_clock(identity->realtime_usec, identity->limit_usec, result);
+        r = identity_set_clock(time_now(identity), identity->limit_usec, result);
     if (r == 0)
         r = set_hostname(identity, result);
     if (r == 0)
@@ -309,6 +320,17 @@ int identity_apply(const Identity *identity, Result *result) {
 bool identity_has_more(const Identity *identity) {
     return (identity->grow_root && grow_is_needed("/")) ||
            (identity->ssh_keys && hooks_have_ssh_keys()) || (identity->hooks && hooks_exist());
+}
+
+/* What was covered once is only covered with another text. */
+static bool is_missing(const char *path) {
+    return access(path, F_OK) < 0;
+}
+
+bool identity_needs_disk(const Identity *identity) {
+    return identity_has_more(identity) ||
+           (identity->machine_id[0] && is_missing("/etc/machine-id")) ||
+           (identity->network.n_dns > 0 && is_missing("/etc/resolv.conf"));
 }
 
 void identity_finish(void *data, int in, int out, Result *result) {

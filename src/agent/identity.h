@@ -13,6 +13,7 @@ typedef struct Identity {
     size_t entropy_size;
     bool has_clock;
     uint64_t realtime_usec;
+    uint64_t uptime_usec; /* of this agent's clock at that time; 0: now */
     uint64_t limit_usec;
     Network network;
     bool ssh_keys;
@@ -31,6 +32,9 @@ int identity_apply(const Identity *identity, Result *result);
  * worker with the Identity as its data. */
 bool identity_has_more(const Identity *identity);
 void identity_finish(void *data, int in, int out, Result *result);
+
+/* True when applying it would write to a disk, and so hang while the file systems are frozen. */
+bool identity_needs_disk(const Identity *identity);
 
 /* Steps the clock when it is off by more than the limit. */
 int identity_set_clock(uint64_t realtime_usec_wanted, uint64_t limit_usec, Result *result);

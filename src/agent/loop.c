@@ -39,7 +39,7 @@ static void reap_children(Session *session, int signal_fd) {
 }
 
 static int timeout_ms(const Session *session) {
-    uint64_t now = now_usec(), soonest = 0;
+    uint64_t now = now_usec(), soonest = session->thaw_at_usec;
 
     for (const Stream *stream = session->streams; stream; stream = stream->next)
         if (stream->kill_at_usec != 0 && (soonest == 0 || stream->kill_at_usec < soonest))
@@ -71,6 +71,8 @@ static int turn(Session *session, int signal_fd) {
         reap_children(session, signal_fd);
     session_sweep(session);
     port_flush(&session->port);
+    if (session->thaw_at_usec != 0 && session->thaw_at_usec <= now_usec())
+        session_thaw(session);
     return r;
 }
 

@@ -86,6 +86,8 @@ static void take_identity(Session *session, const Frame *frame) {
     static Identity identity; /* of the last request; a worker has a copy of it after its fork */
     int r = identity_parse(frame->payload, frame->length, &identity, &result);
 
+    if (r == 0 && session->frozen && identity_needs_disk(&identity))
+        session_thaw(session);
     if (r == 0)
         r = identity_apply(&identity, &result);
     if (r == 0 && identity_has_more(&identity))
@@ -165,6 +167,7 @@ static void take_thaw(Session *session, const Frame *frame) {
     /* Not in a worker: it is quick, and everything waits for it. */
     freeze_thaw_all(NULL, -1, -1, &result);
     session->frozen = false;
+    session->thaw_at_usec = 0;
     session_send_done(session, frame->stream, &result);
 }
 

@@ -22,6 +22,8 @@
 #include "agent/freeze.h"
 #include "proto/tlv.h"
 
+#define THAW_DELAY_USEC 500000u
+
 #ifndef GRND_INSECURE
 #define GRND_INSECURE 4 /* Linux 5.6 */
 #endif
@@ -201,10 +203,23 @@ static void take_hello(Session *session, const Frame *frame) {
     if (marker)
         set_marker(session, marker);
     send_welcome(session, nonce);
+    port_flush(&session->port); /* everybody waits for it */
     /* A keeper that froze the disks and went away will not thaw them; the new one means to work. */
+    if (session->frozen)
+        session->thaw_at_usec = now_usec() + THAW_DELAY_USEC;
+}
+
+void session_thaw(Session *session) {
     if (session->frozen)
         freeze_thaw_all(NULL, -1, -1, &(Result){0});
     session->frozen = false;
+    session->thaw_at_usec = 0;
+}
+
+/* These work while the disks are frozen, or say so themselves. */
+static bool needs_disk(uint8_t type) {
+    return type != FRAME_IDENTITY && type != FRAME_CLOCK && type != FRAME_PING &&
+           type != FRAME_FREEZE && type != FRAME_THAW;
 }
 
 static void take_control(Session *session, Stream *stream, const Frame *frame) {
@@ -270,8 +285,11 @@ static void take_frame(Session *session, const Frame *frame) {
 
     if (stream)
         take_stream_frame(session, stream, frame);
-    else if (frame->type >= FRAME_IDENTITY && frame->type < FRAME_DATA)
+    else if (frame->type >= FRAME_IDENTITY && frame->type < FRAME_DATA) {
+        if (session->thaw_at_usec != 0 && needs_disk(frame->type))
+            session_thaw(session);
         session->on_request(session, frame);
+    }
 }
 
 /* Bytes that are in the reader's buffer now. */

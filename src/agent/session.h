@@ -30,7 +30,8 @@ struct Session {
     size_t n_attached;
     size_t n_streams;
     bool is_init;
-    bool frozen; /* file systems may be frozen by us */
+    bool frozen;           /* file systems may be frozen by us */
+    uint64_t thaw_at_usec; /* 0: not due; see session_thaw */
     PowerAction power;
     SessionRequest on_request;
 };
@@ -60,6 +61,11 @@ void session_send_done(Session *session, uint16_t stream, const Result *result);
 
 /* A child has ended. */
 void session_reap(Session *session, pid_t pid, int status);
+
+/* Thaws what a keeper froze that went away, or that was frozen in the snapshot that we woke from.
+ * It writes to the disk, so it is not done at once after a greeting, but before the first request
+ * that may need the disk, or after a while. */
+void session_thaw(Session *session);
 
 /* Ends the streams that are over. */
 void session_sweep(Session *session);

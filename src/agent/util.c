@@ -145,6 +145,10 @@ int make_folders(const char *path, mode_t mode) {
 
     if (length >= sizeof(part))
         return -ENAMETOOLONG;
+    /* mkdir asks for the right to write even when there is nothing to do, which on a frozen file
+     * system waits for the thaw. */
+    if (access(path, F_OK) == 0)
+        return 0;
     memcpy(part, path, length + 1);
     for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash)

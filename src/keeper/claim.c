@@ -78,6 +78,7 @@ static void begin(Keeper *keeper, Connection *connection) {
     request_wait_for_start(connection);
     keeper->start.connection = connection;
     keeper->start.answered_at_usec = 0;
+    keeper->start.welcomed_realtime_usec = 0; /* its clock stood still since then */
     keeper->state = KEEPER_STARTING;
     keeper->boot = "claimed";
     keeper->plan.start_paused = false;

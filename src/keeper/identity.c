@@ -12,7 +12,7 @@
  * entropy and clock first. Fields that are empty in the plan are left out. */
 
 #define ENTROPY_BYTES 64
-#define CLOCK_LIMIT_USEC 10000 /* smaller differences are not worth a step */
+#define CLOCK_LIMIT_USEC 1000 /* smaller differences are not worth a step */
 
 static void add_text(TlvWriter *writer, uint16_t tag, const char *text) {
     if (text[0])
@@ -58,13 +58,26 @@ static void add_self(TlvWriter *writer, const PlanIdentity *identity) {
     add_flag(writer, TAG_GROW_ROOT, identity->grow_root);
 }
 
-ssize_t identity_write(const Plan *plan, uint8_t *buffer, size_t room) {
+/* The agent's clock in its WELCOME makes it exact however long it takes until the agent reads this.
+ */
+static void add_clock(TlvWriter *writer, const Keeper *keeper) {
+    const Start *start = &keeper->start;
+    if (start->welcomed_realtime_usec && keeper->welcome.uptime_usec) {
+        tlv_add_u64(writer, TAG_REALTIME_USEC, start->welcomed_realtime_usec);
+        tlv_add_u64(writer, TAG_UPTIME_USEC, keeper->welcome.uptime_usec);
+    } else {
+        tlv_add_u64(writer, TAG_REALTIME_USEC, clock_realtime_usec());
+    }
+    tlv_add_u64(writer, TAG_LIMIT_USEC, CLOCK_LIMIT_USEC);
+}
+
+ssize_t identity_write(const Keeper *keeper, uint8_t *buffer, size_t room) {
+    const Plan *plan = &keeper->plan;
     const PlanIdentity *identity = &plan->identity;
     TlvWriter writer;
     tlv_start(&writer, buffer, room);
     add_entropy(&writer);
-    tlv_add_u64(&writer, TAG_REALTIME_USEC, clock_realtime_usec());
-    tlv_add_u64(&writer, TAG_LIMIT_USEC, CLOCK_LIMIT_USEC);
+    add_clock(&writer, keeper);
     if (plan->network_card)
         add_network(&writer, identity);
     if (plan->boot == PLAN_BOOT_COLD || identity->clone)

@@ -82,14 +82,13 @@ typedef struct Start {
     Connection *connection; /* borrowed; NULL once it is gone */
     LoopSource *silence_timer;
     LoopSource *ready_timer;
-    Error error;          /* why it failed; told once QEMU is gone */
-    bool heard;           /* a console byte or an ANNOUNCE came */
-    LinkStream *thaw;     /* borrowed; before the identity */
-    LinkStream *identity; /* borrowed; while it is being applied */
-    uint64_t qmp_id;      /* of qmp_capabilities */
-    uint64_t load_ids[2]; /* of getfd and migrate-incoming; 0: not sent yet */
-    uint64_t
-        answered_at_usec; /* the agent's first answer: WELCOME, or in a claim the THAW's DONE */
+    Error error;                     /* why it failed; told once QEMU is gone */
+    bool heard;                      /* a console byte or an ANNOUNCE came */
+    LinkStream *identity;            /* borrowed; while it is being applied */
+    uint64_t qmp_id;                 /* of qmp_capabilities */
+    uint64_t load_ids[2];            /* of getfd and migrate-incoming; 0: not sent yet */
+    uint64_t welcomed_realtime_usec; /* when the WELCOME came; 0: do not rely on it */
+    uint64_t answered_at_usec;       /* the agent's first answer */
     uint64_t ready_at_usec;
 } Start;
 
@@ -146,7 +145,7 @@ void start_welcomed(Keeper *keeper); /* the link is up */
 void start_fail(Keeper *keeper, Error *error); /* moves the error; kills QEMU */
 void start_ended(Keeper *keeper);              /* QEMU is gone */
 void start_stage(Keeper *keeper, const char *name);
-int start_send_identity(Keeper *keeper, Error *error); /* THAW first when it was restored */
+int start_send_identity(Keeper *keeper, Error *error); /* and THAW, when it was restored */
 void start_set_timers(Keeper *keeper);
 
 /* restore.c */
@@ -166,7 +165,7 @@ void snapshot_ended(Keeper *keeper); /* QEMU is gone */
 void snapshot_free(Keeper *keeper);
 
 /* identity.c: the payload of IDENTITY. Returns its size or -E2BIG. */
-ssize_t identity_write(const Plan *plan, uint8_t *buffer, size_t room);
+ssize_t identity_write(const Keeper *keeper, uint8_t *buffer, size_t room);
 
 /* payload.c: requests to the agent, from the daemon's JSON. Return the size. fallback: the path
  * when the request has none; NULL: it must have one. */

@@ -226,22 +226,20 @@ static void become_warm(Keeper *keeper) {
         settle(keeper, KEEPER_WARM);
 }
 
-/* The snapshot was taken with its file systems frozen. */
+/* The file systems of a snapshot are frozen. The VM is ready without that: whoever writes to a disk
+ * meanwhile only waits a little longer. */
 static void on_thawed(void *data, const Frame *frame) {
-    Keeper *keeper = data;
-    Error error = ERROR_INIT;
-    keeper->start.thaw = NULL;
-    if (!frame || keeper->state != KEEPER_STARTING || frame->type != FRAME_DONE)
-        return;
-    if (!keeper->start.answered_at_usec)
-        keeper->start.answered_at_usec = clock_monotonic_usec();
-    if (done_read(frame, "cannot thaw the file systems", ERROR_GUEST_NOT_READY, NULL, &error) < 0)
-        start_fail(keeper, &error);
+    _cleanup_error_ Error error = ERROR_INIT;
+    if (frame && frame->type == FRAME_DONE &&
+        done_read(frame, "cannot thaw the file systems", ERROR_FAILED, NULL, &error) < 0)
+        log_warning("%s", error.message);
 }
 
 static void on_identity(void *data, const Frame *frame) {
     Keeper *keeper = data;
     keeper->start.identity = NULL;
+    if (frame && !keeper->start.answered_at_usec)
+        keeper->start.answered_at_usec = clock_monotonic_usec();
     if (!frame || keeper->state != KEEPER_STARTING)
         return; /* the link was lost: the next WELCOME begins anew */
     Error error = ERROR_INIT;
@@ -253,18 +251,17 @@ static void on_identity(void *data, const Frame *frame) {
         become_ready(keeper);
 }
 
-/* Both at once: the agent takes them one after the other. */
+/* Thawing writes to the disk, so it comes after what everybody waits for. */
 int start_send_identity(Keeper *keeper, Error *error) {
     uint8_t payload[IDENTITY_ROOM];
-    int r = 0;
-    if (keeper->plan.boot == PLAN_BOOT_RESTORE)
-        r = link_open(&keeper->link, FRAME_THAW, NULL, 0, on_thawed, keeper, &keeper->start.thaw);
-    ssize_t size = identity_write(&keeper->plan, payload, sizeof payload);
-    if (r == 0)
-        r = (int)MIN_OF(size, (ssize_t)0);
+    LinkStream *thaw;
+    ssize_t size = identity_write(keeper, payload, sizeof payload);
+    int r = (int)MIN_OF(size, (ssize_t)0);
     if (r == 0)
         r = link_open(&keeper->link, FRAME_IDENTITY, payload, (size_t)size, on_identity, keeper,
                       &keeper->start.identity);
+    if (r == 0 && keeper->plan.boot == PLAN_BOOT_RESTORE)
+        r = link_open(&keeper->link, FRAME_THAW, NULL, 0, on_thawed, keeper, &thaw);
     return r < 0 ? error_set_errno(error, -r, "cannot send the VM's identity") : 0;
 }
 
@@ -290,6 +287,7 @@ void start_welcomed(Keeper *keeper) {
     Error error = ERROR_INIT;
     start_heard(keeper);
     keeper->start.answered_at_usec = clock_monotonic_usec();
+    keeper->start.welcomed_realtime_usec = clock_realtime_usec();
     int r = check_welcome(keeper, &error);
     if (r == 0 && keeper->plan.start_paused && keeper->plan.boot == PLAN_BOOT_RESTORE) {
         become_warm(keeper);

@@ -1,6 +1,6 @@
 """Drives ramet-keeper directly, as the daemon does (src/proto/keeper.h): no daemon, no store.
 
-Files come from a home in which an image was built (harness.TEMPLATE): kernel, initramfs with the agent, base disk.
+Files come from a test's home: kernel, base disk, and the initramfs of the first run, with the agent of this build over it.
 """
 import fcntl
 import glob
@@ -20,6 +20,7 @@ import harness
 
 MIB = 1 << 20
 KEEPER = os.path.join(harness.BUILD, "ramet-keeper")
+FDS_MAX = 16  # base/fd.h
 MAGIC = 0x01544D52
 DATA, DATA_ERR, EOF, EOF_ERR, EXIT, ERROR = 48, 49, 50, 51, 56, 81
 with open("/proc/cpuinfo", encoding="ascii") as cpuinfo:  # an emulated guest has the host's counter; docs/cold-boot.md
@@ -81,16 +82,30 @@ def qemu_path():
 class World:
     """A folder for one test: base disk, kernel, initramfs; makes VMs."""
 
-    def __init__(self, memory=256 * MIB, network="user"):
+    def __init__(self, home, memory=256 * MIB, network="user"):
         self.memory, self.network = memory, network
+        if not glob.glob(home.path + "/initramfs/*.cpio"):
+            home.ramet("run", "--rm", "busybox", "--", "true")
         self.folder = tempfile.mkdtemp(prefix="ramet-keeper-")
-        images = glob.glob(harness.TEMPLATE + "/images/*.raw")
-        kernels = glob.glob(harness.TEMPLATE + "/kernels/*/vmlinux")
-        initramfs = glob.glob(harness.TEMPLATE + "/initramfs/*.cpio")
-        if not (images and kernels and initramfs and qemu_path()):
-            raise harness.Skip("no image was built in " + harness.TEMPLATE)
-        self.base, self.kernel, self.initramfs = images[0], kernels[0], max(initramfs, key=os.path.getmtime)
+        self.base = glob.glob(home.path + "/images/*.raw")[0]
+        self.kernel = glob.glob(home.path + "/kernels/*/vmlinux")[0]
+        initramfs = glob.glob(home.path + "/initramfs/*.cpio")
+        self.initramfs = self.add_agent(max(initramfs, key=os.path.getmtime))
         self.vms, self.snapshots, self.numbers = [], 0, 0
+
+    def add_agent(self, initramfs):
+        """The initramfs with the agent of this build: the kernel unpacks one archive after the other."""
+        path = os.path.join(self.folder, "initramfs.cpio")
+        with open(path, "wb") as out, open(initramfs, "rb") as old:
+            out.write(old.read())
+            out.write(b"\0" * (-out.tell() % 512))
+            with open(os.path.join(harness.BUILD, "ramet-agent"), "rb") as agent:
+                for name, mode, data in (("init", 0o100755, agent.read()), ("TRAILER!!!", 0, b"")):
+                    head = [1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
+                    out.write(b"070701" + b"".join(b"%08x" % n for n in head) + name.encode() + b"\0")
+                    out.write(b"\0" * (-out.tell() % 4) + data)
+                    out.write(b"\0" * (-out.tell() % 4))
+        return path
 
     def overlay(self, name, backing, kind):
         path = os.path.join(self.folder, name)
@@ -147,9 +162,9 @@ class VM:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
             sock.settimeout(harness.BOUND)
             sock.connect(self.path)
-            while len(fds) > 60:
-                socket.send_fds(sock, [json.dumps({"fds": 60}).encode()], fds[:60])
-                fds = fds[60:]
+            while len(fds) > FDS_MAX:
+                socket.send_fds(sock, [json.dumps({"fds": FDS_MAX}).encode()], fds[:FDS_MAX])
+                fds = fds[FDS_MAX:]
             self.began = time.monotonic()
             socket.send_fds(sock, [json.dumps(request).encode()], fds)
             while True:
