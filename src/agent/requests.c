@@ -69,7 +69,7 @@ static void start_worker(Session *session, const Frame *frame, bool takes_input,
 }
 
 static void take_ping(Session *session, const Frame *frame) {
-    session_send_done(session, frame->stream, &(Result){0});
+    session_send_done(session, frame->stream, &(Result){.value = realtime_usec()});
 }
 
 static void take_clock(Session *session, const Frame *frame) {

@@ -148,6 +148,8 @@ void session_send_done(Session *session, uint16_t stream, const Result *result) 
     tlv_add_u64(&writer, TAG_ERRNO, (uint64_t)result->error);
     if (result->error != 0)
         tlv_add_text(&writer, TAG_TEXT, result->text);
+    if (result->value != 0)
+        tlv_add_u64(&writer, TAG_VALUE, result->value);
     port_send(&session->port, session->id, stream, FRAME_DONE, buffer, writer.size);
 }
 

@@ -42,6 +42,7 @@ static inline void close_p(int *fd) {
 /* How a request ended. `error` is a positive errno, 0 for success; `text` says what failed. */
 typedef struct Result {
     int error;
+    uint64_t value; /* 0: none */
     char text[512];
 } Result;
 

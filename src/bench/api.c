@@ -5,9 +5,13 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/path.h"
+#include "base/spawn.h"
 #include "base/str.h"
 #include "bench/bench.h"
 #include "proto/http_client.h"
+
+#define TOOL_BOUND_USEC (600 * USEC_PER_SEC)
 
 int bench_call(const Bench *bench, const char *method, const char *path, const json_t *body,
                json_t **answer, Error *error) {
@@ -38,6 +42,19 @@ int bench_vm_remove(const Bench *bench, const json_t *vm, Error *error) {
         return r;
     _cleanup_free_ char *path = str_format("/v1/vms/%s?force=1", id);
     return bench_call(bench, "DELETE", path, NULL, NULL, error);
+}
+
+int bench_cli(const char *const *arguments, uint64_t *usec, Error *error) {
+    _cleanup_free_ char *ramet = path_find_sibling("ramet");
+    _cleanup_(strlist_free) StrList argv = {0};
+    strlist_add(&argv, ramet ? ramet : "ramet");
+    for (; *arguments; arguments++)
+        strlist_add(&argv, *arguments);
+    const SpawnOptions options = {.program = argv.items[0], .argv = argv.items};
+    uint64_t start = clock_monotonic_usec();
+    int r = spawn_run(&options, TOOL_BOUND_USEC, -1, NULL, error);
+    *usec = clock_monotonic_usec() - start;
+    return r;
 }
 
 void bench_say(const char *format, ...) {

@@ -12,6 +12,8 @@ typedef struct Bench {
     char *socket;        /* owned */
     const char *image;   /* borrowed; --image */
     const char *archive; /* borrowed; --archive; NULL: one is made */
+    const char *svg;     /* borrowed; --svg: where to draw the stages; NULL: nowhere */
+    uint64_t memory_bytes;
     size_t runs;
     BenchReport *report; /* borrowed */
 } Bench;
@@ -26,6 +28,9 @@ int bench_call(const Bench *bench, const char *method, const char *path, const j
 int bench_vm_start(const Bench *bench, json_t *options, json_t **vm, uint64_t *usec, Error *error);
 int bench_vm_remove(const Bench *bench, const json_t *vm, Error *error);
 
+/* Runs the command line client with the NULL-terminated arguments; *usec is how long it took. */
+int bench_cli(const char *const *arguments, uint64_t *usec, Error *error);
+
 /* A line of progress on a terminal's standard error. */
 void bench_say(const char *format, ...) PRINTF_LIKE(1, 2);
 
@@ -34,5 +39,6 @@ int bench_boot(Bench *bench, Error *error);
 int bench_disk(Bench *bench, Error *error);
 int bench_exec(Bench *bench, Error *error);
 int bench_size(Bench *bench, Error *error);
+int bench_fork(Bench *bench, Error *error);
 
 #endif

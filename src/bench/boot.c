@@ -10,22 +10,11 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "bench/bench.h"
-#include "bench/plain_qemu.h"
+#include "bench/boot_files.h"
 #include "disk/overlay.h"
 #include "image/initramfs.h"
-#include "image/kernel.h"
 
-#define BENCH_MEMORY_BYTES (256 * MIB)
-
-typedef struct BootFiles {
-    KernelBundle kernel;
-    char *initrd; /* owned */
-    char *base;   /* owned */
-    char *qemu;   /* owned */
-    char accel[8];
-} BootFiles;
-
-static void boot_files_free(BootFiles *files) {
+void boot_files_free(BootFiles *files) {
     kernel_bundle_free(&files->kernel);
     free(files->initrd);
     free(files->base);
@@ -69,7 +58,13 @@ static int find_qemu(const json_t *vm, BootFiles *files, Error *error) {
     return files->qemu ? 0 : error_set(error, ERROR_NOT_FOUND, 0, "cannot find qemu-system-x86_64");
 }
 
-static int run_plain(const Bench *bench, const BootFiles *files, uint64_t *usec, Error *error) {
+int boot_files_find(const Bench *bench, const json_t *vm, BootFiles *files, Error *error) {
+    int r = find_image(bench, files, error);
+    return r < 0 ? r : find_qemu(vm, files, error);
+}
+
+int boot_files_with_disk(const Bench *bench, const BootFiles *files, PlainRun run, void *data,
+                         Error *error) {
     _cleanup_free_ char *name = str_format("bench-%d.qcow2", (int)getpid());
     _cleanup_free_ char *tmp = path_join(bench->home, "tmp");
     _cleanup_free_ char *disk = path_join(tmp, name);
@@ -84,16 +79,20 @@ static int run_plain(const Bench *bench, const BootFiles *files, uint64_t *usec,
         .kernel = files->kernel.bzimage,
         .initrd = files->initrd,
         .disk = disk,
-        .memory_bytes = BENCH_MEMORY_BYTES,
+        .memory_bytes = bench->memory_bytes,
     };
-    r = plain_boot(&boot, usec, error);
+    r = run(&boot, data, error);
     (void)unlink(disk);
     return r;
 }
 
+static int run_plain_boot(const PlainBoot *boot, void *data, Error *error) {
+    return plain_boot(boot, data, error);
+}
+
 static int run_ramet(const Bench *bench, json_t **vm, uint64_t *usec, Error *error) {
     json_t *options =
-        json_pack("{s:I,s:b}", "memory_bytes", (json_int_t)BENCH_MEMORY_BYTES, "cold", 1);
+        json_pack("{s:I,s:b}", "memory_bytes", (json_int_t)bench->memory_bytes, "cold", 1);
     int r = bench_vm_start(bench, options, vm, usec, error);
     return r < 0 ? r : bench_vm_remove(bench, *vm, error);
 }
@@ -106,7 +105,7 @@ static int run_pair(const Bench *bench, const BootFiles *files, Samples *ramet, 
     if (r < 0)
         return r;
     samples_add(ramet, (double)usec);
-    r = run_plain(bench, files, &usec, error);
+    r = boot_files_with_disk(bench, files, run_plain_boot, &usec, error);
     if (r < 0)
         return r;
     samples_add(plain, (double)usec);
@@ -122,9 +121,7 @@ int bench_boot(Bench *bench, Error *error) {
     bench_say("warming up");
     int r = run_ramet(bench, &warm, &usec, error);
     if (r >= 0)
-        r = find_image(bench, &files, error);
-    if (r >= 0)
-        r = find_qemu(warm, &files, error);
+        r = boot_files_find(bench, warm, &files, error);
     for (size_t i = 0; r >= 0 && i < bench->runs; i++) {
         bench_say("boot %zu of %zu", i + 1, bench->runs);
         r = run_pair(bench, &files, &ramet, &plain, error);

@@ -10,7 +10,6 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/spawn.h"
 #include "base/str.h"
 #include "bench/bench.h"
 #include "proto/agent.h"
@@ -18,7 +17,6 @@
 #include "proto/http_client.h"
 
 #define COPY_BYTES (64 * MIB)
-#define TOOL_BOUND_USEC (600 * USEC_PER_SEC)
 
 static int read_until_exit(int fd, Error *error) {
     _cleanup_(frame_reader_free) FrameReader reader = {0};
@@ -59,19 +57,6 @@ static int exec_by_api(const Bench *bench, const char *id, uint64_t *usec, Error
     return r;
 }
 
-static int run_cli(const char *const *arguments, uint64_t *usec, Error *error) {
-    _cleanup_free_ char *ramet = path_find_sibling("ramet");
-    _cleanup_(strlist_free) StrList argv = {0};
-    strlist_add(&argv, ramet ? ramet : "ramet");
-    for (; *arguments; arguments++)
-        strlist_add(&argv, *arguments);
-    const SpawnOptions options = {.program = argv.items[0], .argv = argv.items};
-    uint64_t start = clock_monotonic_usec();
-    int r = spawn_run(&options, TOOL_BOUND_USEC, -1, NULL, error);
-    *usec = clock_monotonic_usec() - start;
-    return r;
-}
-
 static int bench_round_trips(Bench *bench, const char *id, Error *error) {
     static Samples api = {.name = "exec true, API", .unit = "us"};
     static Samples cli = {.name = "exec true, the whole command", .unit = "us"};
@@ -82,7 +67,7 @@ static int bench_round_trips(Bench *bench, const char *id, Error *error) {
         if (r < 0)
             return r;
         samples_add(&api, (double)usec);
-        r = run_cli(arguments, &usec, error);
+        r = bench_cli(arguments, &usec, error);
         if (r < 0)
             return r;
         samples_add(&cli, (double)usec);
@@ -118,11 +103,11 @@ static int bench_copies(Bench *bench, const char *id, Error *error) {
     for (size_t i = 0; r >= 0 && i < MIN_OF(bench->runs, (size_t)5); i++) {
         uint64_t usec;
         bench_say("copy %zu", i + 1);
-        r = run_cli(copy_in, &usec, error);
+        r = bench_cli(copy_in, &usec, error);
         if (r < 0)
             break;
         samples_add(&in, (double)COPY_BYTES / (double)usec);
-        r = run_cli(copy_out, &usec, error);
+        r = bench_cli(copy_out, &usec, error);
         samples_add(&out, (double)COPY_BYTES / (double)usec);
     }
     (void)unlink(path);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* ramet-bench WHAT [--runs N] [--image NAME] [--archive FILE] [--json]: started by `ramet bench`.
+/* ramet-bench WHAT [--runs N] [--image NAME] [--archive FILE] [--memory SIZE]
+ * [--svg FILE] [--json]: started by `ramet bench`.
  */
 
 #include <errno.h>
@@ -24,6 +25,7 @@ static const BenchKind bench_kinds[] = {
     {"disk", 3, bench_disk, "overlays beside qemu-img; disks of eight VMs beside zstd -d"},
     {"exec", 20, bench_exec, "exec true, and copies of 64 MiB both ways"},
     {"size", 1, bench_size, "memory of daemon and keeper, size of the agent"},
+    {"fork", 20, bench_fork, "forks, claims, pauses, memory; beside cold boots and stock ways"},
 };
 
 static const BenchKind *kind_find(const char *name) {
@@ -34,8 +36,8 @@ static const BenchKind *kind_find(const char *name) {
 }
 
 static int usage(void) {
-    (void)fprintf(stderr,
-                  "usage: ramet bench WHAT [--runs N] [--image NAME] [--archive FILE] [--json]\n");
+    (void)fprintf(stderr, "usage: ramet bench WHAT [--runs N] [--image NAME] [--archive FILE] "
+                          "[--memory SIZE] [--svg FILE] [--json]\n");
     for (size_t i = 0; i < ARRAY_SIZE(bench_kinds); i++)
         (void)fprintf(stderr, "  %-6s %s\n", bench_kinds[i].name, bench_kinds[i].summary);
     return error_kind_exit_status(ERROR_USAGE);
@@ -78,6 +80,8 @@ static int parse_options(int argc, char **argv, Bench *bench, bool *json) {
     static const struct option options[] = {{"runs", required_argument, NULL, 'n'},
                                             {"image", required_argument, NULL, 'i'},
                                             {"archive", required_argument, NULL, 'a'},
+                                            {"memory", required_argument, NULL, 'm'},
+                                            {"svg", required_argument, NULL, 's'},
                                             {"json", no_argument, NULL, 'j'},
                                             {0}};
     uint64_t runs = 0;
@@ -85,13 +89,17 @@ static int parse_options(int argc, char **argv, Bench *bench, bool *json) {
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'n' && (parse_u64(optarg, SAMPLES_MAX, &runs) < 0 || runs == 0))
             return -EINVAL;
+        if (c == 'm' && parse_size(optarg, &bench->memory_bytes) < 0)
+            return -EINVAL;
         if (c == 'i')
             bench->image = optarg;
         else if (c == 'a')
             bench->archive = optarg;
+        else if (c == 's')
+            bench->svg = optarg;
         else if (c == 'j')
             *json = true;
-        else if (c != 'n')
+        else if (c != 'n' && c != 'm')
             return -EINVAL;
     }
     bench->runs = runs;
@@ -99,7 +107,7 @@ static int parse_options(int argc, char **argv, Bench *bench, bool *json) {
 }
 
 int main(int argc, char **argv) {
-    Bench bench = {.image = "busybox"};
+    Bench bench = {.image = "busybox", .memory_bytes = 256 * MIB};
     bool json = false;
     log_init("ramet-bench", LOG_LEVEL_WARNING);
     if (parse_options(argc, argv, &bench, &json) < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "bench/plain_qemu.h"
+#include "bench/plain_parts.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,28 +16,26 @@
 #include "base/fd.h"
 #include "base/spawn.h"
 #include "base/str.h"
-#include "proto/agent.h"
 #include "proto/frame.h"
 #include "proto/tlv.h"
-#include "qemu/argv.h"
 
-#define BOOT_BOUND_USEC (120 * USEC_PER_SEC)
-#define CHANNEL_FD 3
+#define BOOT_BOUND_USEC (300 * USEC_PER_SEC)
 
-static int qemu_spawn(StrList *argv, const int pair[2], pid_t *pid, Error *error) {
-    const SpawnFd fds[] = {{.from = pair[1], .to = CHANNEL_FD},
-                           {.from = STDERR_FILENO, .to = STDERR_FILENO}};
+int plain_spawn(StrList *argv, int channel, int monitor, pid_t *pid, Error *error) {
+    const SpawnFd fds[] = {{.from = STDERR_FILENO, .to = STDERR_FILENO},
+                           {.from = channel, .to = PLAIN_CHANNEL_FD},
+                           {.from = monitor, .to = PLAIN_MONITOR_FD}};
     const SpawnOptions options = {
         .program = argv->items[0],
         .argv = argv->items,
         .fds = fds,
-        .n_fds = ARRAY_SIZE(fds),
+        .n_fds = monitor < 0 ? 2 : 3,
         .die_with_parent = true,
     };
     return spawn_process(&options, pid, error);
 }
 
-static void qemu_end(pid_t pid) {
+void plain_end(pid_t pid) {
     (void)kill(pid, SIGKILL);
     (void)waitpid(pid, NULL, 0);
 }
@@ -82,46 +80,43 @@ static int wait_frame(int fd, FrameReader *reader, uint8_t type, uint64_t deadli
     }
 }
 
-static int send_greeting(int fd, Error *error) {
+static int send_greeting(int fd, uint8_t next_marker[AGENT_MARKER_SIZE], const uint8_t *sync,
+                         Error *error) {
     uint8_t payload[128], message[AGENT_MARKER_SIZE + FRAME_HEADER_SIZE + sizeof(payload)];
-    uint8_t nonce[AGENT_NONCE_SIZE], marker[AGENT_MARKER_SIZE];
+    uint8_t nonce[AGENT_NONCE_SIZE];
     TlvWriter writer;
     random_bytes(nonce, sizeof(nonce));
-    random_bytes(marker, sizeof(marker));
+    random_bytes(next_marker, AGENT_MARKER_SIZE);
     tlv_start(&writer, payload, sizeof(payload));
     tlv_add(&writer, TAG_NONCE, nonce, sizeof(nonce));
-    tlv_add(&writer, TAG_MARKER, marker, sizeof(marker));
-    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): the marker has no end byte */
-    memcpy(message, AGENT_MARKER, AGENT_MARKER_SIZE);
+    tlv_add(&writer, TAG_MARKER, next_marker, AGENT_MARKER_SIZE);
+    memcpy(message, sync, AGENT_MARKER_SIZE);
     frame_encode_header(message + AGENT_MARKER_SIZE, 0, 0, FRAME_HELLO, (uint32_t)writer.size);
     memcpy(message + AGENT_MARKER_SIZE + FRAME_HEADER_SIZE, payload, writer.size);
     int r = fd_write_full(fd, message, AGENT_MARKER_SIZE + FRAME_HEADER_SIZE + writer.size);
     return r < 0 ? error_set_errno(error, -r, "cannot greet the agent") : 0;
 }
 
-static int greet(int fd, Error *error) {
+int plain_greet(int fd, bool booting, uint8_t marker[AGENT_MARKER_SIZE], Error *error) {
+    uint8_t sync[AGENT_MARKER_SIZE];
     uint64_t deadline = clock_monotonic_usec() + BOOT_BOUND_USEC;
     _cleanup_(frame_reader_free) FrameReader reader = {0};
     if (frame_reader_init(&reader) < 0)
         abort();
-    int r = wait_frame(fd, &reader, FRAME_ANNOUNCE, deadline, error);
+    memcpy(sync, booting ? (const uint8_t *)AGENT_MARKER : marker, sizeof(sync));
+    int r = booting ? wait_frame(fd, &reader, FRAME_ANNOUNCE, deadline, error) : 0;
     if (r >= 0)
-        r = send_greeting(fd, error);
+        r = send_greeting(fd, marker, sync, error);
     if (r >= 0)
         r = wait_frame(fd, &reader, FRAME_WELCOME, deadline, error);
     return r;
 }
 
-/* Beside busy neighbours an emulated guest fails to measure its time stamp counter and hangs
- * (docs/cold-boot.md), so plain QEMU is told its rate, too; that only makes it faster. */
-static void plain_argv(const PlainBoot *boot, StrList *argv) {
-    _cleanup_free_ char *append =
-        str_equal(boot->accel, "tcg")
-            ? str_format("console=ttyS0 tsc=reliable tsc_early_khz=%u", qemu_measure_tsc_khz())
-            : str_copy("console=ttyS0");
+void plain_argv(const PlainBoot *boot, StrList *argv) {
     strlist_add_many(argv, boot->qemu, "-M", "microvm", "-accel", boot->accel, "-display", "none",
                      "-nodefaults", "-no-user-config", "-no-reboot", "-kernel", boot->kernel,
-                     "-initrd", boot->initrd, "-append", append, "-serial", "file:/dev/null", NULL);
+                     "-initrd", boot->initrd, "-append", "console=ttyS0", "-serial",
+                     "file:/dev/null", NULL);
     strlist_add(argv, "-m");
     strlist_add_format(argv, "%" PRIu64 "M", boot->memory_bytes / MIB);
     strlist_add(argv, "-drive");
@@ -129,6 +124,11 @@ static void plain_argv(const PlainBoot *boot, StrList *argv) {
     strlist_add_many(argv, "-device", "virtio-blk-device,drive=d0,serial=root", "-chardev",
                      "socket,id=agent,fd=3", "-device", "virtio-serial-device", "-device",
                      "virtserialport,chardev=agent,name=" AGENT_PORT_NAME, NULL);
+}
+
+static int answered_greeting(int fd, Error *error) {
+    uint8_t marker[AGENT_MARKER_SIZE];
+    return plain_greet(fd, true, marker, error);
 }
 
 /* Starts QEMU with a channel on descriptor 3, waits until `answered` says so, and ends it. */
@@ -143,13 +143,13 @@ static int time_answer(StrList *argv, int (*answered)(int channel, Error *error)
     ours = pair[0];
     theirs = pair[1];
     uint64_t start = clock_monotonic_usec();
-    r = qemu_spawn(argv, pair, &pid, error);
+    r = plain_spawn(argv, theirs, -1, &pid, error);
     if (r < 0)
         return r;
     theirs = fd_close(theirs);
     r = answered(ours, error);
     uint64_t taken = clock_monotonic_usec() - start;
-    qemu_end(pid);
+    plain_end(pid);
     if (r >= 0)
         *usec = taken;
     return r;
@@ -158,7 +158,7 @@ static int time_answer(StrList *argv, int (*answered)(int channel, Error *error)
 int plain_boot(const PlainBoot *boot, uint64_t *usec, Error *error) {
     _cleanup_(strlist_free) StrList argv = {0};
     plain_argv(boot, &argv);
-    return time_answer(&argv, greet, usec, error);
+    return time_answer(&argv, answered_greeting, usec, error);
 }
 
 static int wait_line(int fd, Error *error) {

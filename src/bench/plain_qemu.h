@@ -19,6 +19,12 @@ typedef struct PlainBoot {
  * is the time from the start of the process to the answer. */
 int plain_boot(const PlainBoot *boot, uint64_t *usec, Error *error);
 
+/* Boots, saves the machine to `file` with `migrate` without a limit of bandwidth, ends QEMU, and
+ * restores it in a new one. *save_usec: from `stop` to the end of the migration; *restore_usec:
+ * from the start of the new process to the agent's answer. The file stays. */
+int plain_migrate(const PlainBoot *boot, const char *file, uint64_t *save_usec,
+                  uint64_t *restore_usec, Error *error);
+
 /* From exec to the QMP greeting of QEMU with `-M microvm -nodefaults -incoming defer` and no
  * devices: what no fork without a pool can be faster than. */
 int plain_greeting(const char *qemu, const char *accel, uint64_t *usec, Error *error);

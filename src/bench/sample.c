@@ -2,6 +2,7 @@
 
 #include "bench/sample.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +82,16 @@ void report_add_bound(BenchReport *report, const Samples *samples, double most) 
     }
 }
 
+void report_note(BenchReport *report, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    _cleanup_free_ char *text = str_format_va(format, args);
+    va_end(args);
+    if (!report->notes)
+        report->notes = json_array();
+    json_array_append_new(report->notes, json_string(text));
+}
+
 static char *value_text(double value, const char *unit) {
     if (str_equal(unit, "us"))
         return format_duration((uint64_t)(value + 0.5));
@@ -104,6 +115,8 @@ static void row_print(const BenchRow *row) {
 void report_print(const BenchReport *report) {
     for (size_t i = 0; i < report->count; i++)
         row_print(&report->rows[i]);
+    for (size_t i = 0; i < json_array_size(report->notes); i++)
+        printf("note: %s\n", json_string_value(json_array_get(report->notes, i)));
 }
 
 static json_t *row_to_json(const BenchRow *row) {
@@ -125,7 +138,12 @@ json_t *report_to_json(const BenchReport *report) {
     json_t *rows = json_array();
     for (size_t i = 0; i < report->count; i++)
         json_array_append_new(rows, row_to_json(&report->rows[i]));
-    return json_pack("{s:s,s:o}", "bench", report->what, "rows", rows);
+    json_t *json = json_pack("{s:s,s:o}", "bench", report->what, "rows", rows);
+    if (report->notes)
+        json_object_set(json, "notes", report->notes);
+    if (report->stages)
+        json_object_set(json, "stages", report->stages);
+    return json;
 }
 
 void report_free(BenchReport *report) {
@@ -136,5 +154,7 @@ void report_free(BenchReport *report) {
         free(report->rows[i].asked);
     }
     free(report->rows);
+    json_decref(report->notes);
+    json_decref(report->stages);
     *report = (BenchReport){0};
 }

@@ -41,6 +41,8 @@ typedef struct BenchReport {
     const char *what; /* borrowed */
     BenchRow *rows;   /* owned */
     size_t count;
+    json_t *notes;  /* owned; what was not measured, and why; may be NULL */
+    json_t *stages; /* owned; {"fork":[{"name","start_us","duration_us"}], …}; may be NULL */
 } BenchReport;
 
 /* Adds the samples as a row. */
@@ -53,6 +55,9 @@ void report_add_ratio(BenchReport *report, const Samples *samples, const Samples
 
 /* Adds them with an absolute bound on the median (0: not asked). */
 void report_add_bound(BenchReport *report, const Samples *samples, double most);
+
+/* Says something beside the figures, such as what was left out. */
+void report_note(BenchReport *report, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* The report as a table on standard output, and as an object that the caller owns. */
 void report_print(const BenchReport *report);

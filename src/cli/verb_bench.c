@@ -12,7 +12,7 @@
 #include "cli/verbs.h"
 
 static int bench_run(const Args *args, Error *error) {
-    static const char *const passed[] = {"runs", "image", "archive"};
+    static const char *const passed[] = {"runs", "image", "archive", "memory", "svg"};
     _cleanup_free_ char *program = path_find_sibling("ramet-bench");
     _cleanup_(strlist_free) StrList argv = {0};
 
@@ -38,10 +38,12 @@ static const VerbOption options[] = {
     {0, "runs", ARG_NUMBER, .help = "how many times each is measured", .min = 1, .max = 10000},
     {0, "image", ARG_IMAGE, .help = "image to measure with"},
     {0, "archive", ARG_FILE, "FILE.img.zst", .help = "disk: the compressed image to extract"},
+    {0, "memory", ARG_SIZE, .help = "fork: memory of the guests; 256M when absent"},
+    {0, "svg", ARG_FILE, "FILE.svg", .help = "fork: draw where the time goes"},
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
-    {"WHAT", ARG_TEXT, "boot, disk, exec or size", 1, 1},
+    {"WHAT", ARG_TEXT, "boot, disk, exec, fork or size", 1, 1},
     {.name = NULL},
 };
 
@@ -56,6 +58,8 @@ const Verb verb_bench = {
         "  boot   cold boot to ready, beside plain QEMU\n"
         "  disk   overlays beside qemu-img; disks of eight VMs beside zstd -d\n"
         "  exec   exec true, and copies of 64 MiB both ways\n"
+        "  fork   forks, claims, pauses and memory of clones, beside cold boots, QEMU's own\n"
+        "         migration to a file and libvirt; F is the time from QEMU's exec to its greeting\n"
         "  size   memory of the daemon with 100 VMs known and of a keeper; the agent's size",
     .examples = "ramet bench boot",
     .flags = VERB_JSON,

@@ -37,6 +37,7 @@ const Verb *const verbs[] = {
     &verb_snapshot_create,
     &verb_snapshot_inspect,
     &verb_snapshot_ls,
+    &verb_snapshot_prove,
     &verb_snapshot_prune,
     &verb_snapshot_rm,
     &verb_snapshot_tree,

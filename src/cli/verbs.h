@@ -36,6 +36,7 @@ extern const Verb verb_snapshot_create;
 extern const Verb verb_snapshot_inspect;
 extern const Verb verb_snapshot_ls;
 extern const Verb verb_snapshot_prune;
+extern const Verb verb_snapshot_prove;
 extern const Verb verb_snapshot_rm;
 extern const Verb verb_snapshot_tree;
 extern const Verb verb_snapshot_verify;

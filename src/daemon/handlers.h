@@ -31,6 +31,7 @@ HANDLER(handle_snapshot_inspect);
 HANDLER(handle_snapshot_list);
 HANDLER(handle_snapshot_remove);
 HANDLER(handle_snapshot_tree);
+HANDLER(handle_snapshot_prove);
 HANDLER(handle_snapshot_verify);
 HANDLER(handle_vm_resume);
 HANDLER(handle_vm_snapshot);

@@ -34,6 +34,7 @@ static const RequestHandler handlers[] = {
     [API_SNAPSHOT_LIST] = handle_snapshot_list,
     [API_SNAPSHOT_REMOVE] = handle_snapshot_remove,
     [API_SNAPSHOT_TREE] = handle_snapshot_tree,
+    [API_SNAPSHOT_PROVE] = handle_snapshot_prove,
     [API_SNAPSHOT_VERIFY] = handle_snapshot_verify,
     [API_VM_RESUME] = handle_vm_resume,
     [API_VM_SNAPSHOT] = handle_vm_snapshot,

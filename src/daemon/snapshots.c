@@ -50,6 +50,13 @@ HANDLER(handle_snapshot_tree) {
     return snapshot_tree(request->ramet, answer, error);
 }
 
+HANDLER(handle_snapshot_prove) {
+    uint64_t clones = member_number(request, "clones", PROVE_CLONES_DEFAULT);
+
+    return snapshot_prove(request->ramet, &request->operation, request->argument, (unsigned)clones,
+                          answer, error);
+}
+
 HANDLER(handle_snapshot_verify) {
     return snapshot_verify(request->ramet, &request->operation, request->argument, answer, error);
 }

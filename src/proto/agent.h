@@ -53,7 +53,7 @@ typedef enum FrameType {
     FRAME_FREEZE = 23,   /* sync and FIFREEZE all file systems on disks */
     FRAME_THAW = 24,
     FRAME_POWER_OFF = 25, /* TAG_REBOOT: orderly end; DONE, then the machine goes */
-    FRAME_PING = 26,      /* DONE at once */
+    FRAME_PING = 26,      /* DONE at once; TAG_VALUE: the guest's CLOCK_REALTIME in us */
 
     /* within a stream */
     FRAME_DATA = 48,     /* stdin → agent; stdout or tar agent → */

@@ -202,6 +202,11 @@ static const ApiField snapshot_list_fields[] = {
     END,
 };
 
+static const ApiField snapshot_prove_fields[] = {
+    NUMBER("clones", 2, 64, "how many clones; 8 when absent"),
+    END,
+};
+
 static const ApiField snapshot_remove_fields[] = {
     FLAG("cascade", API_IN_QUERY, "also remove all that grows from it"),
     END,
@@ -251,6 +256,9 @@ static const ApiOperation operations[] = {
      "Remove a snapshot", snapshot_remove_fields, API_ANSWER_JSON, "Removed", false, false},
     {API_SNAPSHOT_INSPECT, "GET", "/v1/snapshots/{snapshot}", "snapshotInspect", "One snapshot",
      NULL, API_ANSWER_JSON, "Snapshot", false, false},
+    {API_SNAPSHOT_PROVE, "POST", "/v1/snapshots/{snapshot}/prove", "snapshotProve",
+     "Show on clones that they are distinct and leave the snapshot as it is", snapshot_prove_fields,
+     API_ANSWER_JSON, "Proof", true, false},
     {API_SNAPSHOT_VERIFY, "POST", "/v1/snapshots/{snapshot}/verify", "snapshotVerify",
      "Read all that a snapshot stands on", NULL, API_ANSWER_JSON, "Verification", true, false},
     {API_VERSION, "GET", "/v1/version", "version", "Version of the daemon", NULL, API_ANSWER_JSON,

@@ -201,6 +201,7 @@ static int make_clone(Group *group, Clone *clone) {
 
     if (r < 0)
         return r;
+    clone->row.remove = clone->row.attached = group->options->owned;
     if (!snapshot_has_memory(group->snapshot))
         return boot_clone(group, clone);
     return vm_restore(group->ramet, &clone->operation, &clone->row, &restore,

@@ -40,6 +40,16 @@ int snapshot_remove(Ramet *ramet, Operation *operation, const char *reference, b
  * {"snapshots":[…],"layers":n,"freed_bytes":n} */
 int ramet_prune(Ramet *ramet, Operation *operation, json_t **report, Error *error);
 
+/* Forks clones of it and shows that they are pairwise distinct, were restored, keep the host's time,
+ * and cannot change what they grow from: {"id","name","ok","clones":[{"name","hostname",…}],
+ * "checks":[{"what","ok","message"}],"frozen":[{"what","path","inode","sha256"}]}. What is wrong is
+ * in the report. Nothing is left of the clones, also when the client leaves or the daemon dies. */
+#define PROVE_CLONES_MIN 2
+#define PROVE_CLONES_MAX 64
+#define PROVE_CLONES_DEFAULT 8
+int snapshot_prove(Ramet *ramet, Operation *operation, const char *reference, unsigned count,
+                   json_t **report, Error *error);
+
 #define FORK_COUNT_MAX 1024
 
 typedef struct ForkOptions {
@@ -47,6 +57,8 @@ typedef struct ForkOptions {
     const char *name;    /* borrowed: of the clone, or NAME-1 … NAME-n; NULL: made up */
     unsigned count;      /* at least 1 */
     bool keep_going;     /* keep those that got ready when others did not */
+    bool owned;          /* they end and go with the stream that is attached to each of them next
+                            (vm_hand_stream, "attach", owner) */
     uint64_t disk_bytes; /* 0: as large as the source's */
 } ForkOptions;
 

@@ -397,6 +397,11 @@ int snapshot_tree(Ramet *ramet, json_t **tree, Error *error) {
     return called("tree", tree);
 }
 
+int snapshot_prove(Ramet *ramet, Operation *operation, const char *reference, unsigned count,
+                   json_t **report, Error *error) {
+    return error_set(error, ERROR_NOT_FOUND, 0, "no snapshot");
+}
+
 int snapshot_verify(Ramet *ramet, Operation *operation, const char *reference, json_t **report,
                     Error *error) {
     return called(reference, report);
