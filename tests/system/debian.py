@@ -30,7 +30,7 @@ def build_image(home):
             raise harness.Skip("Debian's mirror cannot be reached: " + built.err.strip().splitlines()[-1])
         raise harness.Failure(built.err)
     home.ramet("daemon", "stop")
-    home.close()
+    shutil.rmtree(home.path)
     home.copy_template()
 
 
