@@ -73,7 +73,8 @@ void prove_check_clocks(Prove *prove) {
     for (size_t i = 0; i < prove->count; i++) {
         const ProveClone *clone = &prove->clones[i];
 
-        worst = MAX_OF(worst, MAX_OF(clone->most_ms, -clone->least_ms));
+        worst = MAX_OF(worst, clone->most_ms);
+        worst = MAX_OF(worst, -clone->least_ms);
         if (!problem && (clone->least_ms < -CLOCK_LIMIT_MS || clone->most_ms > CLOCK_LIMIT_MS))
             problem = str_format("%s is ahead of the host by %.1f to %.1f ms", clone->name,
                                  clone->least_ms, clone->most_ms);

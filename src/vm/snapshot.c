@@ -2,20 +2,16 @@
 
 /* `snapshot create`: what a user asks for, on top of take.c. */
 
-#include <errno.h>
-
 #include "vm/snapshot_internal.h"
 
 int snapshot_create(Ramet *ramet, Operation *operation, const char *vm, const char *name,
-                    const char *compress, json_t **snapshot, Error *error) {
+                    json_t **snapshot, Error *error) {
     const TakeOptions options = {.name = name};
     _cleanup_snapshot_row_ SnapshotRow row = {0};
     _cleanup_op_lock_ OpLock *lock = NULL;
     _cleanup_vm_row_ VmRow source = {0};
     int r = name ? name_check("snapshot", name, error) : 0;
 
-    if (r >= 0 && compress)
-        r = error_set(error, ERROR_UNSUPPORTED, ENOTSUP, "snapshots cannot be compressed yet");
     if (r < 0)
         return r;
     operation_enter(operation, "plan");

@@ -381,7 +381,7 @@ static int called(const char *what, json_t **answer) {
 }
 
 int snapshot_create(Ramet *ramet, Operation *operation, const char *vm, const char *name,
-                    const char *compress, json_t **snapshot, Error *error) {
+                    json_t **snapshot, Error *error) {
     return called(name ? name : vm, snapshot);
 }
 
