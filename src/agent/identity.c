@@ -252,7 +252,8 @@ static int set_boot_id(const Identity *identity, Result *result) {
     r = make_folders(RUN_FOLDER, 0755);
     if (r == 0)
         r = write_text(own, line, 0444);
-    if (r == 0 && !same_file(BOOT_ID_PATH, own) && mount(own, BOOT_ID_PATH, NULL, MS_BIND, NULL) < 0)
+    if (r == 0 && !same_file(BOOT_ID_PATH, own) &&
+        mount(own, BOOT_ID_PATH, NULL, MS_BIND, NULL) < 0)
         r = -errno;
     return r < 0 ? result_fail(result, -r, "boot-id: cannot replace " BOOT_ID_PATH) : 0;
 }

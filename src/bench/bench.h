@@ -39,6 +39,6 @@ int bench_boot(Bench *bench, Error *error);
 int bench_disk(Bench *bench, Error *error);
 int bench_exec(Bench *bench, Error *error);
 int bench_size(Bench *bench, Error *error);
-int bench_fork(Bench *bench, Error *error);
+int bench_fork(Bench *plain, Error *error);
 
 #endif

@@ -16,7 +16,7 @@ typedef struct OverlaySpec {
     uint64_t virtual_bytes;     /* multiple of 512; 0: as large as the backing file */
     const char *backing_path;   /* absolute, at most 1023 bytes; NULL: no backing file */
     const char *backing_format; /* "raw" or "qcow2" */
-    bool no_sync; /* leave it to the kernel when it becomes durable */
+    bool no_sync;               /* leave it to the kernel when it becomes durable */
 } OverlaySpec;
 
 /* Makes DIR/NAME (0600, must not exist) and makes it durable (unless no_sync): fsync of file and

@@ -283,7 +283,7 @@ static int op_memory(Connection *connection, const json_t *request, Error *error
     if (r == 0)
         request_answer(connection,
                        json_pack("{s:I, s:I, s:I, s:I, s:b}", "dirty_bytes",
-                                 (json_int_t)(dirty.pages * RAM_PAGE_SIZE), "ram_bytes",
+                                 (json_int_t)dirty.pages * RAM_PAGE_SIZE, "ram_bytes",
                                  (json_int_t)ram.size_bytes, "base_device", (json_int_t)base.st_dev,
                                  "base_inode", (json_int_t)base.st_ino, "sealed",
                                  memory_is_sealed(keeper->memory_fd)));

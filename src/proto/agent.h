@@ -40,9 +40,9 @@ typedef enum FrameType {
        number; the agent ends it with DONE (or EXIT for an exec). Stream numbers are not used again
        before all of the others were. */
     FRAME_IDENTITY = 16, /* make this clone itself: see TAG_ list below; DONE when all is applied.
-                            TAG_REALTIME_USEC with TAG_UPTIME_USEC: it was that late when the agent's
-                            clock (of WELCOME) was at that; without: it is that late now. Disks that a
-                            snapshot froze may still be frozen */
+                            TAG_REALTIME_USEC with TAG_UPTIME_USEC: it was that late when the
+                            agent's clock (of WELCOME) was at that; without: it is that late now.
+                            Disks that a snapshot froze may still be frozen */
     FRAME_CLOCK = 17, /* TAG_REALTIME_USEC: step the clock when it is off by over TAG_LIMIT_USEC */
     FRAME_EXEC =
         18, /* TAG_ARG+, TAG_ENV*, TAG_DIRECTORY, TAG_USER, TAG_TTY, TAG_ROWS, TAG_COLUMNS */

@@ -300,5 +300,6 @@ ssize_t http_body_next(HttpBody *body, const char *data, size_t size, const char
 int http_body_finish(HttpBody *body, Error *error) {
     if (body->done || body->head.body == HTTP_BODY_UNTIL_EOF)
         return 0;
-    return error_set(error, ERROR_CORRUPT, ECONNRESET, "the daemon ended in the middle of its answer");
+    return error_set(error, ERROR_CORRUPT, ECONNRESET,
+                     "the daemon ended in the middle of its answer");
 }

@@ -34,8 +34,8 @@
  * {"state","qemu_pid","qemu_start_ticks","keeper_pid","boot","ready","clients","vm_id",
  *            "agent","owner_gone","answered_at_us","ready_at_us","marker","ram_nonce","counter",
  *            "snapshots" (how many were taken), "snapshotting",
- *            "disks":[{"device","inode"} of the file that each writable disk is written to]}. States: waiting starting warm
- *            running paused stopping stopped. "boot": cold restored claimed
+ *            "disks":[{"device","inode"} of the file that each writable disk is written to]}.
+ * States: waiting starting warm running paused stopping stopped. "boot": cold restored claimed
  *   watch    stays open: {"event":"state","state":…}, {"event":"exit","cause":…,"status":…}; EOF
  * when the keeper is gone exec
  * {"argv","env","directory","user","tty","rows","columns","stdin","owner"} with the client's

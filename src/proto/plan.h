@@ -122,7 +122,8 @@ void plan_free(Plan *plan); /* what it owns; does not close anything */
 json_t *plan_to_json(const Plan *plan);
 int plan_from_json(const json_t *json, size_t n_fds, Plan *plan, Error *error);
 
-/* Parts of a plan, for a claim: the identity alone; the list "forwards" of an object (absent: none). */
+/* Parts of a plan, for a claim: the identity alone; the list "forwards" of an object (absent:
+ * none). */
 int plan_identity_from_json(const json_t *json, PlanIdentity *identity, Error *error);
 int plan_forwards_from_json(const json_t *object, Plan *plan, Error *error);
 

@@ -74,7 +74,7 @@ static int fill_row(const SnapshotRow *snapshot, const char *name, uint64_t disk
     (void)json_object_set_new(row->spec, "remove", json_false());
     if (disk_bytes)
         (void)json_object_set_new(row->spec, "disk_bytes",
-                                  json_integer((json_int_t)((disk_bytes + 511) / 512 * 512)));
+                                  json_integer((json_int_t)(disk_bytes + 511) / 512 * 512));
     (void)snprintf(row->id, sizeof(row->id), "%s", id);
     (void)snprintf(row->name, sizeof(row->name), "%s", name);
     (void)snprintf(row->image, sizeof(row->image), "%s", snapshot->image);
@@ -239,8 +239,7 @@ static void *work(void *data) {
 static void work_together(Group *group) {
     pthread_t threads[64];
     long most = MIN_OF(turns_max(), 64L);
-    size_t wanted = (size_t)MIN_OF((long)group->options->count, most) - 1,
-           n = 0;
+    size_t wanted = (size_t)MIN_OF((long)group->options->count, most) - 1, n = 0;
 
     while (n < wanted && pthread_create(&threads[n], NULL, work, group) == 0)
         n++;

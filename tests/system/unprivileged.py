@@ -38,6 +38,7 @@ def user_home():
         if home.ramet("version", status=None).status != 0:
             raise Skip(f"user {USER} cannot run {harness.RAMET}: a folder above it is closed")
         yield home
+        home.check_reports()
     finally:
         home.close()
 
