@@ -27,6 +27,8 @@ const Verb *const verbs[] = {
     &verb_kill,
     &verb_logs,
     &verb_pause,
+    &verb_pool_ls,
+    &verb_pool_set,
     &verb_prune,
     &verb_ps,
     &verb_restart,
@@ -55,6 +57,7 @@ const size_t n_verbs = ARRAY_SIZE(verbs);
 const VerbGroup verb_groups[] = {
     {"daemon", "the daemon that keeps the VMs"},
     {"image", "images, the frozen bases of VMs"},
+    {"pool", "warm clones, made ahead of time"},
     {"snapshot", "frozen VMs, from which others grow"},
 };
 const size_t n_verb_groups = ARRAY_SIZE(verb_groups);

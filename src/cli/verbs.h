@@ -25,6 +25,8 @@ extern const Verb verb_inspect;
 extern const Verb verb_kill;
 extern const Verb verb_logs;
 extern const Verb verb_pause;
+extern const Verb verb_pool_ls;
+extern const Verb verb_pool_set;
 extern const Verb verb_prune;
 extern const Verb verb_ps;
 extern const Verb verb_restart;

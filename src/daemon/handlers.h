@@ -26,6 +26,8 @@ HANDLER(handle_image_remove);
 
 /* snapshots.c */
 HANDLER(handle_fork);
+HANDLER(handle_pool_list);
+HANDLER(handle_pool_set);
 HANDLER(handle_prune);
 HANDLER(handle_snapshot_inspect);
 HANDLER(handle_snapshot_list);

@@ -4,6 +4,7 @@
 #include "vm/snapshot.h"
 
 #include "daemon/handlers.h"
+#include "vm/pool.h"
 
 static bool member_bool(const Request *request, const char *name) {
     return json_is_true(json_object_get(request->input, name));
@@ -27,6 +28,16 @@ HANDLER(handle_fork) {
                                  .disk_bytes = member_number(request, "disk_bytes", 0)};
 
     return vm_fork(request->ramet, &request->operation, &options, answer, error);
+}
+
+HANDLER(handle_pool_list) {
+    return pool_list(request->ramet, answer, error);
+}
+
+HANDLER(handle_pool_set) {
+    return pool_set(request->ramet, &request->operation, member_text(request, "source"),
+                    (unsigned)member_number(request, "count", 0), member_bool(request, "wait"),
+                    answer, error);
 }
 
 HANDLER(handle_prune) {

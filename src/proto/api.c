@@ -197,6 +197,23 @@ static const ApiField fork_fields[] = {
     END,
 };
 
+static const ApiField pool_set_fields[] = {
+    {.name = "source",
+     .type = API_TEXT,
+     .required = true,
+     .min = 1,
+     .max = 63,
+     .summary = "name or id of a snapshot, or name of an image"},
+    {.name = "count",
+     .type = API_NUMBER,
+     .required = true,
+     .min = 0,
+     .max = 256,
+     .summary = "how many clones; 0 ends the pool"},
+    FLAG("wait", API_IN_BODY, "until all of them are warm"),
+    END,
+};
+
 static const ApiField snapshot_list_fields[] = {
     FLAG("all", API_IN_QUERY, "also those that belong to standby and to the boot cache"),
     END,
@@ -238,6 +255,10 @@ static const ApiOperation operations[] = {
      API_ANSWER_JSON, "Image", false, false},
     {API_OPENAPI, "GET", "/v1/openapi.json", "openapi", "This description", NULL, API_ANSWER_JSON,
      NULL, false, false},
+    {API_POOL_LIST, "GET", "/v1/pools", "poolList", "All pools of warm clones", NULL,
+     API_ANSWER_JSON, "[Pool]", false, false},
+    {API_POOL_SET, "POST", "/v1/pools", "poolSet", "Keep so many clones warm", pool_set_fields,
+     API_ANSWER_JSON, "Pool", true, false},
     {API_PRUNE, "POST", "/v1/prune", "prune", "Remove what nothing needs", NULL, API_ANSWER_JSON,
      "Prune", true, false},
     {API_RUN, "POST", "/v1/run", "run",

@@ -20,6 +20,8 @@ typedef enum ApiId {
     API_IMAGE_REMOVE,
     API_IMAGE_INSPECT,
     API_OPENAPI,
+    API_POOL_LIST,
+    API_POOL_SET,
     API_PRUNE,
     API_RUN,
     API_SNAPSHOT_TREE,

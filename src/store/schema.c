@@ -81,6 +81,15 @@ static const char *const migrations[] = {
     " sha256 TEXT NOT NULL DEFAULT '',"
     " stamp TEXT) WITHOUT ROWID;"
     "CREATE INDEX layers_parent ON layers (parent) WHERE parent <> '';",
+
+    /* 3: pools of warm clones */
+    "CREATE TABLE pools ("
+    " source TEXT PRIMARY KEY,"
+    " kind TEXT NOT NULL,"
+    " name TEXT NOT NULL,"
+    " wanted INTEGER NOT NULL,"
+    " created_at INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX vms_warm ON vms (snapshot) WHERE state = 'warm';",
 };
 
 static int read_version(Store *store, uint64_t *version, Error *error) {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "store/internal.h"
 
@@ -147,6 +148,51 @@ static int not_found(const char *reference, Error *error) {
     error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no VM %s", reference);
     error_set_hint(error, "see ramet ps -a");
     return -ENOENT;
+}
+
+int vms_set_snapshot(Store *store, const char *id, const char *snapshot, Error *error) {
+    _cleanup_query_ Query query = QUERY_INIT;
+    int r = query_start(&query, store, "UPDATE vms SET snapshot = ? WHERE id = ?", error);
+
+    if (r < 0)
+        return r;
+    query_text(&query, snapshot);
+    query_text(&query, id);
+    return query_run(&query, NULL, error);
+}
+
+int vms_claim_warm(Store *store, const char *snapshot, const char *name, const char *image,
+                   VmRow *row, Error *error) {
+    _cleanup_error_ Error failure = ERROR_INIT;
+    _cleanup_query_ Query query = QUERY_INIT;
+    VmRow taken = {0};
+    int r = query_start(&query, store,
+                        "UPDATE vms SET state = 'creating', name = ?, image = ?, created_at = ?"
+                        " WHERE id = (SELECT id FROM vms WHERE state = 'warm' AND snapshot = ?"
+                        " ORDER BY created_at, id LIMIT 1) RETURNING " COLUMNS,
+                        error);
+
+    if (r < 0)
+        return r;
+    (void)snprintf(taken.name, sizeof(taken.name), "%s", name);
+    query_text(&query, name);
+    query_text(&query, image);
+    query_u64(&query, clock_realtime_usec());
+    query_text(&query, snapshot);
+    r = query_step(&query, &failure);
+    if (r == -EEXIST)
+        r = explain_conflict(&taken, &failure);
+    if (r <= 0)
+        return r < 0 ? error_move(error, &failure) : 0;
+    r = row_from_query(&query, &taken, error);
+    if (r >= 0)
+        r = query_step(&query, error); /* ends the statement, and so the change */
+    if (r < 0) {
+        vm_row_free(&taken);
+        return r;
+    }
+    *row = taken;
+    return 1;
 }
 
 int vms_get(Store *store, const char *id, VmRow *row, Error *error) {

@@ -38,6 +38,15 @@ int vms_insert(Store *store, const VmRow *row, Error *error);
 /* Writes state, runtime, spec, remove and attached. ERROR_NOT_FOUND when the row is gone. */
 int vms_update(Store *store, const VmRow *row, Error *error);
 
+/* Writes from which snapshot it grows; empty: none. */
+int vms_set_snapshot(Store *store, const char *id, const char *snapshot, Error *error);
+
+/* One of the snapshot's warm clones, the oldest, becomes `creating` under this name, in one step,
+ * so that nobody else gets it. 1 and the row, or 0: none is warm. ERROR_CONFLICT: the name is
+ * taken. */
+int vms_claim_warm(Store *store, const char *snapshot, const char *name, const char *image,
+                   VmRow *row, Error *error);
+
 /* By id. */
 int vms_get(Store *store, const char *id, VmRow *row, Error *error);
 

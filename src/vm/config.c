@@ -11,6 +11,10 @@
  *
  *   {"hot_memory_bytes": N}               RAMET_HOT_MEMORY (512M, 4G): what sealed memory bases may
  * take; a quarter of the host's memory when absent
+ *   {"pool_memory_bytes": N}              RAMET_POOL_MEMORY: what warm clones of pools may take; a
+ * quarter of the host's memory when absent
+ *   {"boot_cache": false}                 RAMET_BOOT_CACHE (on, off): whether first starts are
+ * forked from it
  *
  * The default range lies above what useradd, subuid(5) and systemd's dynamic and container ranges
  * give out (systemd: docs/UIDS-GIDS.md). */
@@ -85,6 +89,33 @@ static int read_hot_memory(const json_t *config, uint64_t *bytes, Error *error) 
     return 0;
 }
 
+/* Warm clones are not the only ones that want memory: a quarter of it. */
+static int read_pool_memory(const json_t *config, uint64_t *bytes, Error *error) {
+    const char *text = getenv("RAMET_POOL_MEMORY");
+    uint64_t found = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;
+    int r = json_opt_u64("config.json", config, "pool_memory_bytes", &found, error);
+
+    if (r < 0)
+        return r;
+    if (text && *text && parse_size(text, &found) < 0)
+        return error_set(error, ERROR_USAGE, EINVAL, "RAMET_POOL_MEMORY is no size");
+    *bytes = found;
+    return 0;
+}
+
+static int read_boot_cache(const json_t *config, bool *on, Error *error) {
+    const char *text = getenv("RAMET_BOOT_CACHE");
+    bool found = true;
+    int r = json_opt_bool("config.json", config, "boot_cache", &found, error);
+
+    if (r < 0)
+        return r;
+    if (text && *text && !str_equal(text, "on") && !str_equal(text, "off"))
+        return error_set(error, ERROR_USAGE, EINVAL, "RAMET_BOOT_CACHE is neither on nor off");
+    *on = text && *text ? str_equal(text, "on") : found;
+    return 0;
+}
+
 int config_load(Ramet *ramet, Error *error) {
     _cleanup_json_ json_t *config = NULL;
     const char *range = getenv("RAMET_UID_RANGE");
@@ -111,5 +142,9 @@ int config_load(Ramet *ramet, Error *error) {
         return r;
     r = read_seconds(config, "ready_timeout_s", "RAMET_READY_TIMEOUT_S", &ramet->ready_timeout_usec,
                      error);
-    return r < 0 ? r : read_hot_memory(config, &ramet->hot_budget_bytes, error);
+    if (r >= 0)
+        r = read_hot_memory(config, &ramet->hot_budget_bytes, error);
+    if (r >= 0)
+        r = read_pool_memory(config, &ramet->pool_budget_bytes, error);
+    return r < 0 ? r : read_boot_cache(config, &ramet->boot_cache, error);
 }

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "disk/overlay.h"
 #include "qemu/argv.h"
-#include "vm/internal.h"
+#include "vm/snapshot_internal.h"
 #include "vm/vm.h"
 
 #define DRAWS_MAX 16 /* a MAC has 24 random bits */
@@ -94,7 +94,7 @@ int vm_insert_row(Ramet *ramet, VmRow *row, Error *error) {
 /* --- the folder
  * --------------------------------------------------------------------------------------- */
 
-static int make_overlay(const VmRow *row, int dir_fd, Error *error) {
+static int make_overlay(Ramet *ramet, const VmRow *row, int dir_fd, Error *error) {
     uint64_t bytes = (uint64_t)json_integer_value(json_object_get(row->spec, "disk_bytes"));
     /* What `run` makes is gone after a crash anyway; later QEMU flushes it when the guest asks. */
     const OverlaySpec overlay = {.virtual_bytes = bytes,
@@ -102,6 +102,9 @@ static int make_overlay(const VmRow *row, int dir_fd, Error *error) {
                                  .backing_format = "raw",
                                  .no_sync = row_is_half_run(row)};
 
+    if (*row_text(row, "layer"))
+        return layer_make_overlay(ramet, row, dir_fd, vm_disk_file(row), row_text(row, "layer"),
+                                  row_text(row, "base"), bytes, false, error);
     return overlay_create_at(dir_fd, "disk.qcow2", &overlay, error);
 }
 
@@ -122,7 +125,7 @@ static int make_folder(Ramet *ramet, const VmRow *row, Error *error) {
         return error_set_errno(error, errno, "cannot make %s/vms/%s", ramet->home, row->id);
     r = vm_folder_open(ramet, row->id, &dir_fd, error);
     if (r >= 0)
-        r = make_overlay(row, dir_fd, error);
+        r = make_overlay(ramet, row, dir_fd, error);
     if (r >= 0)
         r = give_to_user(dir_fd, row->uid, error);
     return r;
@@ -143,8 +146,8 @@ static int check_name(Ramet *ramet, const char *name, Error *error) {
     return -EEXIST;
 }
 
-static int plan_row(Ramet *ramet, Operation *operation, const VmSpec *spec, bool attached,
-                    VmRow *row, Error *error) {
+int vm_plan_row(Ramet *ramet, Operation *operation, const VmSpec *spec, CreateKind kind, VmRow *row,
+                Error *error) {
     _cleanup_image_row_ ImageRow image = {0};
     VmSpec resolved = *spec; /* its env stays the caller's */
     int r;
@@ -162,22 +165,21 @@ static int plan_row(Ramet *ramet, Operation *operation, const VmSpec *spec, bool
     if (r >= 0)
         r = resolve_sizes(image.detail, &resolved, error);
     if (r >= 0)
-        fill_row(ramet, row, &resolved, &image, attached);
+        fill_row(ramet, row, &resolved, &image, kind == CREATE_FOR_CLIENT);
+    if (r >= 0 && kind != CREATE_ONLY)
+        row_mark_half_run(row);
     return r;
 }
 
-int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, CreateKind kind,
-                     OpLock **lock, VmRow *row, Error *error) {
+int vm_make_planned(Ramet *ramet, Operation *operation, VmRow *planned, CreateKind kind,
+                    OpLock **lock, VmRow *row, Error *error) {
     _cleanup_error_ Error failure = ERROR_INIT;
     _cleanup_op_lock_ OpLock *taken = NULL;
-    _cleanup_vm_row_ VmRow made = {0};
+    _cleanup_vm_row_ VmRow made = *planned;
     int r;
 
-    r = plan_row(ramet, operation, spec, kind == CREATE_FOR_CLIENT, &made, &failure);
-    if (r >= 0 && kind != CREATE_ONLY)
-        row_mark_half_run(&made);
-    if (r >= 0)
-        r = op_lock(ramet->locks, made.id, "being made", operation->cancel_fd, &taken, &failure);
+    *planned = (VmRow){0};
+    r = op_lock(ramet->locks, made.id, "being made", operation->cancel_fd, &taken, &failure);
     if (r >= 0)
         r = vm_insert_row(ramet, &made, &failure);
     if (r < 0)
@@ -195,6 +197,14 @@ int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, Cre
     made = (VmRow){0};
     *lock = TAKE_PTR(taken);
     return 0;
+}
+
+int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, CreateKind kind,
+                     OpLock **lock, VmRow *row, Error *error) {
+    _cleanup_vm_row_ VmRow planned = {0};
+    int r = vm_plan_row(ramet, operation, spec, kind, &planned, error);
+
+    return r < 0 ? r : vm_make_planned(ramet, operation, &planned, kind, lock, row, error);
 }
 
 int vm_create(Ramet *ramet, Operation *operation, const VmSpec *spec, json_t **vm, Error *error) {

@@ -43,7 +43,7 @@ static json_t *describe_disk(Ramet *ramet, const VmRow *row) {
 
 /* What this VM alone holds: the pages that it wrote, in memory or swapped out. Reading it needs the
  * right to trace the process; where that lacks, it is null. */
-static int read_private_bytes(const VmRow *row, uint64_t *bytes) {
+int row_private_bytes(const VmRow *row, uint64_t *bytes) {
     ProcessIdentity qemu = row_process(row, "qemu"), now;
     _cleanup_free_ char *path = str_format("/proc/%d/smaps_rollup", (int)qemu.pid);
     _cleanup_fclose_ FILE *file = NULL;
@@ -92,7 +92,7 @@ static json_t *find_memory_base(const VmRow *row) {
 
 static json_t *describe_memory(const VmRow *row) {
     uint64_t bytes;
-    int r = read_private_bytes(row, &bytes);
+    int r = row_private_bytes(row, &bytes);
 
     return json_pack("{s:o, s:o, s:o}", "base", find_memory_base(row), "base_inode",
                      member_or_null(row->runtime, "memory_inode"), "private_bytes",
@@ -126,14 +126,15 @@ static json_t *describe_facts(const VmRow *row) {
 
 static json_t *describe_run(Ramet *ramet, const VmRow *row) {
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "accel",
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "accel",
         member_or_null(row->runtime, "accel"), "machine", member_or_null(row->runtime, "machine"),
         "qemu_pid", pid_or_null(row, "qemu"), "keeper_pid", pid_or_null(row, "keeper"), "ip",
         member_or_null(row->runtime, "ip"), "hostname", member_or_null(row->runtime, "hostname"),
         "boot", member_or_null(row->runtime, "boot"), "agent_version",
         member_or_null(row->runtime, "agent_version"), "disk", describe_disk(ramet, row), "memory",
         describe_memory(row), "stages", describe_stages(row), "exit",
-        member_or_null(row->runtime, "exit"), "error", member_or_null(row->runtime, "error"));
+        member_or_null(row->runtime, "exit"), "error", member_or_null(row->runtime, "error"),
+        "fallback", member_or_null(row->runtime, "fallback"));
 }
 
 int vm_describe(Ramet *ramet, const VmRow *row, json_t **vm, Error *error) {

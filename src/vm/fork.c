@@ -22,6 +22,8 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "qemu/argv.h"
+#include "vm/boot_cache.h"
+#include "vm/pool_internal.h"
 #include "vm/snapshot_internal.h"
 #include "vm/vm.h"
 
@@ -143,6 +145,11 @@ int vm_restore(Ramet *ramet, Operation *operation, VmRow *row, const Restore *re
     if (r >= 0)
         r = vm_launch_from(ramet, operation, row, restore, cancel_fd, &silent, error);
     turn_give();
+    if (r < 0)
+        return r;
+    r = vm_grow_disk(ramet, operation, row, restore->snapshot, error);
+    if (r < 0)
+        (void)vm_end_processes(ramet, row, NULL);
     return r;
 }
 
@@ -194,7 +201,19 @@ static int boot_clone(Group *group, Clone *clone) {
     return r;
 }
 
-static int make_clone(Group *group, Clone *clone) {
+/* 1: a warm clone of the snapshot's pool became this one. */
+static int claim_clone(Group *group, Clone *clone, json_t **failure) {
+    _cleanup_vm_row_ VmRow planned = {0};
+    int r =
+        fill_row(group->snapshot, clone->name, group->options->disk_bytes, &planned, &clone->error);
+
+    if (r < 0)
+        return r;
+    return pool_claim(group->ramet, &clone->operation, group->snapshot, &planned, &clone->lock,
+                      &clone->row, failure, &clone->error);
+}
+
+static int fork_clone(Group *group, Clone *clone) {
     const Restore restore = {.snapshot = group->snapshot, .boot = "forked", .clone = true};
     int r = vm_grow(group->ramet, &clone->operation, group->snapshot, clone->name,
                     group->options->disk_bytes, &clone->lock, &clone->row, &clone->error);
@@ -206,6 +225,17 @@ static int make_clone(Group *group, Clone *clone) {
         return boot_clone(group, clone);
     return vm_restore(group->ramet, &clone->operation, &clone->row, &restore,
                       clone->operation.cancel_fd, &clone->error);
+}
+
+static int make_clone(Group *group, Clone *clone) {
+    _cleanup_json_ json_t *failure = NULL;
+    int r = claim_clone(group, clone, &failure);
+
+    if (r == 0)
+        r = fork_clone(group, clone);
+    if (r >= 0 && failure)
+        row_set(&clone->row, "fallback", json_incref(failure));
+    return MIN_OF(r, 0);
 }
 
 static bool take_next(Group *group, Clone **clone) {
@@ -304,7 +334,7 @@ static void *sync_thread(void *data) {
     return NULL;
 }
 
-static void sync_later(Ramet *ramet) {
+void vm_sync_later(Ramet *ramet) {
     int fd = fcntl(ramet->home_fd, F_DUPFD_CLOEXEC, 3);
     pthread_t thread;
 
@@ -330,7 +360,7 @@ static int show_all(Group *group, Error *error) {
         if (r >= 0)
             vm_watch(ramet, &clone->row);
     }
-    sync_later(ramet);
+    vm_sync_later(ramet);
     return r;
 }
 

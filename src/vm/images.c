@@ -18,7 +18,8 @@
 #include "disk/base_file.h"
 #include "image/image.h"
 #include "store/snapshots.h"
-#include "vm/internal.h"
+#include "vm/boot_cache.h"
+#include "vm/pool_internal.h"
 
 #define MAKES_MAX 3
 
@@ -299,6 +300,15 @@ static int delete_row(Ramet *ramet, const ImageRow *row, bool *last, Error *erro
     return store_commit(ramet->store, error);
 }
 
+/* What its boot cache holds is no use of it. */
+static void prune_cache(Ramet *ramet, const ImageRow *row) {
+    size_t vms, names;
+
+    if (vms_count_digest(ramet->store, row->digest, &vms, NULL) >= 0 && vms == 0 &&
+        images_count_digest(ramet->store, row->digest, &names, NULL) >= 0 && names <= 1)
+        boot_cache_prune(ramet, row->digest);
+}
+
 static int remove_unlocked(Ramet *ramet, const char *reference, Error *error) {
     _cleanup_image_row_ ImageRow row = {0};
     _cleanup_free_ char *path = NULL;
@@ -306,7 +316,11 @@ static int remove_unlocked(Ramet *ramet, const char *reference, Error *error) {
     int r = images_find(ramet->store, reference, &row, error);
 
     if (r >= 0)
-        r = delete_row(ramet, &row, &last, error);
+        r = pool_check_absent(ramet, row.name, "image", row.name, error);
+    if (r < 0)
+        return r;
+    prune_cache(ramet, &row);
+    r = delete_row(ramet, &row, &last, error);
     if (r < 0)
         return r;
     ramet_event(ramet, "image.removed", NULL, row.name, NULL);

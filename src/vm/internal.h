@@ -82,6 +82,10 @@ struct Ramet {
 
     Pin *pins; /* owned */
 
+    bool boot_cache;            /* is it on? */
+    uint64_t pool_budget_bytes; /* what warm clones may take together */
+    struct Pools *pools;        /* owned: pool_fill.c; NULL until reconcile */
+
     pthread_mutex_t hot_mutex; /* guards what follows */
     pthread_cond_t hot_filled;
     HotMemory *hot; /* owned */
@@ -203,8 +207,9 @@ int vm_end_processes(Ramet *ramet, const VmRow *row, Error *error);
 #define STATE_STOPPED "stopped"
 #define STATE_FAILED "failed"
 #define STATE_UNKNOWN "unknown"
+#define STATE_WARM "warm" /* a pool's: paused, nobody yet, never shown */
 
-/* starting, running, paused, stopping, unknown: there may be processes. */
+/* starting, running, paused, stopping, unknown, warm: there may be processes. */
 bool state_is_active(const char *state);
 
 /* creating, removing: nobody but the one who does it sees such a VM. */
@@ -219,6 +224,11 @@ uint64_t row_u64(const VmRow *row, const char *key);
 const char *row_text(const VmRow *row, const char *key); /* "" when absent */
 void row_set_process(VmRow *row, const char *who, const ProcessIdentity *identity); /* NULL: none */
 ProcessIdentity row_process(const VmRow *row, const char *who); /* "keeper", "qemu" */
+
+/* The same, and VMs that are the daemon's own: those that it boots for the boot cache and those of
+ * pools. The runtime's "hidden" says which ("cache", "pool"). They are seen by their reference
+ * only, and tell no events. */
+bool row_is_hidden(const VmRow *row);
 
 /* Was it made by a `run` that has not got ready yet? Such a VM is removed when its start fails,
  * also by a daemon that finds it after a crash. row_set_state ends that once the VM runs. */
@@ -235,6 +245,9 @@ int row_lock(Ramet *ramet, const char *reference, const char *what, int cancel_f
 
 /* The folder vms/ID; the descriptor is the caller's. */
 int vm_folder_open(Ramet *ramet, const char *id, int *fd, Error *error);
+
+/* describe.c: the memory that this VM's QEMU alone holds. Negative errno when it cannot be read. */
+int row_private_bytes(const VmRow *row, uint64_t *bytes);
 
 /* describe.c: the row as the contract's JSON. */
 int vm_describe(Ramet *ramet, const VmRow *row, json_t **vm, Error *error);
@@ -278,6 +291,14 @@ typedef enum CreateKind {
 int vm_create_locked(Ramet *ramet, Operation *operation, const VmSpec *spec, CreateKind kind,
                      OpLock **lock, VmRow *row, Error *error);
 
+/* The two halves of it. plan: the row as it will be, looked up and not yet inserted. make: row,
+ * lock and folder, with the disk over the row's layer or over its base; takes the planned row over,
+ * and on failure nothing is left. */
+int vm_plan_row(Ramet *ramet, Operation *operation, const VmSpec *spec, CreateKind kind, VmRow *row,
+                Error *error);
+int vm_make_planned(Ramet *ramet, Operation *operation, VmRow *planned, CreateKind kind,
+                    OpLock **lock, VmRow *row, Error *error);
+
 /* Gives the row a MAC and a user, and inserts it; the image must still be there. */
 int vm_insert_row(Ramet *ramet, VmRow *row, Error *error);
 
@@ -290,6 +311,12 @@ int operation_join_cancel(const Operation *operation, int abort_fd, Error *error
 
 /* Start and end one run of the VM; the row is kept up to date. */
 int vm_start_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row, Error *error);
+
+/* Launches it cold, again and again while its console stays silent. */
+int vm_boot(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row, Error *error);
+
+/* The row becomes `failed` with that error. */
+void vm_record_failure(Ramet *ramet, VmRow *row, const Error *failure);
 int vm_stop_locked(Ramet *ramet, VmRow *row, const char *op, uint64_t timeout_usec, int cancel_fd,
                    RunEnd *end, Error *error);
 

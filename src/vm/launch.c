@@ -24,6 +24,7 @@
 #include "proto/keeper.h"
 #include "proto/plan.h"
 #include "qemu/argv.h"
+#include "vm/pool_internal.h"
 #include "vm/snapshot_internal.h"
 
 #define FILES_MAX 96
@@ -460,8 +461,6 @@ static int prepare(Launch *launch, Error *error) {
         r = snapshot_check_host(launch->restore->snapshot, &launch->features, launch->accel, error);
     if (r < 0)
         return r;
-    /* What it runs under, for its snapshots: the host may change while it runs. */
-    row_set(launch->row, "facts", snapshot_facts(&launch->features, launch->accel, launch->row));
     operation_enter(launch->operation, "memory");
     /* Filling hot memory or making an initramfs may take longer than a keeper waits for its plan.
      */
@@ -470,6 +469,8 @@ static int prepare(Launch *launch, Error *error) {
         r = make_plan(launch, error);
     if (r < 0)
         return r;
+    /* What it runs under, for its snapshots: the host may change while it runs. */
+    row_set(launch->row, "facts", snapshot_facts(&launch->features, launch->accel, launch->row));
     operation_enter(launch->operation, "keeper");
     r = spawn_keeper(launch, error);
     return r >= 0 && launch->restore ? make_plan(launch, error) : r;
@@ -496,4 +497,53 @@ int vm_launch_from(Ramet *ramet, Operation *operation, VmRow *row, const Restore
 int vm_launch(Ramet *ramet, Operation *operation, VmRow *row, int cancel_fd, bool *silent,
               Error *error) {
     return vm_launch_from(ramet, operation, row, NULL, cancel_fd, silent, error);
+}
+
+/* --- claiming ----------------------------------------------------------------------------------
+ */
+
+static json_t *claim_request(const Launch *launch) {
+    _cleanup_json_ json_t *plan = plan_to_json(&launch->plan);
+
+    return json_pack("{s:s, s:O, s:O, s:s, s:b}", "op", "claim", "identity",
+                     json_object_get(plan, "identity"), "forwards",
+                     json_object_get(plan, "forwards"), "name", launch->row->name, "remove_on_exit",
+                     launch->row->remove && launch->row->attached);
+}
+
+static int send_claim(Launch *launch, int cancel_fd, json_t **ok, Error *error) {
+    _cleanup_json_ json_t *request = claim_request(launch);
+    uint64_t bound = launch->plan.ready_timeout_usec + 120 * USEC_PER_SEC;
+
+    return keeper_call(launch->dir_fd, request, NULL, 0, clock_monotonic_usec() + bound, cancel_fd,
+                       hear_event, launch, ok, error);
+}
+
+int vm_claim(Ramet *ramet, Operation *operation, VmRow *row, int cancel_fd, Error *error) {
+    const Restore how = {.boot = "claimed", .clone = true};
+    _cleanup_(launch_free)
+        Launch launch = {.ramet = ramet, .operation = operation, .row = row, .restore = &how};
+    _cleanup_json_ json_t *ok = NULL;
+    int r;
+
+    vm_spec_init(&launch.spec);
+    plan_init(&launch.plan);
+    launch.dir_fd = -1;
+    launch.accel = str_equal(row_text(row, "accel"), "kvm") ? "kvm" : "tcg";
+    (void)snprintf(launch.plan.machine, sizeof(launch.plan.machine), "%s",
+                   row_text(row, "machine"));
+    r = vm_spec_from_json(row->spec, &launch.spec, error);
+    if (r >= 0)
+        r = vm_folder_open(ramet, row->id, &launch.dir_fd, error);
+    if (r < 0)
+        return r;
+    launch.plan.qemu = str_copy("");
+    launch.plan.cmdline = str_copy("");
+    plan_network(&launch);
+    plan_identity(&launch);
+    plan_keeper(&launch);
+    r = send_claim(&launch, cancel_fd, &ok, error);
+    if (r >= 0)
+        take_answer(&launch, ok);
+    return r;
 }

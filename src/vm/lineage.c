@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "vm/pool_internal.h"
 #include "vm/snapshot_internal.h"
 #include "vm/vm.h"
 
@@ -125,6 +126,9 @@ static int check_unused(Ramet *ramet, const SnapshotRow *row, Error *error) {
     SnapshotUsers found = {0};
     int r = snapshots_count_users(ramet->store, row->id, &found, error);
 
+    if (r < 0)
+        return r;
+    r = pool_check_absent(ramet, row->id, "snapshot", label(row), error);
     if (r < 0)
         return r;
     if (is_pinned(ramet, row->id))
@@ -287,6 +291,7 @@ static int cascade_remove(Cascade *cascade, const char *id, unsigned depth, Erro
 
     if (depth > 1000)
         return error_set(error, ERROR_CORRUPT, ELOOP, "snapshots grow from each other");
+    pool_forget(cascade->ramet, id);
     r = remove_vms(cascade, id, error);
     if (r >= 0)
         r = remove_children(cascade, id, depth, error);

@@ -25,7 +25,7 @@ int vm_list(Ramet *ramet, bool all, json_t **list, Error *error) {
     for (size_t i = 0; r >= 0 && i < count; i++) {
         json_t *vm = NULL;
 
-        if (state_is_hidden(rows[i].state) || (!all && !state_is_active(rows[i].state)))
+        if (row_is_hidden(&rows[i]) || (!all && !state_is_active(rows[i].state)))
             continue;
         r = vm_describe(ramet, &rows[i], &vm, error);
         if (r >= 0)

@@ -13,6 +13,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "vm/internal.h"
+#include "vm/pool_internal.h"
 #include "vm/snapshot_internal.h"
 
 /* VMs of other users never open a path below the home, but a person who debugs one may want to see
@@ -155,6 +156,7 @@ Ramet *ramet_close(Ramet *ramet) {
     (void)pthread_mutex_lock(&ramet->mutex);
     ramet->closing = true;
     (void)pthread_mutex_unlock(&ramet->mutex);
+    pools_stop(ramet);
     watcher_stop(ramet->watcher);
     wait_for_workers(ramet);
     watcher_free(ramet->watcher);

@@ -16,7 +16,8 @@
 
 #include "base/log.h"
 #include "proto/keeper.h"
-#include "vm/snapshot_internal.h"
+#include "vm/boot_cache.h"
+#include "vm/pool_internal.h"
 #include "vm/vm.h"
 
 #define ASK_TIMEOUT_USEC (30 * USEC_PER_SEC)
@@ -107,12 +108,26 @@ static bool owner_is_gone(Ramet *ramet, const VmRow *row) {
     return json_is_true(json_object_get(status, "owner_gone"));
 }
 
+/* Warm clones stay when their keepers say so; what was booted for the boot cache does not. */
+static int reconcile_hidden(Ramet *ramet, VmRow *row, Error *error) {
+    RunEnd end = RUN_GOES_ON;
+    int r = 0;
+
+    if (str_equal(row->state, STATE_WARM))
+        r = vm_settle_locked(ramet, row, &end, error);
+    if (r < 0 || end == RUN_REMOVED || str_equal(row->state, STATE_WARM))
+        return r;
+    return vm_remove_locked(ramet, row, error);
+}
+
 static int reconcile_row(Ramet *ramet, OpLock *lock, VmRow *row, Error *error) {
     RunEnd end = RUN_GOES_ON;
     int r;
 
     if (state_is_hidden(row->state))
         return vm_remove_locked(ramet, row, error);
+    if (*row_text(row, "hidden"))
+        return reconcile_hidden(ramet, row, error);
     if (!state_is_active(row->state) && *layer_freezing_file(row)) {
         r = layer_freeze_settle(ramet, row, false, error); /* nobody has written to either */
         if (r < 0)
@@ -165,6 +180,8 @@ size_t ramet_reconcile(Ramet *ramet) {
     failures += reconcile_vms(ramet);
     failures += for_each_name(ramet, ramet->vms_fd, remove_stray_folder);
     failures += lineage_reconcile(ramet);
+    boot_cache_reconcile(ramet);
+    pools_start(ramet);
     detail = json_pack("{s:i, s:I}", "pid", (int)getpid(), "failures", (json_int_t)failures);
     ramet_event(ramet, "daemon.started", NULL, NULL, detail);
     return failures;

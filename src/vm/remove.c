@@ -54,7 +54,8 @@ int vm_remove_locked(Ramet *ramet, VmRow *row, Error *error) {
         return error_set(error, ERROR_FAILED, -first, "cannot remove all of %s: %s", row->name,
                          messages.data);
     }
-    ramet_event(ramet, "vm.removed", row->id, row->name, NULL);
+    if (!*row_text(row, "hidden"))
+        ramet_event(ramet, "vm.removed", row->id, row->name, NULL);
     lineage_collect(ramet);
     return 0;
 }

@@ -10,7 +10,7 @@
 
 bool state_is_active(const char *state) {
     static const char *const active[] = {STATE_STARTING, STATE_RUNNING, STATE_PAUSED,
-                                         STATE_STOPPING, STATE_UNKNOWN};
+                                         STATE_STOPPING, STATE_UNKNOWN, STATE_WARM};
 
     for (size_t i = 0; i < ARRAY_SIZE(active); i++)
         if (str_equal(state, active[i]))
@@ -20,6 +20,11 @@ bool state_is_active(const char *state) {
 
 bool state_is_hidden(const char *state) {
     return str_equal(state, STATE_CREATING) || str_equal(state, STATE_REMOVING);
+}
+
+bool row_is_hidden(const VmRow *row) {
+    return state_is_hidden(row->state) || str_equal(row->state, STATE_WARM) ||
+           *row_text(row, "hidden");
 }
 
 bool row_is_half_run(const VmRow *row) {
@@ -39,7 +44,7 @@ int row_set_state(Ramet *ramet, VmRow *row, const char *state, const json_t *det
         row_set(row, "half_run", NULL);
     (void)snprintf(row->state, sizeof(row->state), "%s", state);
     r = vms_update(ramet->store, row, error);
-    if (r >= 0 && changed && !state_is_hidden(state))
+    if (r >= 0 && changed && !row_is_hidden(row))
         ramet_event(ramet, type, row->id, row->name, detail);
     return r;
 }
@@ -83,9 +88,10 @@ ProcessIdentity row_process(const VmRow *row, const char *who) {
 
 void row_clear_run(VmRow *row) {
     static const char *const keys[] = {
-        "keeper", "qemu",        "boot",         "stages",          "exit",
-        "error",  "marker",      "ram_nonce",    "counter",         "agent_version",
-        "accel",  "memory_base", "memory_inode", "memory_snapshot", "memory_owner"};
+        "keeper",  "qemu",        "boot",         "stages",          "exit",
+        "error",   "marker",      "ram_nonce",    "counter",         "agent_version",
+        "accel",   "memory_base", "memory_inode", "memory_snapshot", "memory_owner",
+        "fallback"};
 
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
         row_set(row, keys[i], NULL);

@@ -23,6 +23,7 @@
 
 #include "base/log.h"
 #include "proto/keeper.h"
+#include "vm/pool_internal.h"
 #include "vm/snapshot_internal.h"
 
 #define STATUS_TIMEOUT_USEC (30 * USEC_PER_SEC)
@@ -169,6 +170,16 @@ static int return_to_standby(Ramet *ramet, VmRow *row, RunEnd *end, Error *error
     return row_set_state(ramet, row, STATE_STANDBY, NULL, error);
 }
 
+/* A pool's clone: nobody knew of it, and the pool is filled again. */
+static int remove_hidden(Ramet *ramet, VmRow *row, RunEnd *end, Error *error) {
+    int r = vm_remove_locked(ramet, row, error);
+
+    pools_kick(ramet);
+    if (r >= 0 && end)
+        *end = RUN_REMOVED;
+    return r;
+}
+
 static int record_end(Ramet *ramet, VmRow *row, int dir_fd, RunEnd *end, Error *error) {
     _cleanup_json_ json_t *ended = NULL;
     RunEnd what = RUN_ENDED;
@@ -181,6 +192,8 @@ static int record_end(Ramet *ramet, VmRow *row, int dir_fd, RunEnd *end, Error *
     r = vm_end_processes(ramet, row, error);
     if (r < 0)
         return r;
+    if (*row_text(row, "hidden"))
+        return remove_hidden(ramet, row, end, error);
     r = vm_settle_snapshot(ramet, row, NULL, &go_on, error);
     if (r < 0)
         return r;
@@ -271,7 +284,7 @@ void row_take_facts(VmRow *row, const json_t *facts) {
  */
 static const char *state_from_status(const json_t *status) {
     static const char *const states[] = {STATE_STARTING, STATE_RUNNING, STATE_PAUSED,
-                                         STATE_STOPPING};
+                                         STATE_STOPPING, STATE_WARM};
     const char *said = json_string_value(json_object_get(status, "state"));
 
     for (size_t i = 0; i < ARRAY_SIZE(states); i++)

@@ -119,7 +119,7 @@ static json_t *list_vms(const World *world, const SnapshotRow *row) {
     json_t *list = json_array();
 
     for (size_t i = 0; i < world->n_vms; i++)
-        if (str_equal(world->vms[i].snapshot, row->id) && !state_is_hidden(world->vms[i].state))
+        if (str_equal(world->vms[i].snapshot, row->id) && !row_is_hidden(&world->vms[i]))
             (void)json_array_append_new(list, json_string(world->vms[i].name));
     return list;
 }
@@ -245,7 +245,7 @@ static void add_children(const World *world, const char *id, unsigned depth, jso
             (void)json_array_append_new(list,
                                         snapshot_node(world, &world->snapshots[i], depth + 1));
     for (size_t i = 0; i < world->n_vms; i++)
-        if (str_equal(world->vms[i].snapshot, id) && !state_is_hidden(world->vms[i].state))
+        if (str_equal(world->vms[i].snapshot, id) && !row_is_hidden(&world->vms[i]))
             (void)json_array_append_new(list, vm_node(world, &world->vms[i]));
 }
 

@@ -176,6 +176,9 @@ int vm_grow(Ramet *ramet, Operation *operation, const SnapshotRow *snapshot, con
 int vm_restore(Ramet *ramet, Operation *operation, VmRow *row, const Restore *restore,
                int cancel_fd, Error *error);
 
+/* Makes durable what was made without a sync, once the client has its answer. */
+void vm_sync_later(Ramet *ramet);
+
 /* --- keeping and removing (lineage.c) ----------------------------------------------------------
  */
 

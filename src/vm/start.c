@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "vm/snapshot_internal.h"
+#include "vm/boot_cache.h"
 #include "vm/vm.h"
 
 #define COLD_TRIES 3
@@ -33,8 +33,7 @@ static void tell_retry(Ramet *ramet, Operation *operation, const VmRow *row, uns
     ramet_event(ramet, "vm.retry", row->id, row->name, detail);
 }
 
-static int launch_with_retries(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row,
-                               Error *error) {
+int vm_boot(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row, Error *error) {
     _cleanup_close_ int cancel_fd = operation_join_cancel(operation, op_lock_abort_fd(lock), error);
     int r = cancel_fd;
 
@@ -65,7 +64,7 @@ void vm_watch(Ramet *ramet, const VmRow *row) {
     }
 }
 
-static void record_failure(Ramet *ramet, VmRow *row, const Error *failure) {
+void vm_record_failure(Ramet *ramet, VmRow *row, const Error *failure) {
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_json_ json_t *wrapped = json_from_error(failure);
 
@@ -107,9 +106,9 @@ int vm_start_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row
         r = row_set_state(ramet, row, STATE_STARTING, NULL, error);
     if (r < 0)
         return r;
-    r = launch_with_retries(ramet, operation, lock, row, &failure);
+    r = vm_boot(ramet, operation, lock, row, &failure);
     if (r < 0) {
-        record_failure(ramet, row, &failure);
+        vm_record_failure(ramet, row, &failure);
         (void)error_move(error, &failure);
         return error_add_context(error, "cannot start %s", row->name);
     }
@@ -117,6 +116,11 @@ int vm_start_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row
     if (r >= 0)
         vm_watch(ramet, row);
     return r;
+}
+
+/* Then its disk is empty, and it may come from the boot cache. */
+static bool never_ran(const VmRow *row) {
+    return str_equal(row->state, STATE_CREATED) && !*row->snapshot && !*row_text(row, "layer");
 }
 
 int vm_start(Ramet *ramet, Operation *operation, const char *reference, bool cold, json_t **vm,
@@ -129,30 +133,11 @@ int vm_start(Ramet *ramet, Operation *operation, const char *reference, bool col
     r = row_lock(ramet, reference, "being started", operation->cancel_fd, &lock, &row, error);
     if (r >= 0 && str_equal(row.state, STATE_STANDBY) && !cold)
         r = vm_resume_locked(ramet, operation, lock, &row, error);
+    else if (r >= 0 && never_ran(&row) && !cold)
+        r = vm_start_first(ramet, operation, lock, &row, error);
     else if (r >= 0)
         r = vm_start_locked(ramet, operation, lock, &row, error);
     if (r < 0)
         return r;
-    return vm_answer(ramet, &row, vm, error);
-}
-
-int vm_run(Ramet *ramet, Operation *operation, const VmSpec *spec, bool attached, json_t **vm,
-           Error *error) {
-    _cleanup_op_lock_ OpLock *lock = NULL;
-    _cleanup_vm_row_ VmRow row = {0};
-    _cleanup_error_ Error undo = ERROR_INIT;
-    int r;
-
-    operation_enter(operation, "plan");
-    r = vm_create_locked(ramet, operation, spec, attached ? CREATE_FOR_CLIENT : CREATE_TO_RUN,
-                         &lock, &row, error);
-    if (r < 0)
-        return r;
-    r = vm_start_locked(ramet, operation, lock, &row, error);
-    if (r < 0) {
-        if (vm_remove_locked(ramet, &row, &undo) < 0)
-            log_warning("cannot undo the run of %s: %s", row.name, error_message(&undo));
-        return r;
-    }
     return vm_answer(ramet, &row, vm, error);
 }

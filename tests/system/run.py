@@ -16,7 +16,7 @@ def test_prints_and_returns_the_command(home):
 
 
 def test_without_rm_the_vm_stays(home):
-    home.ramet("run", "--name", "keep", "busybox", "--", "true")
+    home.ramet("run", "--cold", "--name", "keep", "busybox", "--", "true")
     vm = home.vm("keep")
     expect_equal((vm["name"], vm["state"], vm["boot"]), ("keep", "running", "cold"))
     home.ramet("rm", "keep", status=4)

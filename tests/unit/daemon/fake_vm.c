@@ -15,6 +15,7 @@
 #include "store/events.h"
 #include "store/vms.h"
 #include "vm/images.h"
+#include "vm/pool.h"
 #include "vm/snapshot.h"
 #include "vm/vm.h"
 
@@ -429,4 +430,13 @@ int vm_standby(Ramet *ramet, Operation *operation, const char *reference, json_t
 int vm_resume(Ramet *ramet, Operation *operation, const char *reference, json_t **vm,
               Error *error) {
     return called(reference, vm);
+}
+
+int pool_set(Ramet *ramet, Operation *operation, const char *source, unsigned count, bool wait,
+             json_t **pool, Error *error) {
+    return called(source, pool);
+}
+
+int pool_list(Ramet *ramet, json_t **list, Error *error) {
+    return called("pools", list);
 }

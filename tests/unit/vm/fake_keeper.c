@@ -8,6 +8,7 @@
  *   silent   nothing is heard of the guest
  *   slow     starts once the file "go" is in the VM's folder; says "starting" until then
  *   dies     ends when it is told to start
+ *   noclaim  a warm one that is to get this name ends
  *   full     its snapshots fail for want of space
  *   later    ends by itself with the cause in the file "cause", once that is there
  *
@@ -87,7 +88,7 @@ static bool part_is(const char *part) {
 }
 
 static void become_ready(void) {
-    state = "running";
+    state = plan.start_paused ? "warm" : "running";
     tell_watchers(state);
     if (start_fd >= 0)
         send_json(start_fd,
@@ -97,6 +98,27 @@ static void become_ready(void) {
                             (json_int_t)clock_monotonic_usec(), "agent_version", "0", "marker",
                             "00", "ram_nonce", "00", "counter", (json_int_t)1));
     start_fd = -1;
+}
+
+static void stage(int fd, const char *name) {
+    send_json(fd, json_pack("{s:s, s:s, s:I}", "event", "stage", "name", name, "at_us",
+                            (json_int_t)clock_monotonic_usec()));
+}
+
+/* "noclaim" in the new name: it cannot. */
+static void claim(Client *client, const json_t *request) {
+    const char *name = json_string_value(json_object_get(request, "name"));
+
+    if (!str_equal(state, "warm") || str_has_prefix(name, "noclaim")) {
+        end("start-failed");
+        answer_error(client->fd, ERROR_GUEST_NOT_READY, "it cannot be claimed");
+        exit(0);
+    }
+    (void)snprintf(plan.name, sizeof(plan.name), "%s", name);
+    plan.start_paused = false;
+    start_fd = client->fd;
+    stage(client->fd, "claim");
+    become_ready();
 }
 
 static void start_qemu(void) {
@@ -114,11 +136,6 @@ static void count_start(void) {
 
     (void)fd_write_full(fd, "x", 1);
     (void)fd_close(fd);
-}
-
-static void stage(int fd, const char *name) {
-    send_json(fd, json_pack("{s:s, s:s, s:I}", "event", "stage", "name", name, "at_us",
-                            (json_int_t)clock_monotonic_usec()));
 }
 
 static void start(Client *client, const json_t *request) {
@@ -178,6 +195,8 @@ static void serve(Client *client, const json_t *request) {
 
     if (str_equal(op, "start")) {
         start(client, request);
+    } else if (str_equal(op, "claim")) {
+        claim(client, request);
     } else if (str_equal(op, "status")) {
         send_json(client->fd,
                   json_pack("{s:{s:s, s:I, s:I, s:I, s:s, s:b, s:s, s:b}}", "ok", "state", state,

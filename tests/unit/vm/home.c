@@ -97,6 +97,7 @@ void home_make(Home *home) {
     (void)snprintf(home->path, sizeof(home->path), "/tmp/ramet-test-vm-XXXXXX");
     CHECK(mkdtemp(home->path));
     remember_features(home->path);
+    (void)setenv("RAMET_BOOT_CACHE", "off", 0); /* but for the tests of it */
     home_open(home);
     add_image(home);
 }

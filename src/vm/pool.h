@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_VM_POOL_H
+#define RAMET_VM_POOL_H
+
+/* Pools of warm clones: VMs that grew from a snapshot ahead of time, ran until their agent
+ * answered, and wait, paused and without a link, for somebody to claim them. `fork` and `run` do so
+ * by themselves.
+ *
+ * A pool as JSON: {"source","kind":"snapshot"|"image","snapshot","wanted","warm","memory_bytes",
+ * "created_at","error"}. snapshot is null until it is known, error null unless the last try to make
+ * a clone failed. The caller owns it. */
+
+#include "vm/operation.h"
+#include "vm/ramet.h"
+
+#define POOL_COUNT_MAX 256
+
+/* source: a snapshot, or an image, whose boot cache is meant. count 0 ends the pool: its clones are
+ * gone then. wait: until all of them are warm. ERROR_NO_MEMORY when they would take more than the
+ * budget; ERROR_UNSUPPORTED for a snapshot without memory. */
+int pool_set(Ramet *ramet, Operation *operation, const char *source, unsigned count, bool wait,
+             json_t **pool, Error *error);
+
+/* [Pool], oldest first. */
+int pool_list(Ramet *ramet, json_t **list, Error *error);
+
+#endif

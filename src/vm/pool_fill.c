@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The thread that makes the world agree with the table of pools.
+ *
+ * It takes one step at a time: a clone too few is made, one too many is removed, one of no pool is
+ * removed; until there is nothing to do. Then it sleeps until somebody kicks it (a clone was
+ * claimed or died, a pool was set) or until a pool whose last clone failed may be tried again,
+ * which takes longer from failure to failure. So it does not matter what was going on when a daemon
+ * died: reconcile keeps the warm clones whose keepers answer, and the first steps do the rest.
+ *
+ * While the mutex `filling` is held no clone is made, so that who ends a pool knows that none
+ * follows. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vm/boot_cache.h"
+#include "vm/pool_internal.h"
+
+#define RETRY_MAX_USEC (60 * USEC_PER_SEC)
+
+/* What is known of a pool beside its row. */
+typedef struct PoolState {
+    char source[64];
+    char snapshot[VM_ID_SIZE]; /* that its clones grow from; empty: not known yet */
+    bool full;                 /* and that was told */
+    unsigned failures;
+    uint64_t retry_usec;
+    json_t *failure; /* owned */
+    struct PoolState *next;
+} PoolState;
+
+struct Pools {
+    pthread_t thread;
+    int stop_fd;             /* owned: readable once it shall end */
+    pthread_mutex_t filling; /* a clone is being made, or pools are being changed */
+    pthread_mutex_t mutex;   /* guards what follows */
+    pthread_cond_t kicked;
+    bool dirty;
+    bool stop;
+    PoolState *states; /* owned */
+};
+
+/* --- states ------------------------------------------------------------------------------------
+ */
+
+/* With the mutex. */
+static PoolState *state_of(Pools *pools, const char *source) {
+    PoolState *state = pools->states;
+
+    while (state && !str_equal(state->source, source))
+        state = state->next;
+    if (state)
+        return state;
+    state = calloc(1, sizeof(*state));
+    if (!state)
+        abort();
+    (void)snprintf(state->source, sizeof(state->source), "%s", source);
+    state->next = pools->states;
+    pools->states = state;
+    return state;
+}
+
+void pools_look(Ramet *ramet, const char *source, char snapshot[VM_ID_SIZE], json_t **failure) {
+    Pools *pools = ramet->pools;
+
+    snapshot[0] = '\0';
+    *failure = NULL;
+    if (!pools)
+        return;
+    (void)pthread_mutex_lock(&pools->mutex);
+    (void)snprintf(snapshot, VM_ID_SIZE, "%s", state_of(pools, source)->snapshot);
+    *failure = json_incref(state_of(pools, source)->failure);
+    (void)pthread_mutex_unlock(&pools->mutex);
+}
+
+void pools_forgive(Ramet *ramet, const char *source) {
+    Pools *pools = ramet->pools;
+    PoolState *state;
+
+    if (!pools)
+        return;
+    (void)pthread_mutex_lock(&pools->mutex);
+    state = state_of(pools, source);
+    json_decref(state->failure);
+    state->failure = NULL;
+    state->failures = 0;
+    state->retry_usec = 0;
+    state->full = false;
+    (void)pthread_mutex_unlock(&pools->mutex);
+}
+
+static bool may_try(Pools *pools, const char *source) {
+    bool may;
+
+    (void)pthread_mutex_lock(&pools->mutex);
+    may = state_of(pools, source)->retry_usec <= clock_monotonic_usec();
+    (void)pthread_mutex_unlock(&pools->mutex);
+    return may;
+}
+
+static void note_snapshot(Pools *pools, const char *source, const char *snapshot) {
+    (void)pthread_mutex_lock(&pools->mutex);
+    (void)snprintf(state_of(pools, source)->snapshot, VM_ID_SIZE, "%s", snapshot);
+    (void)pthread_mutex_unlock(&pools->mutex);
+}
+
+static void note_failure(Ramet *ramet, const PoolRow *pool, const Error *error) {
+    _cleanup_json_ json_t *wrapped = json_from_error(error);
+    Pools *pools = ramet->pools;
+    uint64_t wait_usec;
+    PoolState *state;
+
+    (void)pthread_mutex_lock(&pools->mutex);
+    state = state_of(pools, pool->source);
+    json_decref(state->failure);
+    state->failure = json_incref(json_object_get(wrapped, "error"));
+    wait_usec = (uint64_t)USEC_PER_SEC << MIN_OF(state->failures, 10u);
+    wait_usec = MIN_OF(wait_usec, RETRY_MAX_USEC);
+    state->retry_usec = clock_monotonic_usec() + wait_usec;
+    state->failures++;
+    state->full = false;
+    (void)pthread_mutex_unlock(&pools->mutex);
+    log_warning("the pool of %s: %s", pool->name, error_message(error));
+    ramet_event(ramet, "pool.failed", NULL, pool->name, json_object_get(wrapped, "error"));
+}
+
+/* Told once each time that it becomes full. */
+static void note_full(Ramet *ramet, const PoolRow *pool, bool full) {
+    _cleanup_json_ json_t *detail = json_pack("{s:I}", "warm", (json_int_t)pool->wanted);
+    Pools *pools = ramet->pools;
+    bool news;
+
+    (void)pthread_mutex_lock(&pools->mutex);
+    news = full && !state_of(pools, pool->source)->full;
+    state_of(pools, pool->source)->full = full;
+    (void)pthread_mutex_unlock(&pools->mutex);
+    if (news)
+        ramet_event(ramet, "pool.filled", NULL, pool->name, detail);
+}
+
+static bool is_stopping(Pools *pools) {
+    bool stop;
+
+    (void)pthread_mutex_lock(&pools->mutex);
+    stop = pools->stop;
+    (void)pthread_mutex_unlock(&pools->mutex);
+    return stop;
+}
+
+/* --- one step ----------------------------------------------------------------------------------
+ */
+
+static int open_image(Ramet *ramet, const PoolRow *pool, SnapshotRow *snapshot, Error *error) {
+    _cleanup_image_row_ ImageRow image = {0};
+    _cleanup_json_ json_t *failure = NULL;
+    _cleanup_vm_row_ VmRow planned = {0};
+    _cleanup_vm_spec_ VmSpec spec;
+    Operation operation;
+    int r;
+
+    vm_spec_init(&spec);
+    (void)snprintf(spec.image, sizeof(spec.image), "%s", pool->source);
+    operation_init(&operation, 0, ramet->pools->stop_fd);
+    operation_enter(&operation, "plan");
+    r = images_find(ramet->store, pool->source, &image, error); /* never built for a pool alone */
+    if (r >= 0)
+        r = vm_plan_row(ramet, &operation, &spec, CREATE_ONLY, &planned, error);
+    if (r >= 0)
+        r = boot_cache_open(ramet, &operation, &planned, snapshot, &failure, error);
+    if (r == 0)
+        r = error_set(error, ERROR_FAILED, EIO, "image %s has no boot cache: %s", pool->source,
+                      failure ? json_string_value(json_object_get(failure, "message"))
+                              : "it is off");
+    return r < 0 ? r : 0;
+}
+
+/* The snapshot that the pool's clones grow from, pinned. */
+static int open_source(Ramet *ramet, const PoolRow *pool, SnapshotRow *snapshot, Error *error) {
+    int r = str_equal(pool->kind, POOL_IMAGE) ? open_image(ramet, pool, snapshot, error)
+                                              : snapshot_pin(ramet, pool->source, snapshot, error);
+
+    if (r >= 0)
+        note_snapshot(ramet->pools, pool->source, snapshot->id);
+    return r;
+}
+
+static int check_budget(Ramet *ramet, const Clones *clones, Error *error) {
+    uint64_t bytes = clones_sum_bytes(clones) + POOL_CLONE_BYTES;
+
+    if (bytes <= ramet->pool_budget_bytes)
+        return 0;
+    error_set(error, ERROR_NO_MEMORY, ENOMEM,
+              "warm clones take %llu MiB, and the budget for all pools is %llu MiB",
+              (unsigned long long)((bytes - POOL_CLONE_BYTES) / MIB),
+              (unsigned long long)(ramet->pool_budget_bytes / MIB));
+    error_set_hint(error, "ask for fewer, or raise RAMET_POOL_MEMORY");
+    return -ENOMEM;
+}
+
+/* Between lock and unlock. 1: something was done. */
+static int mend_pool(Ramet *ramet, const char *source, const SnapshotRow *snapshot, Error *error) {
+    _cleanup_(clones_free) Clones clones = {0};
+    PoolRow pool;
+    uint64_t warm;
+    int r;
+
+    if (pools_get(ramet->store, source, &pool, NULL) < 0)
+        return 0; /* it was ended meanwhile */
+    r = vms_list(ramet->store, &clones.rows, &clones.count, error);
+    if (r < 0)
+        return r;
+    warm = clones_count(&clones, snapshot->id);
+    note_full(ramet, &pool, warm == pool.wanted);
+    if (warm == pool.wanted)
+        return 0;
+    if (warm > pool.wanted) {
+        r = pool_trim(ramet, snapshot->id, pool.wanted, error);
+    } else {
+        r = check_budget(ramet, &clones, error);
+        if (r >= 0)
+            r = pool_make_clone(ramet, snapshot, ramet->pools->stop_fd, error);
+    }
+    return r < 0 ? r : 1;
+}
+
+/* 1: something was done; 0: it is as it should be, or must wait. */
+static int step_pool(Ramet *ramet, const PoolRow *pool) {
+    _cleanup_snapshot_row_ SnapshotRow snapshot = {0};
+    _cleanup_error_ Error error = ERROR_INIT;
+    int r;
+
+    if (!may_try(ramet->pools, pool->source))
+        return 0;
+    r = open_source(ramet, pool, &snapshot, &error);
+    if (r >= 0) {
+        pools_lock(ramet);
+        r = mend_pool(ramet, pool->source, &snapshot, &error);
+        pools_unlock(ramet);
+        snapshot_unpin(ramet, snapshot.id);
+    }
+    if (r < 0 && !is_stopping(ramet->pools))
+        note_failure(ramet, pool, &error);
+    else if (r > 0)
+        pools_forgive(ramet, pool->source);
+    return MAX_OF(r, 0);
+}
+
+static bool has_pool(Pools *pools, const PoolRow *rows, size_t count, const char *snapshot) {
+    bool found = false;
+
+    (void)pthread_mutex_lock(&pools->mutex);
+    for (size_t i = 0; i < count && !found; i++) {
+        const char *known = state_of(pools, rows[i].source)->snapshot;
+
+        found = !*known || str_equal(known, snapshot); /* whose source is not known may want it */
+    }
+    (void)pthread_mutex_unlock(&pools->mutex);
+    return found;
+}
+
+/* Clones of no pool, and those whose keepers answer no more. */
+static int remove_strays(Ramet *ramet, const PoolRow *pools, size_t count) {
+    _cleanup_(clones_free) Clones clones = {0};
+    _cleanup_error_ Error error = ERROR_INIT;
+    int done = 0;
+
+    if (vms_list(ramet->store, &clones.rows, &clones.count, NULL) < 0)
+        return 0;
+    for (size_t i = 0; i < clones.count; i++) {
+        const VmRow *row = &clones.rows[i];
+        bool ours = str_equal(row_text(row, "hidden"), "pool") && state_is_active(row->state);
+
+        if (!ours || (str_equal(row->state, STATE_WARM) &&
+                      has_pool(ramet->pools, pools, count, row->snapshot)))
+            continue;
+        if (pool_remove_clone(ramet, row->id, &error) >= 0)
+            done = 1;
+        else
+            log_warning("cannot remove the clone %s: %s", row->name, error_message(&error));
+    }
+    return done;
+}
+
+/* Whether anything was done. */
+static bool step(Ramet *ramet) {
+    PoolRow *rows = NULL;
+    size_t count = 0;
+    int done = 0;
+
+    if (pools_list(ramet->store, &rows, &count, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < count && !is_stopping(ramet->pools); i++)
+        done |= step_pool(ramet, &rows[i]);
+    if (!done && !is_stopping(ramet->pools))
+        done = remove_strays(ramet, rows, count);
+    free(rows);
+    return done;
+}
+
+/* --- the thread --------------------------------------------------------------------------------
+ */
+
+/* With the mutex. UINT64_MAX: no pool waits for another try. */
+static uint64_t next_retry(const Pools *pools) {
+    uint64_t next = UINT64_MAX;
+
+    for (const PoolState *state = pools->states; state; state = state->next)
+        if (state->retry_usec > 0)
+            next = MIN_OF(next, state->retry_usec);
+    return next;
+}
+
+/* False: it shall end. */
+static bool wait_for_work(Pools *pools) {
+    bool go_on;
+
+    (void)pthread_mutex_lock(&pools->mutex);
+    while (!pools->dirty && !pools->stop) {
+        uint64_t until = next_retry(pools);
+        struct timespec time = {.tv_sec = (time_t)(until / USEC_PER_SEC),
+                                .tv_nsec = (long)(until % USEC_PER_SEC) * 1000};
+
+        if (until <= clock_monotonic_usec())
+            break;
+        if (until == UINT64_MAX)
+            (void)pthread_cond_wait(&pools->kicked, &pools->mutex);
+        else
+            (void)pthread_cond_timedwait(&pools->kicked, &pools->mutex, &time);
+    }
+    pools->dirty = false;
+    go_on = !pools->stop;
+    (void)pthread_mutex_unlock(&pools->mutex);
+    return go_on;
+}
+
+/* Pools that were ended need no state, and no retry that wakes us. */
+static void forget_states(Ramet *ramet) {
+    Pools *pools = ramet->pools;
+    PoolState **link = &pools->states;
+    PoolRow row;
+
+    (void)pthread_mutex_lock(&pools->mutex);
+    while (*link) {
+        PoolState *state = *link;
+
+        if (pools_get(ramet->store, state->source, &row, NULL) != -ENOENT) {
+            link = &state->next;
+            continue;
+        }
+        *link = state->next;
+        json_decref(state->failure);
+        free(state);
+    }
+    (void)pthread_mutex_unlock(&pools->mutex);
+}
+
+static void *fill_thread(void *data) {
+    Ramet *ramet = data;
+
+    while (wait_for_work(ramet->pools)) {
+        while (!is_stopping(ramet->pools) && step(ramet))
+            ;
+        forget_states(ramet);
+    }
+    return NULL;
+}
+
+void pools_kick(Ramet *ramet) {
+    Pools *pools = ramet->pools;
+
+    if (!pools)
+        return;
+    (void)pthread_mutex_lock(&pools->mutex);
+    pools->dirty = true;
+    (void)pthread_cond_signal(&pools->kicked);
+    (void)pthread_mutex_unlock(&pools->mutex);
+}
+
+void pools_lock(Ramet *ramet) {
+    if (ramet->pools)
+        (void)pthread_mutex_lock(&ramet->pools->filling);
+}
+
+void pools_unlock(Ramet *ramet) {
+    if (ramet->pools)
+        (void)pthread_mutex_unlock(&ramet->pools->filling);
+}
+
+static void pools_free(Pools *pools) {
+    while (pools->states) {
+        PoolState *state = pools->states;
+
+        pools->states = state->next;
+        json_decref(state->failure);
+        free(state);
+    }
+    (void)fd_close(pools->stop_fd);
+    (void)pthread_cond_destroy(&pools->kicked);
+    (void)pthread_mutex_destroy(&pools->mutex);
+    (void)pthread_mutex_destroy(&pools->filling);
+    free(pools);
+}
+
+static Pools *pools_new(void) {
+    Pools *pools = calloc(1, sizeof(*pools));
+    pthread_condattr_t attributes;
+
+    if (!pools)
+        abort();
+    (void)pthread_mutex_init(&pools->filling, NULL);
+    (void)pthread_mutex_init(&pools->mutex, NULL);
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&pools->kicked, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    pools->stop_fd = eventfd(0, EFD_CLOEXEC);
+    pools->dirty = true;
+    return pools;
+}
+
+void pools_start(Ramet *ramet) {
+    Pools *pools;
+
+    if (ramet->pools)
+        return;
+    pools = pools_new();
+    ramet->pools = pools;
+    if (pools->stop_fd >= 0 && pthread_create(&pools->thread, NULL, fill_thread, ramet) == 0)
+        return;
+    log_error("cannot start the thread that fills pools");
+    ramet->pools = NULL;
+    pools_free(pools);
+}
+
+void pools_stop(Ramet *ramet) {
+    Pools *pools = ramet->pools;
+
+    if (!pools)
+        return;
+    (void)pthread_mutex_lock(&pools->mutex);
+    pools->stop = true;
+    (void)pthread_cond_signal(&pools->kicked);
+    (void)pthread_mutex_unlock(&pools->mutex);
+    (void)eventfd_write(pools->stop_fd, 1);
+    (void)pthread_join(pools->thread, NULL);
+    ramet->pools = NULL;
+    pools_free(pools);
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The boot cache and pools, with a scripted keeper: what is prepared, found, claimed and left. */
+
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/path.h"
+#include "base/str.h"
+#include "check.h"
+#include "home.h"
+#include "vm/images.h"
+#include "vm/pool.h"
+#include "vm/snapshot_internal.h"
+
+static Home home;
+
+static void must(int r, const Error *error) {
+    if (r < 0) {
+        fprintf(stderr, "failed: %s\n", error_message(error));
+        exit(1);
+    }
+}
+
+static Operation operation(void) {
+    Operation made;
+
+    operation_init(&made, 0, -1);
+    return made;
+}
+
+static void remove_vm(const char *name) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    Operation op = operation();
+
+    must(vm_remove(home.ramet, &op, name, true, &error), &error);
+}
+
+static size_t count_events(const char *type) {
+    _cleanup_json_ json_t *events = NULL;
+    size_t i, count = 0;
+    json_t *event;
+
+    CHECK_INT(ramet_events(home.ramet, 0, 100000, &events, NULL), 0);
+    json_array_foreach(events, i, event) count += str_equal(vm_text(event, "type"), type);
+    return count;
+}
+
+static size_t count_shown(void) {
+    _cleanup_json_ json_t *list = NULL;
+
+    CHECK_INT(vm_list(home.ramet, true, &list, NULL), 0);
+    return json_array_size(list);
+}
+
+static size_t count_folders(void) {
+    _cleanup_free_ char *path = path_join(home.path, "vms");
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    size_t count = 0;
+
+    CHECK(dir);
+    while ((entry = readdir(dir)))
+        count += entry->d_name[0] != '.';
+    (void)closedir(dir);
+    return count;
+}
+
+/* The ids of ready snapshots of the boot cache. */
+static size_t find_entries(char ids[8][VM_ID_SIZE]) {
+    SnapshotRow *rows = NULL;
+    size_t count = 0, n = 0;
+
+    CHECK_INT(snapshots_list(ramet_store(home.ramet), &rows, &count, NULL), 0);
+    for (size_t i = 0; i < count && n < 8; i++)
+        if (str_equal(rows[i].purpose, PURPOSE_CACHE))
+            (void)snprintf(ids[n++], VM_ID_SIZE, "%s", rows[i].id);
+    snapshot_rows_free(rows, count);
+    return n;
+}
+
+static int run_with(const char *name, uint64_t memory_bytes, unsigned cpus, bool cold, json_t **vm,
+                    Error *error) {
+    _cleanup_vm_spec_ VmSpec spec;
+    Operation op = operation();
+
+    vm_spec_init(&spec);
+    (void)snprintf(spec.name, sizeof(spec.name), "%s", name);
+    (void)snprintf(spec.image, sizeof(spec.image), "test");
+    spec.memory_bytes = memory_bytes;
+    spec.cpus = cpus;
+    spec.cold = cold;
+    return vm_run(home.ramet, &op, &spec, false, vm, error);
+}
+
+static void check_boot(const char *name, uint64_t memory_bytes, unsigned cpus, bool cold,
+                       const char *boot) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_json_ json_t *vm = NULL;
+
+    must(run_with(name, memory_bytes, cpus, cold, &vm, &error), &error);
+    CHECK_STR(vm_text(vm, "boot"), boot);
+    CHECK(json_is_null(json_object_get(vm, "fallback")));
+    CHECK_STR(vm_text(vm, "hostname"), name);
+    remove_vm(name);
+}
+
+/* --- the boot cache ----------------------------------------------------------------------------
+ */
+
+static void *run_one(void *data) {
+    check_boot(data, 0, 1, false, "forked");
+    return NULL;
+}
+
+static void test_prepared_once(void) {
+    static const char *const names[] = {"ok1", "ok2", "ok3", "ok4"};
+    char ids[8][VM_ID_SIZE];
+    pthread_t threads[4];
+
+    check_boot("ok-cold", 0, 1, true, "cold");
+    CHECK_INT(find_entries(ids), 0);
+    for (size_t i = 0; i < 4; i++)
+        CHECK_INT(pthread_create(&threads[i], NULL, run_one, (void *)names[i]), 0);
+    for (size_t i = 0; i < 4; i++)
+        (void)pthread_join(threads[i], NULL);
+    CHECK_INT(count_events("cache.prepared"), 1);
+    CHECK_INT(find_entries(ids), 1);
+    CHECK_INT(count_shown(), 0);
+    CHECK_INT(count_folders(), 0);
+}
+
+/* Other sizes are other entries, and none of them makes another one stale. */
+static void test_keys(void) {
+    char ids[8][VM_ID_SIZE];
+
+    check_boot("ok", 64 * MIB, 1, false, "forked");
+    check_boot("ok", 0, 2, false, "forked");
+    check_boot("ok", 0, 1, false, "forked");
+    CHECK_INT(count_events("cache.prepared"), 3);
+    CHECK_INT(find_entries(ids), 3);
+}
+
+static void test_created_vm(void) {
+    _cleanup_json_ json_t *vm = NULL, *again = NULL;
+    _cleanup_error_ Error error = ERROR_INIT;
+    Operation op = operation();
+
+    must(home_create(&home, "ok", NULL, &error), &error);
+    must(vm_start(home.ramet, &op, "ok", false, &vm, &error), &error);
+    CHECK_STR(vm_text(vm, "boot"), "forked");
+    must(vm_stop(home.ramet, &op, "ok", USEC_PER_SEC, NULL, &error), &error);
+    must(vm_start(home.ramet, &op, "ok", false, &again, &error), &error);
+    CHECK_STR(vm_text(again, "boot"), "cold");
+    remove_vm("ok");
+}
+
+static void damage(const char *id) {
+    _cleanup_free_ char *path = path_join(home.path, "snapshots", id, "state");
+    FILE *file;
+
+    CHECK_INT(chmod(path, 0600), 0);
+    file = fopen(path, "we");
+    CHECK(file);
+    (void)fputs("other", file);
+    (void)fclose(file);
+}
+
+static void test_damage_is_told(void) {
+    char before[8][VM_ID_SIZE], after[8][VM_ID_SIZE];
+    size_t prepared = count_events("cache.prepared"), n = find_entries(before);
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_json_ json_t *vm = NULL;
+    const json_t *fallback;
+
+    for (size_t i = 0; i < n; i++)
+        damage(before[i]);
+    must(run_with("ok", 0, 1, false, &vm, &error), &error);
+    CHECK_STR(vm_text(vm, "boot"), "cold");
+    fallback = json_object_get(vm, "fallback");
+    CHECK_STR(vm_text(fallback, "code"), error_kind_code(ERROR_CORRUPT));
+    CHECK_INT(count_events("vm.fallback"), 1);
+    remove_vm("ok");
+    check_boot("ok", 0, 1, false, "forked");
+    CHECK_INT(count_events("cache.prepared"), prepared + 1);
+    CHECK_INT(find_entries(after), n); /* the damaged one went */
+}
+
+/* A hidden VM that a dead daemon left, in whatever state. */
+static void test_crash_while_preparing(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_vm_row_ VmRow row = {0};
+
+    must(run_with("cache-x", 0, 1, true, NULL, &error), &error);
+    must(vms_find(ramet_store(home.ramet), "cache-x", &row, &error), &error);
+    row_set(&row, "hidden", json_string("cache"));
+    must(vms_update(ramet_store(home.ramet), &row, &error), &error);
+    CHECK_INT(count_shown(), 0);
+    home_close(&home);
+    home_open(&home);
+    CHECK_INT(ramet_reconcile(home.ramet), 0);
+    CHECK_INT(count_folders(), 0);
+}
+
+/* --- pools -------------------------------------------------------------------------------------
+ */
+
+static int set_pool(const char *source, unsigned count, json_t **pool, Error *error) {
+    Operation op = operation();
+
+    return pool_set(home.ramet, &op, source, count, true, pool, error);
+}
+
+static void check_warm(const char *source, unsigned count) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_json_ json_t *pool = NULL;
+
+    must(set_pool(source, count, &pool, &error), &error);
+    CHECK_INT(json_integer_value(json_object_get(pool, "warm")), count);
+    CHECK_INT(json_integer_value(json_object_get(pool, "wanted")), count);
+}
+
+static void test_image_pool(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    Operation op = operation();
+
+    check_warm("test", 2);
+    CHECK_INT(count_shown(), 0);
+    CHECK_INT(count_folders(), 2);
+    check_boot("ok1", 0, 1, false, "claimed");
+    check_boot("ok2", 96 * MIB, 1, false, "forked"); /* of another size */
+    check_warm("test", 2);
+    CHECK_INT(image_op_remove(home.ramet, &op, "test", &error), -EBUSY);
+    CHECK_CONTAINS(error.hint, "pool set test 0");
+}
+
+static void test_failed_claim_is_told(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_json_ json_t *vm = NULL;
+
+    check_warm("test", 2);
+    must(run_with("noclaim", 0, 1, false, &vm, &error), &error);
+    CHECK_STR(vm_text(vm, "boot"), "forked");
+    CHECK_CONTAINS(vm_text(json_object_get(vm, "fallback"), "message"), "cannot be claimed");
+    remove_vm("noclaim");
+    check_warm("test", 2);
+    CHECK_INT(count_folders(), 2);
+}
+
+static size_t list_keepers(pid_t pids[8]) {
+    VmRow *rows = NULL;
+    size_t count = 0, n = 0;
+
+    CHECK_INT(vms_list(ramet_store(home.ramet), &rows, &count, NULL), 0);
+    for (size_t i = 0; i < count && n < 8; i++)
+        if (str_equal(rows[i].state, STATE_WARM))
+            pids[n++] = row_process(&rows[i], "keeper").pid;
+    vm_rows_free(rows, count);
+    return n;
+}
+
+static void test_pool_outlives_the_daemon(void) {
+    pid_t before[8], after[8];
+
+    check_warm("test", 2);
+    CHECK_INT(list_keepers(before), 2);
+    home_close(&home);
+    home_open(&home);
+    CHECK_INT(ramet_reconcile(home.ramet), 0);
+    CHECK_INT(list_keepers(after), 2);
+    CHECK(before[0] == after[0] && before[1] == after[1]);
+    CHECK_INT(kill(before[0], SIGKILL), 0);
+    home_await_event(&home, "test", "pool.filled", 1);
+    while (list_keepers(after) != 2 || after[0] == before[0])
+        (void)usleep(10000); /* the event may be of before */
+    check_boot("ok", 0, 1, false, "claimed");
+}
+
+static void test_snapshot_pool(void) {
+    const ForkOptions options = {.source = "s", .name = "ok-f", .count = 3};
+    _cleanup_json_ json_t *answer = NULL;
+    _cleanup_error_ Error error = ERROR_INIT;
+    Operation op = operation();
+    size_t claimed = 0;
+    json_t *vm;
+    size_t i;
+
+    must(run_with("ok", 0, 1, true, NULL, &error), &error);
+    must(snapshot_create(home.ramet, &op, "ok", "s", NULL, NULL, &error), &error);
+    check_warm("s", 2);
+    must(vm_fork(home.ramet, &op, &options, &answer, &error), &error);
+    json_array_foreach(json_object_get(answer, "vms"), i, vm) {
+        claimed += str_equal(vm_text(vm, "boot"), "claimed");
+        remove_vm(vm_text(vm, "name"));
+    }
+    CHECK(claimed >= 2);
+    CHECK_INT(snapshot_remove(home.ramet, &op, "s", false, NULL, &error), -EBUSY);
+    CHECK_CONTAINS(error.hint, "pool set s 0");
+    must(set_pool("s", 0, NULL, &error), &error);
+    must(snapshot_remove(home.ramet, &op, "s", false, NULL, &error), &error);
+    remove_vm("ok");
+}
+
+static void test_refusals(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+
+    CHECK_INT(set_pool("nosuch", 1, NULL, &error), -ENOENT);
+    CHECK_INT(set_pool("test", POOL_COUNT_MAX + 1, NULL, &error), -EINVAL);
+    home.ramet->pool_budget_bytes = 100 * MIB;
+    CHECK_INT(set_pool("test", 200, NULL, &error), -ENOMEM);
+    CHECK_CONTAINS(error_message(&error), "budget");
+}
+
+static void test_end(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_json_ json_t *list = NULL;
+    char ids[8][VM_ID_SIZE];
+    Operation op = operation();
+
+    must(set_pool("test", 0, NULL, &error), &error);
+    CHECK_INT(count_folders(), 0);
+    must(pool_list(home.ramet, &list, &error), &error);
+    CHECK_INT(json_array_size(list), 0);
+    must(image_op_remove(home.ramet, &op, "test", &error), &error);
+    CHECK_INT(find_entries(ids), 0);
+}
+
+int main(void) {
+    (void)setenv("RAMET_BOOT_CACHE", "on", 1);
+    home_make(&home);
+    RUN(test_prepared_once);
+    RUN(test_keys);
+    RUN(test_created_vm);
+    RUN(test_damage_is_told);
+    RUN(test_crash_while_preparing);
+    RUN(test_image_pool);
+    RUN(test_failed_claim_is_told);
+    RUN(test_pool_outlives_the_daemon);
+    RUN(test_snapshot_pool);
+    RUN(test_refusals);
+    RUN(test_end);
+    home_remove(&home);
+    return 0;
+}
