@@ -292,7 +292,11 @@ static int set_dns(const Network *network, Result *result) {
         length += (size_t)snprintf(text + length, sizeof(text) - length, "nameserver %u.%u.%u.%u\n",
                                    ip[0], ip[1], ip[2], ip[3]);
     }
-    int r = length > 0 ? write_resolv_conf(text) : 0;
+    static char last[sizeof(text)]; /* also in the snapshot that we woke from */
+    int r = length > 0 && strcmp(text, last) != 0 ? write_resolv_conf(text) : 0;
+
+    if (r == 0 && length > 0)
+        memcpy(last, text, length + 1);
 
     /* A read-only image has its own idea of names; the network works without ours. */
     if (r == -EROFS)

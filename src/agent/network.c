@@ -172,6 +172,22 @@ static int set_ip(int fd, const Network *network, Result *result) {
     return r < 0 ? result_fail(result, -r, "network: cannot set the address") : 0;
 }
 
+/* A clone that keeps its address: also its route, since the card never went down. */
+static bool is_done(int fd, const Network *network) {
+    static Network last; /* also in the snapshot that we woke from */
+    static bool any;
+    short flags = 0;
+    bool same = any && network->has_ip && last.has_ip && last.prefix == network->prefix &&
+                last.has_gateway == network->has_gateway && memcmp(last.ip, network->ip, 4) == 0 &&
+                memcmp(last.gateway, network->gateway, 4) == 0 &&
+                get_flags(fd, NETWORK_CARD, &flags) == 0 && flags & IFF_UP &&
+                has_address(fd, SIOCGIFADDR, network->ip);
+
+    last = *network;
+    any = true;
+    return same;
+}
+
 int network_apply(const Network *network, Result *result) {
     _cleanup_close_ int fd = open_socket();
     char name[IFNAMSIZ];
@@ -192,6 +208,8 @@ int network_apply(const Network *network, Result *result) {
     renamed |= r == 0;
     if (r == 0)
         r = set_mac(fd, network->mac, result);
+    if (r == 0 && is_done(fd, network))
+        return 0;
     if (r == 0 && network->has_ip)
         r = set_ip(fd, network, result);
     if (r < 0)
