@@ -10,6 +10,8 @@ static int snapshot_create_run(const Args *args, Error *error) {
 
     if (args->n_operands > 1)
         json_object_set_new(request, "name", json_string(args->operands[1]));
+    if (args_text(args, "compress"))
+        json_object_set_new(request, "compress", json_string(args_text(args, "compress")));
     r = client_call(API_VM_SNAPSHOT, args->operands[0], NULL, request, &snapshot, error);
     if (r < 0)
         return r;
@@ -17,6 +19,10 @@ static int snapshot_create_run(const Args *args, Error *error) {
     return output_json_or_line(args, snapshot, name, error);
 }
 
+static const VerbOption options[] = {
+    {0, "compress", ARG_CHOICE, .choices = "zstd", .help = "store its memory compressed"},
+    {.name = NULL},
+};
 static const VerbOperand operands[] = {
     {"VM", ARG_VM, "name or id of a VM", 1, 1},
     {"NAME", ARG_NAME, "name of the snapshot", 0, 1},
@@ -26,6 +32,7 @@ static const VerbOperand operands[] = {
 const Verb verb_snapshot_create = {
     .name = "snapshot create",
     .summary = "freeze a VM, from which others can grow",
+    .options = options,
     .operands = operands,
     .description =
         "Freezes memory, device state and disk of a VM, and prints the snapshot's name, or its id "

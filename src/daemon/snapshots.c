@@ -78,7 +78,8 @@ HANDLER(handle_vm_resume) {
 
 HANDLER(handle_vm_snapshot) {
     return snapshot_create(request->ramet, &request->operation, request->argument,
-                           member_text(request, "name"), answer, error);
+                           member_text(request, "name"), member_text(request, "compress"), answer,
+                           error);
 }
 
 HANDLER(handle_vm_standby) {

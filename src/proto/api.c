@@ -231,6 +231,11 @@ static const ApiField snapshot_remove_fields[] = {
 
 static const ApiField vm_snapshot_fields[] = {
     {.name = "name", .type = API_NAME, .summary = "name of the snapshot; none when absent"},
+    {.name = "compress",
+     .type = API_TEXT,
+     .max = 8,
+     .choices = "zstd",
+     .summary = "store its memory compressed"},
     END,
 };
 

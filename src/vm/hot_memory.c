@@ -8,7 +8,8 @@
  * map that one memfd ("hot memory").
  *
  * Hot memory is filled at first use, by one thread while others wait, and its content is hashed on
- * the way, so that a base that was changed on disk is refused before the first clone sees it. It
+ * the way, so that a base that was changed on disk is refused before the first clone sees it. A
+ * compressed base becomes hot memory with any QEMU. It
  * has a budget; what was used least recently goes first (clones that map it keep it alive for
  * themselves). When the daemon ends the memfd lives on in the clones, and the next daemon takes it
  * back from one of them: a memfd of that name, sealed, with the right digest, is the base, whoever
@@ -25,6 +26,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "memory/seal.h"
+#include "vm/packed.h"
 #include "vm/snapshot_internal.h"
 
 #define CHUNK_BYTES MIB
@@ -99,19 +101,37 @@ static int copy_and_hash(int file, int memfd, uint64_t bytes, char hex[SHA256_HE
     return r;
 }
 
-static int fill(const char *id, int file, uint64_t bytes, const char *sha256, Error *error) {
+typedef struct Wanted {
+    const SnapshotRow *owner; /* borrowed */
+    int file;                 /* borrowed */
+    bool packed;              /* the file is compressed */
+    uint64_t bytes;
+    uint64_t data_bytes; /* without holes */
+    const char *sha256;  /* borrowed */
+} Wanted;
+
+static int read_base(const Wanted *wanted, int memfd, char found[SHA256_HEX_SIZE], Error *error) {
+    int r;
+
+    if (wanted->packed)
+        return packed_read(wanted->file, wanted->bytes, memfd, found, error);
+    r = ftruncate(memfd, (off_t)wanted->bytes) < 0
+            ? -errno
+            : copy_and_hash(wanted->file, memfd, wanted->bytes, found);
+    return r < 0 ? error_set_errno(error, -r, "cannot read the memory base") : 0;
+}
+
+static int fill(const Wanted *wanted, Error *error) {
+    const char *id = wanted->owner->id;
     _cleanup_free_ char *name = memfd_name(id);
     _cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     char found[SHA256_HEX_SIZE];
-    int r = fd < 0 ? -errno : 0;
+    int r = fd < 0 ? error_set_errno(error, errno, "cannot make a memfd")
+                   : read_base(wanted, fd, found, error);
 
-    if (r >= 0 && ftruncate(fd, (off_t)bytes) < 0)
-        r = -errno;
-    if (r >= 0)
-        r = copy_and_hash(file, fd, bytes, found);
     if (r < 0)
-        return error_set_errno(error, -r, "cannot fill hot memory");
-    if (!str_equal(found, sha256))
+        return error_add_context(error, "cannot fill hot memory of snapshot %s", id);
+    if (!str_equal(found, wanted->sha256))
         return error_set(error, ERROR_CORRUPT, EBADMSG,
                          "the memory of snapshot %s is not what was saved: its SHA-256 differs",
                          id);
@@ -213,17 +233,10 @@ static int take_from_clones(Ramet *ramet, const char *id, uint64_t bytes, const 
 /* --- opening -----------------------------------------------------------------------------------
  */
 
-typedef struct Wanted {
-    const SnapshotRow *owner; /* borrowed */
-    int file;                 /* borrowed */
-    uint64_t bytes;
-    const char *sha256; /* borrowed */
-} Wanted;
-
 /* With the mutex held; gives it up while the memory is filled. */
 static int make_hot(Ramet *ramet, const Wanted *wanted, HotMemory **made, Error *error) {
     HotMemory *hot;
-    int fd, r = make_room(ramet, allocated(wanted->file), error);
+    int fd, r = make_room(ramet, wanted->data_bytes, error);
 
     if (r < 0)
         return r;
@@ -236,7 +249,7 @@ static int make_hot(Ramet *ramet, const Wanted *wanted, HotMemory **made, Error 
     (void)pthread_mutex_unlock(&ramet->hot_mutex);
     fd = take_from_clones(ramet, hot->id, wanted->bytes, wanted->sha256);
     if (fd < 0)
-        fd = fill(hot->id, wanted->file, wanted->bytes, wanted->sha256, error);
+        fd = fill(wanted, error);
     (void)pthread_mutex_lock(&ramet->hot_mutex);
     hot->filling = false;
     hot->fd = fd < 0 ? -1 : fd;
@@ -273,6 +286,7 @@ static int open_owner(Ramet *ramet, const QemuFeatures *features, const Snapshot
                       char **name, Error *error) {
     const json_t *file = snapshot_file(owner, "memory");
     Wanted wanted = {.owner = owner,
+                     .packed = snapshot_file_is_packed(file),
                      .bytes = snapshot_u64(owner, "memory_bytes"),
                      .sha256 = json_string_value(json_object_get(file, "sha256"))};
     _cleanup_close_ int opened = -1;
@@ -281,10 +295,13 @@ static int open_owner(Ramet *ramet, const QemuFeatures *features, const Snapshot
 
     if (r < 0)
         return r;
-    if (features->memory_rom) {
+    if (features->memory_rom && !wanted.packed) {
         *fd = TAKE_FD(opened);
     } else {
         wanted.file = opened;
+        wanted.data_bytes = wanted.packed
+                                ? (uint64_t)json_integer_value(json_object_get(file, "data_bytes"))
+                                : allocated(opened);
         r = find_or_make(ramet, &wanted, fd, error);
     }
     if (r >= 0)

@@ -174,13 +174,23 @@ static int plan_memory(Launch *launch, Error *error) {
     return note_memory(launch, fd, name, error);
 }
 
-static int plan_file(Launch *launch, const char *which, PlanFd *index, Error *error) {
+static int plan_state(Launch *launch, Error *error) {
     int fd, r;
 
-    r = snapshot_open_file(launch->ramet, launch->restore->snapshot, which, &fd, NULL, error);
+    r = snapshot_open_file(launch->ramet, launch->restore->snapshot, "state", &fd, NULL, error);
     if (r >= 0)
-        *index = files_add(&launch->files, fd);
+        launch->plan.state_fd = files_add(&launch->files, fd);
     return r;
+}
+
+static int plan_patch(Launch *launch, Error *error) {
+    int fd, r = snapshot_open_memory(launch->ramet, launch->restore->snapshot, &fd, error);
+
+    if (r < 0)
+        return r;
+    launch->plan.patch_fds[0] = files_add(&launch->files, fd);
+    launch->plan.n_patches = 1;
+    return 0;
 }
 
 /* The device state is small: it is read whole, so that a flipped bit never meets QEMU. */
@@ -209,13 +219,11 @@ static int plan_restore(Launch *launch, Error *error) {
         hex_decode(snapshot_text(snapshot, "ram_nonce"), plan->ram_nonce, sizeof(plan->ram_nonce)) <
             0)
         return error_set(error, ERROR_CORRUPT, EBADMSG, "the snapshot's marker cannot be read");
-    r = plan_file(launch, "state", &plan->state_fd, error);
+    r = plan_state(launch, error);
     if (r >= 0)
         r = check_state(launch, error);
-    if (r >= 0 && snapshot_is_diff(snapshot)) {
-        r = plan_file(launch, "memory", &plan->patch_fds[0], error);
-        plan->n_patches = 1;
-    }
+    if (r >= 0 && snapshot_is_diff(snapshot))
+        r = plan_patch(launch, error);
     if (r < 0)
         return r;
     row_set(launch->row, "boot", json_string(launch->restore->boot));

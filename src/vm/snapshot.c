@@ -5,13 +5,16 @@
 #include "vm/snapshot_internal.h"
 
 int snapshot_create(Ramet *ramet, Operation *operation, const char *vm, const char *name,
-                    json_t **snapshot, Error *error) {
-    const TakeOptions options = {.name = name};
+                    const char *compress, json_t **snapshot, Error *error) {
+    const TakeOptions options = {.name = name, .compress = compress != NULL};
     _cleanup_snapshot_row_ SnapshotRow row = {0};
     _cleanup_op_lock_ OpLock *lock = NULL;
     _cleanup_vm_row_ VmRow source = {0};
     int r = name ? name_check("snapshot", name, error) : 0;
 
+    if (r >= 0 && compress && !str_equal(compress, "zstd"))
+        r = error_set(error, ERROR_USAGE, EINVAL, "memory is compressed with zstd, not with %s",
+                      compress);
     if (r < 0)
         return r;
     operation_enter(operation, "plan");

@@ -75,20 +75,26 @@ static json_t *describe_memory(const World *world, const SnapshotRow *row) {
     _cleanup_free_ char *path = file_path(world, row, "memory");
     _cleanup_free_ char *base = owner ? file_path(world, owner, "memory") : NULL;
     const json_t *file = snapshot_file(row, "memory");
+    bool rom = !owner || !snapshot_file_is_packed(snapshot_file(owner, "memory"));
+    json_t *content = json_object_get(file, "bytes"); /* of a compressed one */
     struct stat info = {0};
     uint64_t hot;
 
     if (!path)
         return json_null();
+    rom = rom && uses_rom(world->ramet);
     if (stat(path, &info) < 0)
         info = (struct stat){0};
     hot = hot_memory_inode(world->ramet, row->base);
-    return json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:o, s:s, s:o}", "kind",
+    return json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:s, s:o}", "kind",
                      member(row->data, "kind"), "path", path, "base", text_or_null(base), "inode",
-                     (json_int_t)info.st_ino, "bytes", (json_int_t)info.st_size, "allocated_bytes",
+                     (json_int_t)info.st_ino, "bytes",
+                     content ? json_integer_value(content) : (json_int_t)info.st_size,
+                     "stored_bytes", (json_int_t)info.st_size, "allocated_bytes",
                      (json_int_t)info.st_blocks * 512, "sha256", member(file, "sha256"),
-                     "protection", uses_rom(world->ramet) ? "read-only file" : "sealed memfd",
-                     "hot_inode", hot ? json_integer((json_int_t)hot) : json_null());
+                     "compressed", member(file, "compressed"), "protection",
+                     rom ? "read-only file" : "sealed memfd", "hot_inode",
+                     hot ? json_integer((json_int_t)hot) : json_null());
 }
 
 static json_t *describe_disk(const World *world, const SnapshotRow *row) {

@@ -111,6 +111,25 @@ char *snapshot_path(const Ramet *ramet, const char *id, const char *name);
 int snapshot_open_file(Ramet *ramet, const SnapshotRow *snapshot, const char *which, int *fd,
                        char **path, Error *error);
 
+/* Opens its memory as a restore reads it: the file, or a sealed memfd with what a compressed one
+ * holds, checked against its digest. The snapshot must be pinned or otherwise kept. */
+int snapshot_open_memory(Ramet *ramet, const SnapshotRow *snapshot, int *fd, Error *error);
+
+/* Compressed files. A file's entry in `files` has beside name, sha256 and stamp: "compressed"
+ * ("zstd"), "stored_sha256" (of the file as it lies there, while sha256 is of the content),
+ * "bytes" (the content's size) and "data_bytes" (without its holes).
+ *
+ * pack: compresses `name` in a folder into `name`.zst and removes it. *entry has all but the stamp
+ * of the new file; the caller owns it. On failure the folder is as before. */
+int snapshot_pack_file(int dir_fd, const char *name, json_t **entry, Error *error);
+bool snapshot_file_is_packed(const json_t *file);
+
+/* The digest of the file as it lies there, "" when unknown. Borrowed from it. */
+const char *snapshot_file_digest(const json_t *file);
+
+/* Decompresses an opened file into `to` (-1: only checks) and compares size and digest. */
+int snapshot_unpack_file(int fd, const json_t *file, int to, Error *error);
+
 /* Members of data. */
 const char *snapshot_text(const SnapshotRow *row, const char *key); /* "" when absent */
 uint64_t snapshot_u64(const SnapshotRow *row, const char *key);
@@ -138,6 +157,7 @@ typedef struct TakeOptions {
     const char *purpose; /* borrowed; NULL: a user's own, else automatic */
     const char *key;     /* borrowed; NULL: made of the facts */
     bool standby;        /* the VM stays paused and keeps its overlay */
+    bool compress;       /* its memory is stored compressed */
 } TakeOptions;
 
 /* For a caller that holds the VM's lock. The row is the caller's, and an automatic snapshot comes

@@ -141,6 +141,29 @@ static int remember_file(Take *take, const char *which, const char *name, Error 
     return 0;
 }
 
+/* In place of remember_file; the VM has gone on by now. */
+static int compress_memory(Take *take, const char *name, Error *error) {
+    int dir_fd = publish_scratch_fd(take->publish), r;
+    _cleanup_json_ json_t *entry = NULL;
+    _cleanup_close_ int fd = -1;
+    json_t *stamp;
+
+    operation_enter(take->operation, "compress");
+    r = snapshot_pack_file(dir_fd, name, &entry, error);
+    if (r < 0)
+        return r;
+    name = json_string_value(json_object_get(entry, "name"));
+    fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot open the compressed memory");
+    r = stamp_make(fd, &stamp, error);
+    if (r < 0)
+        return r;
+    (void)json_object_set_new(entry, "stamp", stamp);
+    (void)json_object_set(json_object_get(take->row.data, "files"), "memory", entry);
+    return 0;
+}
+
 static int finish_files(Take *take, const char *kind, Error *error) {
     bool diff = str_equal(kind, "diff");
     const char *name = diff ? "memory.diff" : "memory.base";
@@ -149,7 +172,8 @@ static int finish_files(Take *take, const char *kind, Error *error) {
     operation_enter(take->operation, "publish");
     if (renameat(dir_fd, "memory", dir_fd, name) < 0)
         return error_set_errno(error, errno, "cannot name the saved memory");
-    r = remember_file(take, "memory", name, error);
+    r = take->options->compress ? compress_memory(take, name, error)
+                                : remember_file(take, "memory", name, error);
     if (r >= 0)
         r = remember_file(take, "state", "state", error);
     if (r >= 0)
@@ -306,13 +330,16 @@ static int borrow_standby(Take *take, Error *error) {
         r = link_file(take, &from, "memory", error);
     if (r >= 0)
         r = link_file(take, &from, "state", error);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        if (json_object_get(from.data, keys[i]))
+            set_data(take, keys[i], json_deep_copy(json_object_get(from.data, keys[i])));
+    if (r >= 0 && take->options->compress &&
+        !snapshot_file_is_packed(snapshot_file(&from, "memory")))
+        r = compress_memory(take, snapshot_is_diff(&from) ? "memory.diff" : "memory.base", error);
     if (r >= 0)
         r = publish_commit(take->publish, error);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-        if (json_object_get(from.data, keys[i]))
-            set_data(take, keys[i], json_deep_copy(json_object_get(from.data, keys[i])));
     (void)snprintf(take->row.key, sizeof(take->row.key), "%s", from.key);
     (void)snprintf(take->row.base, sizeof(take->row.base), "%s",
                    str_equal(from.base, from.id) ? take->row.id : from.base);

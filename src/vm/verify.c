@@ -27,8 +27,9 @@ static void add(Report *report, const char *what, const char *path, const char *
     report->ok &= problem == NULL;
 }
 
-/* NULL when all is well; else what is wrong, the caller's. */
-static char *find_problem(int fd, const char *sha256, const json_t *stamp) {
+/* NULL when all is well; else what is wrong, the caller's. sha256 is of the file as it lies there;
+ * packed (may be NULL) is the entry of a compressed one, whose content is looked at as well. */
+static char *find_problem(int fd, const char *sha256, const json_t *stamp, const json_t *packed) {
     _cleanup_error_ Error error = ERROR_INIT;
     json_int_t size = json_integer_value(json_object_get(stamp, "size"));
     json_int_t inode = json_integer_value(json_object_get(stamp, "inode"));
@@ -40,6 +41,8 @@ static char *find_problem(int fd, const char *sha256, const json_t *stamp) {
     if (stamp && (json_int_t)info.st_size != size)
         return str_format("it was cut or grew: %lld bytes, not %lld", (long long)info.st_size,
                           (long long)size);
+    if (packed && snapshot_unpack_file(fd, packed, -1, &error) < 0)
+        return str_copy(error_message(&error));
     if (sha256_file(fd, found, &error) < 0)
         return str_copy(error_message(&error));
     if (!str_equal(found, sha256))
@@ -53,7 +56,7 @@ static char *find_problem(int fd, const char *sha256, const json_t *stamp) {
 }
 
 static void check_path(Report *report, const char *what, const char *path, const char *sha256,
-                       const json_t *stamp) {
+                       const json_t *stamp, const json_t *packed) {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     _cleanup_free_ char *problem = NULL;
 
@@ -61,7 +64,7 @@ static void check_path(Report *report, const char *what, const char *path, const
     if (fd < 0)
         problem = str_format("it cannot be opened: %s", errno == ENOENT ? "it is gone" : "denied");
     else
-        problem = find_problem(fd, sha256 ? sha256 : "", stamp);
+        problem = find_problem(fd, sha256 ? sha256 : "", stamp, packed);
     add(report, what, path, problem);
 }
 
@@ -71,16 +74,19 @@ static void check_file(Report *report, const SnapshotRow *row, const char *which
     _cleanup_free_ char *path = name ? snapshot_path(report->ramet, row->id, name) : NULL;
 
     if (path)
-        check_path(report, which, path, json_string_value(json_object_get(file, "sha256")),
-                   json_object_get(file, "stamp"));
+        check_path(report, which, path, snapshot_file_digest(file), json_object_get(file, "stamp"),
+                   snapshot_file_is_packed(file) ? file : NULL);
 }
 
 static void check_diff(Report *report, const SnapshotRow *row) {
-    _cleanup_free_ char *path = snapshot_path(report->ramet, row->id, "memory.diff");
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    _cleanup_error_ Error error = ERROR_INIT;
+    const char *name = json_string_value(json_object_get(snapshot_file(row, "memory"), "name"));
+    _cleanup_free_ char *path = snapshot_path(report->ramet, row->id, name);
+    _cleanup_error_ Error error = ERROR_INIT, none = ERROR_INIT;
+    _cleanup_close_ int fd = -1;
 
-    if (fd >= 0 && memory_diff_check(fd, snapshot_u64(row, "memory_bytes"), &error) < 0)
+    if (snapshot_open_memory(report->ramet, row, &fd, &none) < 0)
+        return; /* its file was found bad already */
+    if (memory_diff_check(fd, snapshot_u64(row, "memory_bytes"), &error) < 0)
         add(report, "diff", path, error_message(&error));
 }
 
@@ -117,7 +123,7 @@ static void check_layers(Report *report, const SnapshotRow *row) {
             add(report, "disk layer", path, "nothing is known of it");
             return;
         }
-        check_path(report, "disk layer", path, layer.sha256, layer.stamp);
+        check_path(report, "disk layer", path, layer.sha256, layer.stamp, NULL);
         (void)snprintf(id, sizeof(id), "%s", layer.parent);
     }
 }
@@ -126,7 +132,7 @@ static void check_image(Report *report, const SnapshotRow *row) {
     const char *digest = row->image_digest;
 
     check_path(report, "disk base", snapshot_text(row, "base_path"),
-               str_has_prefix(digest, "sha256:") ? digest + 7 : digest, NULL);
+               str_has_prefix(digest, "sha256:") ? digest + 7 : digest, NULL, NULL);
 }
 
 int snapshot_verify(Ramet *ramet, Operation *operation, const char *reference, json_t **report,

@@ -236,6 +236,82 @@ def test_damaged_files_are_refused(home):
     expect(home.json("snapshot", "verify", "s")["ok"], "verify fails")
 
 
+def compress(home, vm, name):
+    return home.ramet("snapshot", "create", vm, name, "--compress", "zstd", "--json").json()
+
+
+def test_compressed(home):
+    """Whole memory and diffs: smaller, the same content, refused when damaged even where the file's times are as before."""
+    source(home)
+    plain, made = snapshot(home, "a", "plain")["memory"], compress(home, "a", "s")["memory"]
+    expect_equal((made["kind"], made["compressed"], plain["compressed"]), ("full", "zstd", None))
+    expect_equal((made["bytes"], os.path.basename(made["path"])), (plain["bytes"], "memory.base.zst"))
+    expect(made["stored_bytes"] < plain["allocated_bytes"], f"{made['stored_bytes']} bytes are not smaller")
+    expect_equal(os.stat(made["path"]).st_mode & 0o777, 0o444, "mode")
+    expect_equal(made["protection"], "sealed memfd")
+    content = hashlib.sha256(harness.subprocess.check_output(["zstd", "-dcq", made["path"]])).hexdigest()
+    expect_equal(content, made["sha256"], "digest of the content")
+    expect(home.json("snapshot", "verify", "s")["ok"], "verify fails")
+    home.ramet("fork", "s", "-n", "2", "--name", "c")
+    for name in ("c-1", "c-2"):
+        expect_same_memory(home, name)
+    run(home, "c-1", "echo own >/run/own")
+    diff = compress(home, "c-1", "d")["memory"]
+    expect_equal((diff["kind"], os.path.basename(diff["path"])), ("diff", "memory.diff.zst"))
+    expect(diff["stored_bytes"] < diff["bytes"], "a diff is not smaller")
+    home.ramet("fork", "d", "--name", "e")
+    expect_same_memory(home, "e")
+    expect_equal(run(home, "e", "cat /run/own"), "own\n")
+    expect(home.json("snapshot", "verify", "d")["ok"], "verify fails")
+    home.ramet("standby", "c-2")
+    compress(home, "c-2", "from-standby")
+    home.ramet("fork", "from-standby", "--name", "f")
+    expect_same_memory(home, "f")
+    home.ramet("resume", "c-2")
+    expect_same_memory(home, "c-2")
+    check_damaged_diff(home, diff["path"])
+    home.ramet("rm", "-f", "c-1", "c-2", "e", "f", "a")
+    check_damaged_base(home, made["path"])
+    for name in ("d", "from-standby", "s", "plain"):
+        home.ramet("snapshot", "rm", name)
+    expect_equal((folder(home, "snapshots"), folder(home, "layers")), ([], []), "files that are left")
+    home.check_no_leftovers()
+
+
+def damage_unseen(path):
+    times = os.stat(path)
+    damage(path, flip)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def expect_refused(home, name):
+    result = home.ramet("fork", name, status=None)
+    expect(result.status not in (0, 5), f"a damaged memory was forked: {result.err}")
+    expect_match(result.err, r"SHA-256|damaged", "message")
+    home.ramet("snapshot", "verify", name, status=1)
+
+
+def check_damaged_diff(home, path):
+    damage_unseen(path)
+    expect_refused(home, "d")
+    damage_unseen(path)
+    expect(home.json("snapshot", "verify", "d")["ok"], "verify fails")
+    damage(path, flip)
+    expect_refused(home, "d")
+    damage(path, flip)
+
+
+def check_damaged_base(home, path):
+    """Another daemon, since this one has the base in hot memory."""
+    home.kill_daemon()
+    damage_unseen(path)
+    expect_refused(home, "s")
+    damage_unseen(path)
+    home.ramet("fork", "s", "--name", "good")
+    expect_same_memory(home, "good")
+    home.ramet("rm", "-f", "good")
+
+
 def test_other_qemu_is_refused(home):
     source(home)
     snapshot(home, "a", "s")

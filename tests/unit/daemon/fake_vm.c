@@ -382,7 +382,7 @@ static int called(const char *what, json_t **answer) {
 }
 
 int snapshot_create(Ramet *ramet, Operation *operation, const char *vm, const char *name,
-                    json_t **snapshot, Error *error) {
+                    const char *compress, json_t **snapshot, Error *error) {
     return called(name ? name : vm, snapshot);
 }
 

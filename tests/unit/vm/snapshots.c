@@ -27,7 +27,7 @@ static int take(const char *vm, const char *name, json_t **snapshot, Error *erro
     Operation op;
 
     operation_init(&op, 0, -1);
-    return snapshot_create(home.ramet, &op, vm, name, snapshot, error);
+    return snapshot_create(home.ramet, &op, vm, name, NULL, snapshot, error);
 }
 
 static int fork_source(const char *source, const char *name, unsigned count, Error *error) {
