@@ -2,6 +2,8 @@
 
 /* `snapshot create`: what a user asks for, on top of take.c. */
 
+#include <errno.h>
+
 #include "vm/snapshot_internal.h"
 
 int snapshot_create(Ramet *ramet, Operation *operation, const char *vm, const char *name,
