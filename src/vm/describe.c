@@ -72,14 +72,15 @@ int row_private_bytes(const VmRow *row, uint64_t *bytes) {
     return 0;
 }
 
-/* A sealed memfd has no path of its own; it is reached through the QEMU that maps it. */
+/* A sealed memfd, blank or a snapshot's hot memory, has no path of its own; it is reached through
+ * the QEMU that maps it. */
 static json_t *find_memory_base(const VmRow *row) {
     const char *name = row_text(row, "memory_base");
     ino_t inode = (ino_t)row_u64(row, "memory_inode");
     pid_t qemu = row_process(row, "qemu").pid;
     struct stat info;
 
-    if (!str_has_prefix(name, "memfd:") || qemu <= 0)
+    if (qemu <= 0 || (stat(name, &info) == 0 && info.st_ino == inode))
         return member_or_null(row->runtime, "memory_base");
     for (int fd = 3; fd < 256; fd++) {
         _cleanup_free_ char *path = str_format("/proc/%d/fd/%d", (int)qemu, fd);

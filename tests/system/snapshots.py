@@ -15,7 +15,7 @@ def sha256(path):
 
 
 def source(home, name="a"):
-    home.ramet("run", "-d", "--name", name, "busybox")
+    home.ramet("run", "-d", "--cold", "--name", name, "busybox")
     home.ramet("exec", name, "--", "sh", "-c", MARK)
 
 
