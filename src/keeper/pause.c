@@ -203,6 +203,8 @@ static int thaw_machine(Snapshot *snapshot, bool with_switch, bool hold, Error *
     if (disks && switched == 0)
         note_switch(snapshot);
     int waited = batch_wait_all(&batch, NULL);
+    if (went_on == -ECONNRESET || waited == -ECONNRESET)
+        return -ECONNRESET; /* it has ended, and its exit says why */
     if (went_on < 0 || waited < 0) {
         (void)error_set(error, ERROR_FAILED, EIO, "the VM could not go on after its pause");
         machine_kill(snapshot->keeper, "internal-error");

@@ -121,7 +121,9 @@ static int start_qemu(Keeper *keeper, const int *fds, Error *error) {
         return r < 0 ? r : sent;
     r = qmp_receive(keeper->machine.qmp, keeper->start.qmp_id,
                     clock_monotonic_usec() + QMP_GREETING_USEC, NULL, error);
-    machine_take_events(keeper);
+    if (keeper->plan.boot ==
+        PLAN_BOOT_COLD) /* RESUME may be there already: restore.c waits for it */
+        machine_take_events(keeper);
     return r;
 }
 

@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A QEMU that is none: it speaks QMP on the descriptor that it is given, and plays the guest's
  * agent. The kernel's command line says what kind of guest it is, and an exec's first argument what
- * its command does (see the tables). Everything blocks, since the keeper always reads. */
+ * its command does (see the tables). Everything blocks, since the keeper always reads.
+ *
+ * FAKE_QEMU in the environment names one step that goes wrong once: "fail:COMMAND" answers the QMP
+ * command (or the agent's FREEZE and THAW: "freeze", "thaw") with an error, "die:COMMAND" ends
+ * there as if killed, "hang:COMMAND" leaves it without an answer. Before it, "N*" lets the
+ * command succeed N times first.
+ *
+ * With -incoming everything that QMP has to say from the greeting to the RESUME event comes in one
+ * piece, as it does when QEMU has the processor and the keeper has not. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +27,11 @@
 
 static int qmp_fd = -1, agent_fd = -1, console_fd = -1;
 static const char *mode = "";
+static bool incoming;
+static const char *step = ""; /* of FAKE_QEMU */
+static bool step_dies, step_hangs;
+static unsigned step_spared; /* so many times it goes well */
+static uint8_t *memory;      /* as QEMU maps it */
 
 static FrameReader reader;
 static uint8_t marker[AGENT_MARKER_SIZE] = AGENT_MARKER;
@@ -80,7 +94,69 @@ static void shut_down(const char *reason) {
     exit(0);
 }
 
-/* QMP: every command succeeds. */
+/* The script's step: does this one fail? It may not return. */
+static bool goes_wrong(const char *name) {
+    if (strcmp(step, name) != 0)
+        return false;
+    if (step_spared > 0) {
+        step_spared--;
+        return false;
+    }
+    if (step_dies)
+        raise(SIGKILL);
+    step = ""; /* the next one goes well */
+    return true;
+}
+
+static char qmp_output[65536];
+static size_t qmp_output_size;
+
+static void put(const char *text) {
+    size_t size = strlen(text);
+    if (qmp_output_size + size > sizeof qmp_output)
+        exit(1);
+    memcpy(qmp_output + qmp_output_size, text, size);
+    qmp_output_size += size;
+}
+
+static void put_event(const char *name) {
+    char event[160];
+    snprintf(event, sizeof event,
+             "{\"timestamp\":{\"seconds\":1,\"microseconds\":1},\"event\":\"%s\"}\r\n", name);
+    put(event);
+}
+
+static void follow_up(const char *command) {
+    if (strcmp(command, "migrate-incoming") == 0)
+        put_event("RESUME");
+    else if (strcmp(command, "stop") == 0)
+        put_event("STOP");
+    else if (strcmp(command, "cont") == 0)
+        put_event("RESUME");
+}
+
+/* QMP: every command succeeds, but for the script's. */
+static void take_command(const char *line, const char *end) {
+    char id[64] = "0", command[64] = "", answer[240];
+    const char *found = strstr(line, "\"id\"");
+    if (found && found < end)
+        sscanf(found, "\"id\"%*[ :]%63[^,} \r\n]", id);
+    found = strstr(line, "\"execute\"");
+    if (found && found < end)
+        sscanf(found, "\"execute\"%*[ :]\"%63[^\"]", command);
+    bool wrong = goes_wrong(command);
+    if (wrong && step_hangs)
+        return;
+    snprintf(answer, sizeof answer,
+             wrong ? "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no luck\"}, "
+                     "\"id\": %s}\r\n"
+                   : "{\"return\": {}, \"id\": %s}\r\n",
+             id);
+    put(answer);
+    if (!wrong)
+        follow_up(command);
+}
+
 static void take_qmp(void) {
     static char line[65536];
     static size_t used;
@@ -90,15 +166,12 @@ static void take_qmp(void) {
     used += (size_t)n;
     line[used] = '\0';
     for (char *end; (end = strchr(line, '\n'));) {
-        char id[64] = "0", answer[160];
-        const char *found = strstr(line, "\"id\"");
-        if (found && found < end)
-            sscanf(found, "\"id\"%*[ :]%63[^,} \r\n]", id);
-        snprintf(answer, sizeof answer, "{\"return\": {}, \"id\": %s}\r\n", id);
-        say(qmp_fd, answer);
+        take_command(line, end);
         used -= (size_t)(end + 1 - line);
         memmove(line, end + 1, used + 1);
     }
+    write_all(qmp_fd, qmp_output, qmp_output_size);
+    qmp_output_size = 0;
 }
 
 static const uint8_t *find_tag(const Frame *frame, uint16_t tag, uint32_t *size) {
@@ -250,6 +323,11 @@ static void take_frame(const Frame *frame) {
         if (strcmp(mode, "refuse") == 0)
             return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, EROFS);
         /* fall through */
+    case FRAME_FREEZE:
+    case FRAME_THAW:
+        if (goes_wrong(frame->type == FRAME_FREEZE ? "freeze" : "thaw"))
+            return step_hangs ? (void)0 : send_number(frame->stream, FRAME_DONE, TAG_ERRNO, EIO);
+        /* fall through */
     case FRAME_PING:
     case FRAME_SYNC:
         return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, 0);
@@ -313,9 +391,34 @@ static void run(void) {
     }
 }
 
+static void map_memory(int fd, size_t mib) {
+    size_t size = mib << 20;
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    if (memory == MAP_FAILED)
+        exit(1);
+    memset(memory + size / 2, 7, 10 * 4096); /* what the guest wrote */
+}
+
+static void parse_script(void) {
+    const char *script = getenv("FAKE_QEMU");
+    char *end = NULL;
+    if (!script)
+        return;
+    step_spared = (unsigned)strtoul(script, &end, 10);
+    step = *end == '*' ? end + 1 : end;
+    step_dies = strncmp(step, "die:", 4) == 0;
+    step_hangs = strncmp(step, "hang:", 5) == 0;
+    step = strchr(step, ':') ? strchr(step, ':') + 1 : "";
+}
+
 static void parse(int argc, char **argv) {
+    size_t mib;
     for (int i = 1; i + 1 < argc; i++) {
         int fd;
+        if (sscanf(argv[i + 1], "memory-backend-file,id=ram0,size=%zuM,mem-path=/proc/self/fd/%d",
+                   &mib, &fd) == 2)
+            map_memory(fd, mib);
+        incoming |= strcmp(argv[i], "-incoming") == 0;
         if (sscanf(argv[i + 1], "socket,id=qmp,fd=%d", &fd) == 1)
             qmp_fd = fd;
         else if (sscanf(argv[i + 1], "socket,id=agent,fd=%d", &fd) == 1)
@@ -328,13 +431,18 @@ static void parse(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    parse_script();
     parse(argc, argv);
     if (strcmp(mode, "die") == 0 || qmp_fd < 0 || agent_fd < 0 || console_fd < 0) {
         fprintf(stderr, "fake-qemu: could not open the flux capacitor\n");
         return 1;
     }
-    say(qmp_fd, "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2, \"minor\": 7, \"major\": 0}}, "
-                "\"capabilities\": []}}\r\n");
+    put("{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2, \"minor\": 7, \"major\": 0}}, "
+        "\"capabilities\": []}}\r\n");
+    if (!incoming) { /* else with the first replies */
+        write_all(qmp_fd, qmp_output, qmp_output_size);
+        qmp_output_size = 0;
+    }
     if (strcmp(mode, "silent") != 0)
         say(console_fd, "Booting \x1b[31mfake\r\nstill booting\r\n");
     if (frame_reader_init(&reader) < 0)
@@ -342,7 +450,7 @@ int main(int argc, char **argv) {
     if (strcmp(mode, "error") == 0) {
         const char *text = "{\"error\":{\"code\":\"failed\",\"message\":\"no root disk\\u0007\"}}";
         send_frame(0, 0, FRAME_ERROR, text, strlen(text));
-    } else if (strcmp(mode, "silent") != 0 && strcmp(mode, "mute") != 0) {
+    } else if (!incoming && strcmp(mode, "silent") != 0 && strcmp(mode, "mute") != 0) {
         say(agent_fd, "noise before the first frame");
         announce();
     }

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Restores, claims and snapshots of which one step goes wrong, where a real QEMU cannot be made to
+ * fail: the real ramet-keeper with a scripted QEMU. faults.c KEEPER FAKE_QEMU. */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "proto/agent.h"
+#include "unit/keeper/vm.h"
+
+/* One step goes wrong in every QEMU from now on; NULL: none. */
+static void script(const char *what, const char *step) {
+    _cleanup_free_ char *text = step ? str_format("%s:%s", what, step) : NULL;
+    if (text)
+        setenv("FAKE_QEMU", text, 1);
+    else
+        unsetenv("FAKE_QEMU");
+}
+
+static void state_is(Vm *vm, const char *state) {
+    _cleanup_json_ json_t *status = NULL;
+    CHECK_INT(vm_ask(vm, "status", &status, NULL), 0);
+    CHECK_STR(json_string_value(json_object_get(status, "state")), state);
+}
+
+/* The VM as if restored from a snapshot: an empty state, and the marker that the fake listens for.
+ */
+static void restore_begin(Vm *vm) {
+    vm_begin(vm, "echo");
+    Plan *plan = &vm->plan;
+    plan->boot = PLAN_BOOT_RESTORE;
+    plan->state_fd = 2;
+    plan->network_card = true;
+    plan->network = PLAN_NETWORK_USER;
+    memcpy(plan->marker, AGENT_MARKER, sizeof plan->marker);
+    memcpy(plan->ram_nonce, "0123456789abcdef", sizeof plan->ram_nonce);
+}
+
+/* patch_fd -1: none. */
+static int restore(Vm *vm, int patch_fd, Error *error) {
+    _cleanup_close_ int state_fd = memfd_create("state", MFD_CLOEXEC);
+    int fds[] = {vm->blank_fd, vm->folder_fd, state_fd, patch_fd};
+    if (patch_fd >= 0)
+        vm->plan.patch_fds[vm->plan.n_patches++] = 3;
+    _cleanup_json_ json_t *request =
+        json_pack("{s:s, s:o}", "op", "start", "plan", plan_to_json(&vm->plan));
+    return keeper_call(vm->folder_fd, request, fds, patch_fd < 0 ? 3 : 4, FAR, -1, on_stage, vm,
+                       &vm->ok, error);
+}
+
+/* Ended by itself, with that cause in exit.json. */
+static void ends_with(Vm *vm, const char *cause) {
+    siginfo_t info;
+    CHECK_INT(waitid(P_PID, (id_t)vm->keeper, &info, WEXITED | WNOWAIT), 0);
+    check_cause(vm, cause);
+    vm_end(vm);
+}
+
+/* --- restores --------------------------------------------------------------------------------- */
+
+/* QEMU was quicker than the keeper: greeting, replies and RESUME are there before its first look.
+ */
+static void restores_when_all_comes_at_once(void) {
+    script(NULL, NULL);
+    for (int i = 0; i < 5; i++) {
+        Vm vm;
+        _cleanup_error_ Error error = ERROR_INIT;
+        restore_begin(&vm);
+        CHECK_INT(restore(&vm, -1, &error), 0);
+        CHECK_STR(json_string_value(json_object_get(vm.ok, "boot")), "restored");
+        state_is(&vm, "running");
+        vm_kill(&vm);
+    }
+}
+
+/* A diff of one page with content (memory/diff.h), or, damaged, of a page beyond the memory. */
+static int make_diff(bool damaged) {
+    static uint64_t text[1024];
+    memset(text, 0, sizeof text);
+    memcpy(text, "RAMETMD1", 8);
+    text[1] = 4096 | (uint64_t)1 << 32;
+    text[2] = VM_MEMORY_BYTES;
+    text[3] = 1;
+    text[4] = damaged ? VM_MEMORY_BYTES : 5;
+    text[5] = 1 | (uint64_t)1 << 32;
+    text[512] = 42;
+    int fd = memfd_create("diff", MFD_CLOEXEC);
+    CHECK_INT(fd_write_full(fd, text, sizeof text), 0);
+    return fd;
+}
+
+static void restores_patches(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_close_ int good = make_diff(false), bad = make_diff(true);
+    script(NULL, NULL);
+    restore_begin(&vm);
+    CHECK_INT(restore(&vm, good, &error), 0);
+    vm_kill(&vm);
+    restore_begin(&vm);
+    CHECK(restore(&vm, bad, &error) < 0);
+    CHECK_INT(error.kind, ERROR_CORRUPT);
+    ends_with(&vm, "start-failed");
+}
+
+static void refuses_another_memory(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    script(NULL, NULL);
+    restore_begin(&vm);
+    vm.plan.ram_nonce[0] ^= 1;
+    CHECK(restore(&vm, -1, &error) < 0);
+    CHECK_CONTAINS(error.message, "not restored");
+    ends_with(&vm, "start-failed");
+    restore_begin(&vm);
+    vm.plan.counter = 1; /* the fake's first answer */
+    CHECK(restore(&vm, -1, &error) < 0);
+    CHECK_CONTAINS(error.message, "not restored");
+    ends_with(&vm, "start-failed");
+}
+
+static void restore_steps_fail(void) {
+    static const char *const steps[] = {"qmp_capabilities", "getfd", "migrate-incoming",
+                                        "set_link"};
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        Vm vm;
+        _cleanup_error_ Error failed = ERROR_INIT, died = ERROR_INIT;
+        script("fail", steps[i]);
+        restore_begin(&vm);
+        CHECK(restore(&vm, -1, &failed) < 0);
+        CHECK_CONTAINS(failed.message, steps[i]);
+        CHECK_CONTAINS(failed.message, "no luck");
+        ends_with(&vm, "start-failed");
+        script("die", steps[i]);
+        restore_begin(&vm);
+        CHECK(restore(&vm, -1, &died) < 0);
+        CHECK_CONTAINS(died.message, "QEMU ended");
+        ends_with(&vm, "start-failed");
+    }
+}
+
+/* --- claims ----------------------------------------------------------------------------------- */
+
+static int claim(Vm *vm, Error *error) {
+    _cleanup_json_ json_t *plan = plan_to_json(&vm->plan), *ok = NULL;
+    _cleanup_json_ json_t *request =
+        json_pack("{s:s, s:O, s:[{s:s, s:i, s:i, s:b}], s:s}", "op", "claim", "identity",
+                  json_object_get(plan, "identity"), "forwards", "host_ip", "127.0.0.1",
+                  "host_port", 4321, "guest_port", 80, "udp", 0, "name", "claimed");
+    return keeper_call(vm->folder_fd, request, NULL, 0, FAR, -1, on_stage, vm, &ok, error);
+}
+
+static void warm_up(Vm *vm) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    restore_begin(vm);
+    vm->plan.start_paused = true;
+    if (restore(vm, -1, &error) < 0)
+        fprintf(stderr, "%s\n", error.message);
+    CHECK(vm->ok);
+    state_is(vm, "warm");
+}
+
+static void claims(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    script(NULL, NULL);
+    warm_up(&vm);
+    CHECK_INT(claim(&vm, &error), 0);
+    state_is(&vm, "running");
+    CHECK(claim(&vm, &error) < 0); /* once */
+    CHECK_INT(error.kind, ERROR_CONFLICT);
+    vm_kill(&vm);
+}
+
+static void claim_steps_fail(void) {
+    static const char *const steps[] = {"human-monitor-command", "cont", "set_link"};
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        Vm vm;
+        _cleanup_error_ Error failed = ERROR_INIT, died = ERROR_INIT;
+        script("fail", steps[i]);
+        warm_up(&vm);
+        CHECK(claim(&vm, &failed) < 0);
+        CHECK_CONTAINS(failed.message, "no luck");
+        ends_with(&vm, "start-failed");
+        script("die", steps[i]);
+        warm_up(&vm);
+        CHECK(claim(&vm, &died) < 0);
+        CHECK_CONTAINS(died.message, "QEMU");
+        ends_with(&vm, "start-failed");
+    }
+}
+
+/* What QEMU is told to do so that a clone stays warm. */
+static void warming_fails(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    script("fail", "stop");
+    restore_begin(&vm);
+    vm.plan.start_paused = true;
+    CHECK(restore(&vm, -1, &error) < 0);
+    CHECK_CONTAINS(error.message, "no luck");
+    ends_with(&vm, "start-failed");
+}
+
+/* --- snapshots -------------------------------------------------------------------------------- */
+
+typedef struct Saved {
+    int fds[4]; /* owned: state, memory, overlay to read and to write */
+    json_t *ok; /* owned */
+} Saved;
+
+static void saved_free(Saved *saved) {
+    for (size_t i = 0; i < ARRAY_SIZE(saved->fds); i++)
+        fd_close(saved->fds[i]);
+    json_decref(saved->ok);
+}
+#define _cleanup_saved_ _cleanup_(saved_free)
+
+static int scratch(Vm *vm, const char *name, int flags) {
+    int fd = openat(vm->folder_fd, name, flags | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(fd >= 0);
+    return fd;
+}
+
+static void open_files(Vm *vm, Saved *saved, const char *memory) {
+    *saved = (Saved){
+        .fds = {scratch(vm, "state", O_WRONLY | O_TRUNC),
+                memory ? open(memory, O_RDWR | O_CLOEXEC) : scratch(vm, "memory", O_RDWR | O_TRUNC),
+                scratch(vm, "overlay", O_RDONLY), scratch(vm, "overlay", O_RDWR)}};
+}
+
+static json_t *snapshot_request(bool hold) {
+    return json_pack("{s:s, s:i, s:i, s:[{s:i, s:i}], s:b, s:b}", "op", "snapshot", "state_fd", 0,
+                     "memory_fd", 1, "disks", "fd", 2, "fd_write", 3, "freeze", 1, "stay_paused",
+                     hold);
+}
+
+/* memory: a file to write it to; NULL: one that takes it. */
+static int save(Vm *vm, const char *memory, bool hold, Saved *saved, Error *error) {
+    _cleanup_json_ json_t *request = snapshot_request(hold);
+    open_files(vm, saved, memory);
+    return keeper_call(vm->folder_fd, request, saved->fds, 4, FAR, -1, on_stage, vm, &saved->ok,
+                       error);
+}
+
+/* A restored VM with a disk. */
+static void run_to_save(Vm *vm) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    restore_begin(vm);
+    PlanDisk *disk = &vm->plan.disks[vm->plan.n_disks++];
+    *disk = (PlanDisk){.serial = "root", .n_files = 1};
+    disk->files[0] = (PlanDiskFile){.fd = 3, .fd_write = 4, .format = "qcow2"};
+    _cleanup_close_ int state_fd = memfd_create("state", MFD_CLOEXEC);
+    _cleanup_close_ int old = scratch(vm, "disk", O_RDONLY),
+                        old_write = scratch(vm, "disk", O_RDWR);
+    int fds[] = {vm->blank_fd, vm->folder_fd, state_fd, old, old_write};
+    _cleanup_json_ json_t *request =
+        json_pack("{s:s, s:o}", "op", "start", "plan", plan_to_json(&vm->plan));
+    if (keeper_call(vm->folder_fd, request, fds, 5, FAR, -1, on_stage, vm, &vm->ok, &error) < 0)
+        fprintf(stderr, "%s\n", error.message);
+    CHECK(vm->ok);
+}
+
+static uint64_t disk_inode(Vm *vm) {
+    _cleanup_json_ json_t *status = NULL;
+    CHECK_INT(vm_ask(vm, "status", &status, NULL), 0);
+    CHECK(!json_is_true(json_object_get(status, "snapshotting")));
+    return number(json_array_get(json_object_get(status, "disks"), 0), "inode");
+}
+
+static uint64_t inode_of(Vm *vm, const char *name) {
+    struct stat info;
+    CHECK_INT(fstatat(vm->folder_fd, name, &info, 0), 0);
+    return info.st_ino;
+}
+
+/* The whole of it goes well, now. */
+static void expect_saved(Vm *vm, bool hold) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_saved_ Saved saved;
+    struct stat memory;
+    if (save(vm, NULL, hold, &saved, &error) < 0)
+        fprintf(stderr, "%s\n", error.message);
+    CHECK(saved.ok);
+    CHECK_STR(json_string_value(json_object_get(saved.ok, "kind")), "diff");
+    CHECK_INT(number(saved.ok, "dirty_bytes"), 10 * 4096);
+    CHECK_INT(fstat(saved.fds[1], &memory), 0);
+    CHECK(memory.st_size <= 11 * 4096);
+    CHECK_INT(disk_inode(vm), inode_of(vm, "overlay"));
+}
+
+static void saves(void) {
+    Vm vm;
+    script(NULL, NULL);
+    run_to_save(&vm);
+    CHECK_INT(disk_inode(&vm), inode_of(&vm, "disk"));
+    expect_saved(&vm, false);
+    state_is(&vm, "running");
+    expect_saved(&vm, true);
+    state_is(&vm, "paused");
+    vm_kill(&vm);
+}
+
+/* Each step before the switch of the disks: the VM runs on over its old disk, and the next attempt
+ * succeeds. */
+static void save_steps_fail(void) {
+    static const struct {
+        const char *what, *step, *message;
+    } cases[] = {
+        {"fail", "freeze", "freeze"},        {"fail", "add-fd", "no luck"},
+        {"1*fail", "add-fd", "no luck"},     {"2*fail", "add-fd", "no luck"},
+        {"fail", "blockdev-add", "no luck"}, {"fail", "stop", "no luck"},
+        {"1*fail", "set_link", "no luck"},   {"fail", "xen-save-devices-state", "no luck"},
+        {"fail", "transaction", "no luck"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        for (int hold = 0; hold < 2; hold++) {
+            Vm vm;
+            _cleanup_error_ Error error = ERROR_INIT;
+            _cleanup_saved_ Saved saved;
+            script(cases[i].what, cases[i].step);
+            run_to_save(&vm);
+            CHECK(save(&vm, NULL, hold, &saved, &error) < 0);
+            CHECK_CONTAINS(error.message, cases[i].message);
+            state_is(&vm, "running");
+            CHECK_INT(disk_inode(&vm), inode_of(&vm, "disk"));
+            vm_kill(&vm);
+        }
+    }
+}
+
+/* QEMU ends in the middle of it. */
+static void dies_while_saving(void) {
+    static const char *const steps[][2] = {
+        {"die", "freeze"},      {"die", "add-fd"},     {"die", "blockdev-add"},
+        {"die", "stop"},        {"1*die", "set_link"}, {"die", "xen-save-devices-state"},
+        {"die", "transaction"}, {"2*die", "set_link"}, {"die", "cont"}};
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        Vm vm;
+        _cleanup_error_ Error error = ERROR_INIT;
+        _cleanup_saved_ Saved saved;
+        script(steps[i][0], steps[i][1]);
+        run_to_save(&vm);
+        CHECK(save(&vm, NULL, false, &saved, &error) < 0);
+        CHECK(error.kind == ERROR_FAILED || error.kind == ERROR_GUEST_NOT_READY);
+        ends_with(&vm, "crashed");
+    }
+}
+
+/* The pause cannot end: better no VM than one that stands still for ever. */
+static void cannot_go_on(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_saved_ Saved saved;
+    script("fail", "cont");
+    run_to_save(&vm);
+    CHECK(save(&vm, NULL, false, &saved, &error) < 0);
+    ends_with(&vm, "internal-error");
+}
+
+/* The guest did not thaw: the snapshot is good, and the VM runs. */
+static void thaw_fails(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_saved_ Saved saved;
+    script("1*fail", "thaw"); /* the first is the restore's */
+    run_to_save(&vm);
+    CHECK_INT(save(&vm, NULL, false, &saved, &error), 0);
+    state_is(&vm, "running");
+    vm_kill(&vm);
+}
+
+/* The disk has switched when the memory turns out to be no file that takes it: the VM runs on over
+ * the new overlay. */
+static void memory_cannot_be_written(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_saved_ Saved saved;
+    script(NULL, NULL);
+    run_to_save(&vm);
+    CHECK(save(&vm, "/dev/full", false, &saved, &error) < 0);
+    CHECK_CONTAINS(error.message, "cannot write the dirty pages");
+    state_is(&vm, "running");
+    CHECK_INT(disk_inode(&vm), inode_of(&vm, "overlay"));
+    expect_saved(&vm, false);
+    vm_kill(&vm);
+}
+
+/* The daemon dies while the agent freezes: the snapshot is given up, the guest thaws. */
+static void nobody_waits_any_more(void) {
+    Vm vm;
+    _cleanup_saved_ Saved saved;
+    KeeperConnection connection = {.fd = -1};
+    _cleanup_json_ json_t *request = snapshot_request(false), *event = NULL;
+    script("hang", "freeze");
+    run_to_save(&vm);
+    open_files(&vm, &saved, NULL);
+    CHECK_INT(keeper_connect(vm.folder_fd, &connection, NULL), 0);
+    CHECK_INT(keeper_send(&connection, request, saved.fds, 4, NULL), 0);
+    CHECK_INT(keeper_receive(&connection, FAR, -1, &event, NULL), 0);
+    CHECK_STR(json_string_value(json_object_get(event, "name")), "freeze");
+    keeper_close(&connection);
+    for (bool saving = true; saving;) {
+        _cleanup_json_ json_t *status = NULL;
+        CHECK_INT(vm_ask(&vm, "status", &status, NULL), 0);
+        saving = json_is_true(json_object_get(status, "snapshotting"));
+    }
+    state_is(&vm, "running");
+    CHECK_INT(disk_inode(&vm), inode_of(&vm, "disk"));
+    saved.ok = NULL;
+    expect_saved(&vm, false);
+    vm_kill(&vm);
+}
+
+int main(int argc, char **argv) {
+    CHECK_INT(argc, 3);
+    keeper_path = realpath(argv[1], NULL); /* lives to the end */
+    fake_path = realpath(argv[2], NULL);
+    RUN(restores_when_all_comes_at_once);
+    RUN(restores_patches);
+    RUN(refuses_another_memory);
+    RUN(restore_steps_fail);
+    RUN(claims);
+    RUN(claim_steps_fail);
+    RUN(warming_fails);
+    RUN(saves);
+    RUN(save_steps_fail);
+    RUN(dies_while_saving);
+    RUN(cannot_go_on);
+    RUN(thaw_fails);
+    RUN(memory_cannot_be_written);
+    RUN(nobody_waits_any_more);
+    return 0;
+}
