@@ -96,7 +96,9 @@ int pause_prepare(Snapshot *snapshot, Error *error) {
         r = add_disk(&batch, machine, &snapshot->disks[i], error);
     int waited = batch_wait_all(&batch, r == 0 ? error : NULL);
     machine_take_events(snapshot->keeper);
-    return r < 0 ? r : waited;
+    if (r == 0)
+        r = waited;
+    return r == 0 ? memory_capture_prepare(&snapshot->ram, &snapshot->capture, error) : r;
 }
 
 /* Errors are of no interest: what was never added cannot be removed. */
@@ -151,7 +153,7 @@ static int freeze_machine(Snapshot *snapshot, Error *error) {
         r = waited;
     snapshot_stage(snapshot, "memory");
     if (r == 0)
-        r = memory_capture(&snapshot->ram, &snapshot->capture, error);
+        r = memory_capture_take(snapshot->capture, &snapshot->ram, error);
     snapshot_stage(snapshot, "state");
     waited = batch_wait_all(&batch, r == 0 ? error : NULL);
     return r < 0 ? r : waited;
@@ -231,7 +233,7 @@ int pause_run(Snapshot *snapshot, Error *error) {
     }
     if (!snapshot->was_paused)
         snapshot->pause_usec = clock_monotonic_usec() - begin;
+    machine_take_events(keeper); /* STOP among them, which is ours */
     keeper->state = state;
-    machine_take_events(keeper);
     return r;
 }

@@ -30,7 +30,7 @@ struct Snapshot {
     LinkStream *freezing; /* borrowed from the link */
     LoopSource *timer;
     GuestRam ram;
-    MemoryCapture *capture; /* owned */
+    MemoryCapture *capture; /* owned; from pause_prepare on */
     unsigned state_fdset;
     uint64_t pause_usec;
 };
@@ -38,7 +38,7 @@ struct Snapshot {
 /* Ends the open stage and starts this one. */
 void snapshot_stage(Snapshot *snapshot, const char *name);
 
-/* Opens the new overlays in QEMU while the guest runs. */
+/* Opens the new overlays in QEMU, and makes room for a copy of the pages, while the guest runs. */
 int pause_prepare(Snapshot *snapshot, Error *error);
 
 /* The pause: device state, dirty pages, disks. Afterwards the guest runs as before, also on failure

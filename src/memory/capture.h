@@ -9,7 +9,13 @@
 
 typedef struct MemoryCapture MemoryCapture; /* opaque */
 
-/* Copies all dirty pages. */
+/* In two steps: what can be done while the guest runs (memory for the copy, as much as is dirty now
+ * and some more), and the copy of all dirty pages. Only what the room does not hold is made in the
+ * second one. After a failure the capture can only be freed. */
+int memory_capture_prepare(const GuestRam *ram, MemoryCapture **capture, Error *error);
+int memory_capture_take(MemoryCapture *capture, const GuestRam *ram, Error *error);
+
+/* Both at once. */
 int memory_capture(const GuestRam *ram, MemoryCapture **capture, Error *error);
 void memory_capture_free(MemoryCapture *capture);
 DEFINE_CLEANUP(MemoryCapture *, memory_capture_free);

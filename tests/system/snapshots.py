@@ -95,6 +95,21 @@ def test_deep_chains_are_flattened(home):
     expect(home.json("snapshot", "verify", "s9")["ok"], "verify fails")
 
 
+def test_a_snapshot_is_as_large_as_what_was_written(home):
+    """The dirty pages and no more than 64 KiB beside them."""
+    source(home)
+    snapshot(home, "a", "s")
+    home.ramet("fork", "s", "--name", "f")
+    run(home, "f", "head -c 8388608 /dev/urandom >/run/fill; sync")
+    made = snapshot(home, "f", "g")
+    expect_equal(made["memory"]["kind"], "diff")
+    expect(8 << 20 <= made["dirty_bytes"] <= 64 << 20, f"{made['dirty_bytes']} dirty bytes for 8 MiB and a start")
+    files = os.path.join(home.path, "snapshots", made["id"])
+    stored = sum(os.stat(os.path.join(files, name)).st_blocks * 512 for name in os.listdir(files))
+    expect(stored <= made["dirty_bytes"] + (64 << 10), f"{stored} bytes for {made['dirty_bytes']} dirty ones")
+    expect(made["pause_us"] > 0, "no pause was measured")
+
+
 def test_paused_and_stopped(home):
     source(home)
     home.ramet("pause", "a")

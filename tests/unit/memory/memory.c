@@ -159,6 +159,26 @@ static void test_new_base_holds_old_and_new(void) {
     guest_unmap(&guest);
 }
 
+/* The room that was made before need not hold all, and ranges come in more than one call. */
+static void test_prepared_capture_holds_what_came_since(void) {
+    Guest guest;
+    int base = file_new(RAM_BYTES), next = file_new(0);
+    guest_map(&guest, base);
+    _cleanup_(memory_capture_free_p) MemoryCapture *capture = NULL;
+    CHECK_INT(memory_capture_prepare(&guest.ram, &capture, NULL), 0);
+    CHECK_INT(memory_capture_dirty_bytes(capture), 0);
+    for (uint64_t i = 0; i < PAGES; i += 2)
+        fill_page(guest.memory, i, (int)(i % 251) + 1);
+    CHECK_INT(memory_capture_take(capture, &guest.ram, NULL), 0);
+    CHECK_INT(memory_capture_dirty_bytes(capture), PAGES / 2 * RAM_PAGE_SIZE);
+    CHECK_INT(memory_capture_write_base(capture, base, next, NULL), 0);
+    uint8_t *content = malloc(RAM_BYTES);
+    CHECK(content && fd_pread_full(next, content, RAM_BYTES, 0) == (ssize_t)RAM_BYTES);
+    CHECK(memcmp(content, guest.memory, RAM_BYTES) == 0);
+    free(content);
+    guest_unmap(&guest);
+}
+
 static void test_base_rule(void) {
     Guest guest;
     guest_map(&guest, file_new(RAM_BYTES));
@@ -229,6 +249,7 @@ int main(void) {
     RUN(test_many_ranges);
     RUN(test_diff_patches_a_sibling);
     RUN(test_new_base_holds_old_and_new);
+    RUN(test_prepared_capture_holds_what_came_since);
     RUN(test_base_rule);
     RUN(test_damaged_diffs_are_refused);
     RUN(test_sealed_base_cannot_change);
