@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/str.h"
@@ -77,6 +78,11 @@ int main(int argc, char **argv) {
     raise_fd_limit();
     ignore_signals();
     _cleanup_error_ Error error = ERROR_INIT;
+    if (folder_fd >= 0) { /* nobody's child: who started it need not wait for its end */
+        pid_t pid = fork();
+        if (pid != 0)
+            _exit(pid < 0);
+    }
     r = folder_fd >= 0 ? hold_run(listen_fd, folder_fd, &error) : keep(listen_fd, &error);
     if (r < 0)
         log_error("%s", error.message ? error.message : strerror(-r));

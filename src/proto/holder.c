@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -123,7 +124,14 @@ static int start(int home_dir_fd, const char *keeper, Error *error) {
     SpawnOptions options = {
         .program = keeper, .argv = argv, .fds = fds, .n_fds = ARRAY_SIZE(fds), .new_session = true};
     pid_t pid;
-    return spawn_process(&options, &pid, error);
+    int status = 0, r = spawn_process(&options, &pid, error);
+    if (r < 0)
+        return r;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) /* it goes on in a child of its own */
+        ;
+    if (status != 0)
+        return error_set(error, ERROR_FAILED, ECHILD, "the memory holder did not start");
+    return 0;
 }
 
 int holder_ensure(int home_dir_fd, const char *keeper, Error *error) {

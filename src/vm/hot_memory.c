@@ -11,9 +11,9 @@
  * the way, so that a base that was changed on disk is refused before the first clone sees it. A
  * compressed base becomes hot memory with any QEMU. It
  * has a budget; what was used least recently goes first (clones that map it keep it alive for
- * themselves). When the daemon ends the memfd lives on in the clones, and the next daemon takes it
- * back from one of them: a memfd of that name, sealed, with the right digest, is the base, whoever
- * holds it. */
+ * themselves). When the daemon ends the memfd lives on in the memory holder (hot_holder.c) and in
+ * the clones, and the next daemon takes it back from one of them: a memfd of that name, sealed,
+ * with the right digest, is the base, whoever holds it. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -26,6 +26,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "memory/seal.h"
+#include "proto/holder.h"
 #include "vm/packed.h"
 #include "vm/snapshot_internal.h"
 
@@ -39,7 +40,7 @@ static HotMemory *find(Ramet *ramet, const char *id) {
     return NULL;
 }
 
-static void drop(Ramet *ramet, HotMemory *hot) {
+static void forget(Ramet *ramet, HotMemory *hot) {
     HotMemory **link = &ramet->hot;
 
     while (*link != hot)
@@ -47,6 +48,15 @@ static void drop(Ramet *ramet, HotMemory *hot) {
     *link = hot->next;
     (void)fd_close(hot->fd);
     free(hot);
+}
+
+/* The holder's as well. */
+static void drop(Ramet *ramet, HotMemory *hot) {
+    char id[VM_ID_SIZE];
+
+    (void)snprintf(id, sizeof(id), "%s", hot->id);
+    forget(ramet, hot);
+    hot_holder_drop(ramet, id);
 }
 
 /* --- filling -----------------------------------------------------------------------------------
@@ -158,19 +168,23 @@ static HotMemory *least_recent(Ramet *ramet) {
     return oldest;
 }
 
-static int make_room(Ramet *ramet, uint64_t wanted, Error *error) {
+/* Lets go of what was used least recently. */
+static bool make_room(Ramet *ramet, uint64_t wanted) {
     for (;;) {
         uint64_t sum = 0;
         HotMemory *oldest = least_recent(ramet);
 
         for (HotMemory *hot = ramet->hot; hot; hot = hot->next)
             sum += hot->filling ? 0 : hot->bytes;
-        if (sum + wanted <= ramet->hot_budget_bytes)
-            return 0;
-        if (!oldest)
-            break;
+        if (sum + wanted <= ramet->hot_budget_bytes || !oldest)
+            return sum + wanted <= ramet->hot_budget_bytes;
         drop(ramet, oldest);
     }
+}
+
+static int check_room(Ramet *ramet, uint64_t wanted, Error *error) {
+    if (make_room(ramet, wanted))
+        return 0;
     error_set(error, ERROR_NO_MEMORY, ENOMEM,
               "the snapshot's memory (%llu MiB) is more than the budget for hot memory (%llu MiB)",
               (unsigned long long)(wanted / MIB),
@@ -236,7 +250,7 @@ static int take_from_clones(Ramet *ramet, const char *id, uint64_t bytes, const 
 /* With the mutex held; gives it up while the memory is filled. */
 static int make_hot(Ramet *ramet, const Wanted *wanted, HotMemory **made, Error *error) {
     HotMemory *hot;
-    int fd, r = make_room(ramet, wanted->data_bytes, error);
+    int fd, r = check_room(ramet, wanted->data_bytes, error);
 
     if (r < 0)
         return r;
@@ -259,6 +273,7 @@ static int make_hot(Ramet *ramet, const Wanted *wanted, HotMemory **made, Error 
         drop(ramet, hot);
         return fd;
     }
+    hot_holder_put(ramet, hot);
     *made = hot;
     return 0;
 }
@@ -274,6 +289,7 @@ static int find_or_make(Ramet *ramet, const Wanted *wanted, int *fd, Error *erro
         r = make_hot(ramet, wanted, &hot, error);
     if (r >= 0) {
         hot->used_usec = clock_monotonic_usec();
+        hot_holder_touch(ramet, hot);
         *fd = fcntl(hot->fd, F_DUPFD_CLOEXEC, 3);
         if (*fd < 0)
             r = error_set_errno(error, errno, "cannot duplicate a descriptor");
@@ -367,5 +383,14 @@ void hot_memory_drop(Ramet *ramet, const char *base_id) {
 
 void hot_memory_close(Ramet *ramet) {
     while (ramet->hot)
-        drop(ramet, ramet->hot);
+        forget(ramet, ramet->hot);
+}
+
+void hot_memory_reconcile(Ramet *ramet) {
+    (void)pthread_mutex_lock(&ramet->hot_mutex);
+    hot_holder_take_back(ramet);
+    (void)make_room(ramet, 0); /* the budget may be another now */
+    if (!ramet->hot)
+        (void)holder_quit(ramet->home_fd, NULL);
+    (void)pthread_mutex_unlock(&ramet->hot_mutex);
 }

@@ -45,6 +45,7 @@ typedef struct HotMemory {
     bool filling;
     uint64_t bytes; /* what it takes */
     uint64_t used_usec;
+    uint64_t touched_usec; /* when the holder was last told of a use */
     struct HotMemory *next;
 } HotMemory;
 

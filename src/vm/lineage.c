@@ -391,6 +391,7 @@ size_t lineage_reconcile(Ramet *ramet) {
 
     failures += remove_strays(ramet, "snapshots");
     failures += remove_strays(ramet, "layers");
+    hot_memory_reconcile(ramet);
     lineage_collect(ramet);
     return failures;
 }

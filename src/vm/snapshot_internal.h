@@ -100,6 +100,15 @@ char *hot_memory_find_problem(Ramet *ramet, const char *base_id);
 void hot_memory_drop(Ramet *ramet, const char *base_id);
 void hot_memory_close(Ramet *ramet);
 
+/* At the daemon's start, before any use: takes back what the memory holder holds. */
+void hot_memory_reconcile(Ramet *ramet);
+
+/* hot_holder.c, for hot_memory.c, with hot_mutex held. drop: after it left the list. */
+void hot_holder_put(Ramet *ramet, HotMemory *hot);
+void hot_holder_touch(Ramet *ramet, HotMemory *hot); /* it was used */
+void hot_holder_drop(Ramet *ramet, const char *id);
+void hot_holder_take_back(Ramet *ramet);
+
 /* --- files (snapshot_files.c) ------------------------------------------------------------------
  */
 

@@ -158,7 +158,8 @@ class Home:
         tmp = os.listdir(os.path.join(self.path, "tmp")) if os.path.isdir(os.path.join(self.path, "tmp")) else []
         expect(tmp == [], f"scratch left in tmp/: {tmp}")
         daemon = self.daemon_pid()
-        wait_until(lambda: [p for p in processes_of(self.path) if p != daemon] == [],
+        holder = is_holder if self.json("snapshot", "ls", "-a") else lambda pid: False  # it may hold their memory
+        wait_until(lambda: [p for p in processes_of(self.path) if p != daemon and not holder(p)] == [],
                    f"no processes but rametd ({processes_of(self.path)})", 30)
 
     def close(self):
@@ -172,6 +173,14 @@ class Home:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def is_holder(pid):
+    """Is it the memory holder, which keeps the hot memory of snapshots?"""
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return b"--hold" in file.read().split(b"\0")
+    return False
 
 
 def link_or_copy(source, target, **_):

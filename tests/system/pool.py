@@ -76,6 +76,10 @@ def test_pool_outlives_the_daemon(home):
     home.ramet("pool", "set", "--wait", "busybox", "2")
     before = warm(home)
     expect_equal(len(before), 2, "warm QEMUs")
+
+    def hot():
+        return home.json("snapshot", "inspect", home.json("pool", "ls")[0]["snapshot"])["memory"]["hot_inode"]
+    inode = hot()
     home.kill_daemon()
     expect_equal(home.json("pool", "ls")[0]["wanted"], 2)
     expect_equal(warm(home), before, "warm QEMUs after a crash of the daemon")
@@ -91,6 +95,7 @@ def test_pool_outlives_the_daemon(home):
     for pid in warm_pids(home):
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: home.json("pool", "ls")[0]["warm"] == 2, "two clones after all were killed")
+    expect_equal(hot(), inode, "inode of the hot memory, which no clone held")
     expect_equal(run(home, "b")["boot"], "claimed")
     home.ramet("rm", "-f", "a", "b")
     home.ramet("pool", "set", "busybox", "0")

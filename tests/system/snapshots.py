@@ -327,6 +327,65 @@ def check_damaged_base(home, path):
     home.ramet("rm", "-f", "good")
 
 
+def holders(home):
+    return [pid for pid in harness.processes_of(home.path) if harness.is_holder(pid)]
+
+
+def test_hot_memory_outlives_the_daemon(home):
+    """The same memfd after a kill of the daemon while no clone runs; the holder goes with the last hot base."""
+    source(home)
+    snapshot(home, "a", "s")
+    expect_equal(holders(home), [], "holders before any fork")
+    vm = home.ramet("fork", "s", "--name", "f", "--json").json()
+    inode = home.json("snapshot", "inspect", "s")["memory"]["hot_inode"]
+    if inode is None:
+        raise harness.Skip("this QEMU maps the file itself")
+    holder = holders(home)
+    expect_equal((len(holder), vm["memory"]["base_inode"]), (1, inode))
+    home.ramet("rm", "-f", "f", "a")
+    home.check_no_leftovers()
+    home.kill_daemon()
+    expect_equal(home.json("snapshot", "inspect", "s")["memory"]["hot_inode"], inode, "taken back")
+    vm = home.ramet("fork", "s", "--name", "g", "--json").json()
+    expect_equal(vm["memory"]["base_inode"], inode, "the clone's base")
+    expect_same_memory(home, "g")
+    expect(home.json("snapshot", "verify", "s")["ok"], "verify fails")
+    expect_equal(holders(home), holder, "the holder")
+    home.ramet("rm", "-f", "g")
+    home.ramet("snapshot", "rm", "s")
+    home.check_no_leftovers()
+
+
+def test_hot_memory_keeps_to_its_budget(home):
+    """Room for one of two bases: the one that was not used for longest goes, from the holder as well."""
+    source(home)
+    first = snapshot(home, "a", "one")
+    home.ramet("snapshot", "create", "a", "two")
+    allocated = max(home.json("snapshot", "inspect", name)["memory"]["allocated_bytes"] for name in ("one", "two"))
+
+    def hot(name):
+        return home.json("snapshot", "inspect", name)["memory"]["hot_inode"]
+    home.ramet("fork", "one", "--name", "f")
+    if hot("one") is None:
+        raise harness.Skip("this QEMU maps the file itself")
+    home.ramet("rm", "-f", "f")
+    home.ramet("daemon", "stop")
+    home.env["RAMET_HOT_MEMORY"] = str(allocated * 3 // 2)
+    inode = hot("one")
+    expect(inode, "hot memory was not taken back")
+    home.ramet("fork", "two", "--name", "f")
+    expect(hot("two") and not hot("one"), f"hot: one {hot('one')}, two {hot('two')}")
+    home.ramet("daemon", "stop")
+    home.env["RAMET_HOT_MEMORY"] = "1M"
+    expect(not hot("two"), "more than the budget was taken back")
+    result = home.ramet("fork", "one", "--name", "g", status=1)
+    expect_match(result.err, r"budget for hot memory.*RAMET_HOT_MEMORY", "message")
+    expect_same_memory(home, "f")
+    expect(os.path.exists(first["memory"]["path"]), "the base's file")
+    home.ramet("rm", "-f", "a", "f")
+    home.check_no_leftovers()
+
+
 def test_other_qemu_is_refused(home):
     source(home)
     snapshot(home, "a", "s")

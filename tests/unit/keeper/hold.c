@@ -2,8 +2,10 @@
 /* The real memory holder: hold KEEPER. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -90,10 +92,26 @@ static void refuses(void) {
     end();
 }
 
+/* With its home it goes, too: here it is seen on its end of a connection that it never serves. */
+static void ends_with_its_home(void) {
+    begin();
+    CHECK_INT(holder_ensure(folder_fd, keeper_path, NULL), 0);
+    CHECK_INT(put("a", "x", true, NULL), 0);
+    int sock = fd_unix_connect_at(folder_fd, HOLDER_SOCKET_NAME, SOCK_SEQPACKET);
+    CHECK(sock >= 0);
+    CHECK_INT(path_remove_tree(folder), 0);
+    struct pollfd item = {.fd = sock, .events = POLLIN};
+    CHECK_INT(poll(&item, 1, 60000), 1);
+    CHECK(item.revents & POLLHUP);
+    fd_close(sock);
+    fd_close(folder_fd);
+}
+
 int main(int argc, char **argv) {
     CHECK_INT(argc, 2);
     keeper_path = argv[1];
     RUN(holds);
     RUN(refuses);
+    RUN(ends_with_its_home);
     return 0;
 }
