@@ -5,8 +5,8 @@
  *
  * An entry is an automatic snapshot with the purpose "cache". Its key is the SHA-256 of all that a
  * restore depends on (snapshot_key.c: image, kernel, agent, QEMU, accelerator, CPU, memory, CPUs,
- * devices) and of the kind of network, without which the device state does not load. Who finds no
- * entry takes locks/cache-KEY.lock, looks again, and prepares it:
+ * devices, kind of network). Who finds no entry takes locks/cache-KEY.lock, looks again, and
+ * prepares it:
  *
  *   a VM with a name of its own, hidden (runtime "hidden": "cache"), boots cold → under systemd its
  *   start is waited for → snapshot → the VM is removed
@@ -109,7 +109,6 @@ static int make_key(Ramet *ramet, int cancel_fd, VmRow *row, json_t **facts, cha
     made = snapshot_facts(&features, accel, row);
     if (!made)
         return error_set(error, ERROR_FAILED, EINVAL, "cannot describe %s", row->name);
-    (void)json_object_set(made, "network", json_object_get(row->spec, "network"));
     snapshot_key(made, key);
     *facts = made;
     return 0;

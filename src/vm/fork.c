@@ -16,6 +16,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,27 +34,35 @@
 /* --- turns -------------------------------------------------------------------------------------
  */
 
-static pthread_mutex_t turns_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t turns_free = PTHREAD_COND_INITIALIZER;
-static long turns_taken;
+static pthread_once_t turns_once = PTHREAD_ONCE_INIT;
+static int turns_fd = -1; /* a semaphore: its count is what is free */
 
 static long turns_max(void) {
     return MAX_OF(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 }
 
-static void turn_take(void) {
-    (void)pthread_mutex_lock(&turns_mutex);
-    while (turns_taken >= turns_max())
-        (void)pthread_cond_wait(&turns_free, &turns_mutex);
-    turns_taken++;
-    (void)pthread_mutex_unlock(&turns_mutex);
+static void turns_make(void) {
+    turns_fd = eventfd((unsigned)turns_max(), EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+}
+
+/* Waits as long as the client does. */
+static int turn_take(int cancel_fd, Error *error) {
+    struct pollfd fds[2] = {{.events = POLLIN}, {.fd = cancel_fd, .events = POLLIN}};
+    eventfd_t one;
+
+    (void)pthread_once(&turns_once, turns_make);
+    fds[0].fd = turns_fd;
+    while (eventfd_read(turns_fd, &one) < 0) {
+        if (errno != EAGAIN && errno != EINTR)
+            return error_set_errno(error, errno, "cannot wait for a turn");
+        if (poll(fds, 2, -1) > 0 && fds[1].revents)
+            return error_set(error, ERROR_CANCELLED, ECANCELED, "the client went away");
+    }
+    return 0;
 }
 
 static void turn_give(void) {
-    (void)pthread_mutex_lock(&turns_mutex);
-    turns_taken--;
-    (void)pthread_cond_signal(&turns_free);
-    (void)pthread_mutex_unlock(&turns_mutex);
+    (void)eventfd_write(turns_fd, 1);
 }
 
 /* --- growing one -------------------------------------------------------------------------------
@@ -138,7 +148,9 @@ int vm_restore(Ramet *ramet, Operation *operation, VmRow *row, const Restore *re
     bool silent;
     int r;
 
-    turn_take();
+    r = turn_take(cancel_fd, error);
+    if (r < 0)
+        return r;
     r = operation_check(operation, error);
     if (r >= 0)
         r = admission_check_memory(CLONE_LEAST_BYTES, error);
@@ -432,6 +444,8 @@ static int fork_snapshot(Ramet *ramet, Operation *operation, const ForkOptions *
 
     if (r < 0)
         return r;
+    if (json_array_size(json_object_get(json_object_get(snapshot->data, "spec"), "forwards")) > 0)
+        operation_note(operation, "the ports of %s are not forwarded to its clones", snapshot->vm);
     work_together(&group);
     r = finish_group(&group, answer, error);
     return r < 0 ? error_add_context(error, "cannot fork %s", options->source) : 0;

@@ -36,14 +36,16 @@ json_t *snapshot_facts(const QemuFeatures *features, const char *accel, const Vm
     _cleanup_free_ char *host_cpu = read_host_cpu(accel);
     const char *options = qemu_machine_options(MACHINE, accel);
 
-    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O?, s:O?, s:s}",
+    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O?, s:O?, s:s, "
+                     "s:O?}",
                      "format", SNAPSHOT_FORMAT, "image_digest", vm->image_digest, "kernel_key",
                      row_text(vm, "kernel_key"), "initramfs_key", row_text(vm, "initramfs_key"),
                      "qemu_sha256", features->sha256, "qemu_version", features->version, "accel",
                      accel, "machine", MACHINE, "machine_options", options ? options : "", "cpu",
                      qemu_default_cpu(accel), "host_cpu", host_cpu, "memory_bytes",
                      json_object_get(vm->spec, "memory_bytes"), "cpus",
-                     json_object_get(vm->spec, "cpus"), "devices", "root;net;agent;console");
+                     json_object_get(vm->spec, "cpus"), "devices", "root;net;agent;console",
+                     "network", json_object_get(vm->spec, "network"));
 }
 
 void snapshot_key(const json_t *facts, char key[65]) {
@@ -58,6 +60,15 @@ static const char *fact(const json_t *facts, const char *key) {
     const char *text = json_string_value(json_object_get(facts, key));
 
     return text ? text : "";
+}
+
+/* The card is always there; what is behind it decides on its features, so that a state fits no VM
+ * with another kind of network. Snapshots of older versions do not tell. */
+static bool is_same_network(const SnapshotRow *row, const json_t *facts) {
+    const json_t *then = json_object_get(facts, "network");
+    const json_t *now = json_object_get(json_object_get(row->data, "spec"), "network");
+
+    return !then || json_equal(then, now);
 }
 
 /* "made by QEMU X, this is Y". */
@@ -95,6 +106,8 @@ int snapshot_check_host(const SnapshotRow *row, const QemuFeatures *features, co
         r = refuse(error, "the machine", fact(facts, "machine_options"), options ? options : "");
     else if (!str_equal(fact(facts, "cpu"), qemu_default_cpu(accel)))
         r = refuse(error, "the CPU model", fact(facts, "cpu"), qemu_default_cpu(accel));
+    else if (!is_same_network(row, facts))
+        r = refuse(error, "a VM with the network", fact(facts, "network"), "for another");
     else if (!str_equal(fact(facts, "host_cpu"), host_cpu))
         r = refuse(error, "a host with", "another CPU", "none of that kind");
     else

@@ -134,7 +134,7 @@ class VM:
 
     def __init__(self, world, chain=None, keeper_fds=()):
         world.numbers += 1
-        self.world, self.name = world, f"vm{world.numbers}"
+        self.world, self.name, self.number = world, f"vm{world.numbers}", world.numbers
         self.folder = os.path.join(world.folder, self.name)
         os.mkdir(self.folder)
         if chain is None:
@@ -183,9 +183,8 @@ class VM:
                     raise KeeperError(answer["error"])
 
     def identity(self, clone=True):
-        number = self.world.numbers
         return {"hostname": self.name, "machine_id": uuid.uuid4().hex, "boot_id": str(uuid.uuid4()),
-                "mac": f"0200000000{number:02x}", "ip": "10.0.2.15", "prefix": 24, "gateway": "10.0.2.2",
+                "mac": f"0200000000{self.number:02x}", "ip": "10.0.2.15", "prefix": 24, "gateway": "10.0.2.2",
                 "dns": "10.0.2.3", "new_ssh_keys": True, "run_hooks": True, "grow_root": False, "clone": clone}
 
     def plan(self, fds, **more):

@@ -107,9 +107,11 @@ def test_standby_keeps_the_identity(home):
         vm.close()
         again = snapshot.begin()
         again.chain = vm.chain
+        again.number = vm.number  # a VM keeps its MAC
         again.restore(snapshot, clone=False)
         after = facts(again)
-        check(before[1:5] != after[1:5] or before[1:4] == after[1:4], "a resume keeps who it is")
+        for what, then, now in zip(("machine-id", "boot id", "hostname", "MAC"), before[1:5], after[1:5]):
+            check(then == now, f"a resume keeps who it is: {what} was {then}, is {now}")
         check(before[0] != after[0], "a resume gets new random numbers")
         check(again.sh("cat /root/disk") == "one\nmore", "a resume goes on with its disk")
 
