@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <poll.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -13,15 +14,31 @@
 
 #define TOOL_BOUND_USEC (600 * USEC_PER_SEC)
 
-int bench_call(const Bench *bench, const char *method, const char *path, const json_t *body,
-               json_t **answer, Error *error) {
+static int call_daemon(const Bench *bench, const char *method, const char *path, const json_t *body,
+                       int cancel_fd, json_t **answer, Error *error) {
     _cleanup_close_ int fd = -1;
     int r = http_connect(bench->socket, &fd, error);
     if (r < 0)
         return r;
     HttpCall call = HTTP_CALL(method, path);
     call.body = body;
+    call.cancel_fd = cancel_fd;
     return http_call_json(fd, &call, answer, error);
+}
+
+int bench_call(const Bench *bench, const char *method, const char *path, const json_t *body,
+               json_t **answer, Error *error) {
+    return call_daemon(bench, method, path, body, bench->cancel_fd, answer, error);
+}
+
+int bench_undo(const Bench *bench, const char *method, const char *path, const json_t *body,
+               Error *error) {
+    return call_daemon(bench, method, path, body, -1, NULL, error);
+}
+
+bool bench_cancelled(const Bench *bench) {
+    struct pollfd wanted = {.fd = bench->cancel_fd, .events = POLLIN};
+    return poll(&wanted, 1, 0) > 0;
 }
 
 int bench_vm_start(const Bench *bench, json_t *options, json_t **vm, uint64_t *usec, Error *error) {
@@ -41,10 +58,10 @@ int bench_vm_remove(const Bench *bench, const json_t *vm, Error *error) {
     if (r < 0)
         return r;
     _cleanup_free_ char *path = str_format("/v1/vms/%s?force=1", id);
-    return bench_call(bench, "DELETE", path, NULL, NULL, error);
+    return bench_undo(bench, "DELETE", path, NULL, error);
 }
 
-int bench_cli(const char *const *arguments, uint64_t *usec, Error *error) {
+int bench_cli(const Bench *bench, const char *const *arguments, uint64_t *usec, Error *error) {
     _cleanup_free_ char *ramet = path_find_sibling("ramet");
     _cleanup_(strlist_free) StrList argv = {0};
     strlist_add(&argv, ramet ? ramet : "ramet");
@@ -52,7 +69,7 @@ int bench_cli(const char *const *arguments, uint64_t *usec, Error *error) {
         strlist_add(&argv, *arguments);
     const SpawnOptions options = {.program = argv.items[0], .argv = argv.items};
     uint64_t start = clock_monotonic_usec();
-    int r = spawn_run(&options, TOOL_BOUND_USEC, -1, NULL, error);
+    int r = spawn_run(&options, TOOL_BOUND_USEC, bench->cancel_fd, NULL, error);
     *usec = clock_monotonic_usec() - start;
     return r;
 }

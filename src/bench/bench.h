@@ -15,12 +15,20 @@ typedef struct Bench {
     const char *svg;     /* borrowed; --svg: where to draw the stages; NULL: nowhere */
     uint64_t memory_bytes;
     size_t runs;
+    int cancel_fd;       /* owned: readable once the user wants it to end; -1: none */
     BenchReport *report; /* borrowed */
 } Bench;
 
 /* Asks the daemon. answer may be NULL. */
 int bench_call(const Bench *bench, const char *method, const char *path, const json_t *body,
                json_t **answer, Error *error);
+
+/* The same for what takes back what was made: it does not end when the user wants the rest to. */
+int bench_undo(const Bench *bench, const char *method, const char *path, const json_t *body,
+               Error *error);
+
+/* Does the user want it to end? Every call then fails with -ECANCELED. */
+bool bench_cancelled(const Bench *bench);
 
 /* Makes and starts a VM of the bench's image from `options` ("cold", "memory_bytes" …; stolen), and
  * waits until it is ready. *vm is the caller's, *usec the time from the request to the answer (may
@@ -29,7 +37,7 @@ int bench_vm_start(const Bench *bench, json_t *options, json_t **vm, uint64_t *u
 int bench_vm_remove(const Bench *bench, const json_t *vm, Error *error);
 
 /* Runs the command line client with the NULL-terminated arguments; *usec is how long it took. */
-int bench_cli(const char *const *arguments, uint64_t *usec, Error *error);
+int bench_cli(const Bench *bench, const char *const *arguments, uint64_t *usec, Error *error);
 
 /* A line of progress on a terminal's standard error. */
 void bench_say(const char *format, ...) PRINTF_LIKE(1, 2);

@@ -79,6 +79,7 @@ int boot_files_with_disk(const Bench *bench, const BootFiles *files, PlainRun ru
         .kernel = files->kernel.bzimage,
         .initrd = files->initrd,
         .disk = disk,
+        .cmdline = files->cmdline,
         .memory_bytes = bench->memory_bytes,
     };
     r = run(&boot, data, error);

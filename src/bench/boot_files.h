@@ -14,6 +14,7 @@ typedef struct BootFiles {
     char *base;   /* owned */
     char *qemu;   /* owned */
     char accel[8];
+    const char *cmdline; /* borrowed: the kernel's; NULL: plain QEMU's */
 } BootFiles;
 
 /* vm: one that Ramet started, for its accelerator. */

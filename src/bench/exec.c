@@ -67,7 +67,7 @@ static int bench_round_trips(Bench *bench, const char *id, Error *error) {
         if (r < 0)
             return r;
         samples_add(&api, (double)usec);
-        r = bench_cli(arguments, &usec, error);
+        r = bench_cli(bench, arguments, &usec, error);
         if (r < 0)
             return r;
         samples_add(&cli, (double)usec);
@@ -103,11 +103,11 @@ static int bench_copies(Bench *bench, const char *id, Error *error) {
     for (size_t i = 0; r >= 0 && i < MIN_OF(bench->runs, (size_t)5); i++) {
         uint64_t usec;
         bench_say("copy %zu", i + 1);
-        r = bench_cli(copy_in, &usec, error);
+        r = bench_cli(bench, copy_in, &usec, error);
         if (r < 0)
             break;
         samples_add(&in, (double)COPY_BYTES / (double)usec);
-        r = bench_cli(copy_out, &usec, error);
+        r = bench_cli(bench, copy_out, &usec, error);
         samples_add(&out, (double)COPY_BYTES / (double)usec);
     }
     (void)unlink(path);

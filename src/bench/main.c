@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* ramet-bench WHAT [--runs N] [--image NAME] [--archive FILE] [--memory SIZE]
+/* ramet-bench WHAT [--rounds N] [--image NAME] [--archive FILE] [--memory SIZE]
  * [--svg FILE] [--json]: started by `ramet bench`.
  */
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "bench/bench.h"
@@ -36,7 +39,7 @@ static const BenchKind *kind_find(const char *name) {
 }
 
 static int usage(void) {
-    (void)fprintf(stderr, "usage: ramet bench WHAT [--runs N] [--image NAME] [--archive FILE] "
+    (void)fprintf(stderr, "usage: ramet bench WHAT [--rounds N] [--image NAME] [--archive FILE] "
                           "[--memory SIZE] [--svg FILE] [--json]\n");
     for (size_t i = 0; i < ARRAY_SIZE(bench_kinds); i++)
         (void)fprintf(stderr, "  %-6s %s\n", bench_kinds[i].name, bench_kinds[i].summary);
@@ -73,17 +76,28 @@ static int run(const BenchKind *kind, Bench *bench, bool json) {
         (void)puts(text);
     } else
         report_print(&report);
-    return 0;
+    return report.failures ? error_kind_exit_status(ERROR_FAILED) : 0;
+}
+
+/* Who ends the program wants what it made taken back. -1: then it ends at once. */
+static int watch_signals(void) {
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGHUP);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    if (fd >= 0)
+        (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    return fd;
 }
 
 static int parse_options(int argc, char **argv, Bench *bench, bool *json) {
-    static const struct option options[] = {{"runs", required_argument, NULL, 'n'},
-                                            {"image", required_argument, NULL, 'i'},
-                                            {"archive", required_argument, NULL, 'a'},
-                                            {"memory", required_argument, NULL, 'm'},
-                                            {"svg", required_argument, NULL, 's'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {0}};
+    static const struct option options[] = {
+        {"rounds", required_argument, NULL, 'n'}, {"runs", required_argument, NULL, 'n'},
+        {"image", required_argument, NULL, 'i'},  {"archive", required_argument, NULL, 'a'},
+        {"memory", required_argument, NULL, 'm'}, {"svg", required_argument, NULL, 's'},
+        {"json", no_argument, NULL, 'j'},         {0}};
     uint64_t runs = 0;
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -115,8 +129,10 @@ int main(int argc, char **argv) {
     const BenchKind *kind = kind_find(argv[optind]);
     if (!kind)
         return usage();
+    bench.cancel_fd = watch_signals();
     int status = run(kind, &bench, json);
     free(bench.home);
     free(bench.socket);
+    (void)fd_close(bench.cancel_fd);
     return status;
 }

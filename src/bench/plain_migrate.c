@@ -128,16 +128,18 @@ static int load(PlainMachine *machine, const char *file, Error *error) {
 }
 
 static int boot_and_save(const PlainBoot *boot, const char *file, uint8_t marker[AGENT_MARKER_SIZE],
-                         uint64_t *usec, Error *error) {
+                         PlainTimes *times, Error *error) {
     _cleanup_(machine_end) PlainMachine machine = {.agent = -1};
+    uint64_t start = clock_monotonic_usec();
     int r = machine_start(boot, false, &machine, error);
     if (r >= 0)
         r = plain_greet(machine.agent, true, marker, error);
-    return r < 0 ? r : save(&machine, file, usec, error);
+    times->boot_usec = clock_monotonic_usec() - start;
+    return r < 0 ? r : save(&machine, file, &times->save_usec, error);
 }
 
 static int restore(const PlainBoot *boot, const char *file, uint8_t marker[AGENT_MARKER_SIZE],
-                   uint64_t *usec, Error *error) {
+                   PlainTimes *times, Error *error) {
     _cleanup_(machine_end) PlainMachine machine = {.agent = -1};
     uint64_t start = clock_monotonic_usec();
     int r = machine_start(boot, true, &machine, error);
@@ -145,15 +147,18 @@ static int restore(const PlainBoot *boot, const char *file, uint8_t marker[AGENT
         r = load(&machine, file, error);
     if (r >= 0)
         r = plain_greet(machine.agent, false, marker, error);
-    *usec = clock_monotonic_usec() - start;
+    times->restore_usec = clock_monotonic_usec() - start;
     return r;
 }
 
-int plain_migrate(const PlainBoot *boot, const char *file, uint64_t *save_usec,
-                  uint64_t *restore_usec, Error *error) {
+int plain_migrate(const PlainBoot *boot, const char *file, PlainTimes *times, Error *error) {
     uint8_t marker[AGENT_MARKER_SIZE];
-    int r = boot_and_save(boot, file, marker, save_usec, error);
+    PlainTimes taken = {0};
+    int r = boot_and_save(boot, file, marker, &taken, error);
     if (r >= 0)
-        r = restore(boot, file, marker, restore_usec, error);
-    return r < 0 ? error_add_context(error, "QEMU's own save and restore") : 0;
+        r = restore(boot, file, marker, &taken, error);
+    if (r < 0)
+        return error_add_context(error, "QEMU's own save and restore");
+    *times = taken;
+    return 0;
 }

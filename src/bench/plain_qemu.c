@@ -115,8 +115,9 @@ int plain_greet(int fd, bool booting, uint8_t marker[AGENT_MARKER_SIZE], Error *
 void plain_argv(const PlainBoot *boot, StrList *argv) {
     strlist_add_many(argv, boot->qemu, "-M", "microvm", "-accel", boot->accel, "-display", "none",
                      "-nodefaults", "-no-user-config", "-no-reboot", "-kernel", boot->kernel,
-                     "-initrd", boot->initrd, "-append", "console=ttyS0", "-serial",
-                     "file:/dev/null", NULL);
+                     "-initrd", boot->initrd, "-append",
+                     boot->cmdline ? boot->cmdline : "console=ttyS0", "-serial", "file:/dev/null",
+                     NULL);
     strlist_add(argv, "-m");
     strlist_add_format(argv, "%" PRIu64 "M", boot->memory_bytes / MIB);
     strlist_add(argv, "-drive");

@@ -11,7 +11,8 @@ typedef struct PlainBoot {
     const char *accel;
     const char *kernel; /* a bzImage */
     const char *initrd;
-    const char *disk; /* qcow2 overlay of the root disk */
+    const char *disk;    /* qcow2 overlay of the root disk */
+    const char *cmdline; /* the kernel's; NULL: "console=ttyS0" */
     uint64_t memory_bytes;
 } PlainBoot;
 
@@ -19,11 +20,15 @@ typedef struct PlainBoot {
  * is the time from the start of the process to the answer. */
 int plain_boot(const PlainBoot *boot, uint64_t *usec, Error *error);
 
+typedef struct PlainTimes {
+    uint64_t boot_usec;    /* from the start of the process to the agent's answer */
+    uint64_t save_usec;    /* from `stop` to the end of the migration */
+    uint64_t restore_usec; /* from the start of the new process to the agent's answer */
+} PlainTimes;
+
 /* Boots, saves the machine to `file` with `migrate` without a limit of bandwidth, ends QEMU, and
- * restores it in a new one. *save_usec: from `stop` to the end of the migration; *restore_usec:
- * from the start of the new process to the agent's answer. The file stays. */
-int plain_migrate(const PlainBoot *boot, const char *file, uint64_t *save_usec,
-                  uint64_t *restore_usec, Error *error);
+ * restores it in a new one. The file stays. */
+int plain_migrate(const PlainBoot *boot, const char *file, PlainTimes *times, Error *error);
 
 /* From exec to the QMP greeting of QEMU with `-M microvm -nodefaults -incoming defer` and no
  * devices: what no fork without a pool can be faster than. */

@@ -43,6 +43,18 @@ double samples_max(const Samples *samples) {
     return samples->count ? samples_rank(samples, samples->count - 1) : 0;
 }
 
+static char *value_text(double value, const char *unit) {
+    if (value < 0) {
+        _cleanup_free_ char *rest = value_text(-value, unit);
+        return str_format("-%s", rest);
+    }
+    if (str_equal(unit, "us"))
+        return format_duration((uint64_t)(value + 0.5));
+    if (str_equal(unit, "bytes"))
+        return format_size((uint64_t)value);
+    return str_format("%.4g %s", value, unit);
+}
+
 BenchRow *report_add(BenchReport *report, const Samples *samples) {
     report->rows = reallocarray(report->rows, report->count + 1, sizeof(BenchRow));
     if (!report->rows)
@@ -63,13 +75,14 @@ void report_add_ratio(BenchReport *report, const Samples *samples, const Samples
                       double most, double at_least) {
     BenchRow *row = report_add(report, samples);
     double reference = samples_median(other);
-    row->against = str_copy(other->name);
+    row->against = str_copy(other->label ? other->label : other->name);
+    row->reference = reference;
     row->ratio = reference > 0 ? row->median / reference : 0;
     if (most > 0) {
-        row->asked = str_format("<= %.4g x", most);
+        row->asked = str_format("<= %.4g x %s", most, row->against);
         row->met = row->ratio <= most;
     } else if (at_least > 0) {
-        row->asked = str_format(">= %.4g x", at_least);
+        row->asked = str_format(">= %.4g x %s", at_least, row->against);
         row->met = row->ratio >= at_least;
     }
 }
@@ -77,7 +90,8 @@ void report_add_ratio(BenchReport *report, const Samples *samples, const Samples
 void report_add_bound(BenchReport *report, const Samples *samples, double most) {
     BenchRow *row = report_add(report, samples);
     if (most > 0) {
-        row->asked = str_format("<= %.6g %s", most, samples->unit);
+        _cleanup_free_ char *bound = value_text(most, samples->unit);
+        row->asked = str_format("<= %s", bound);
         row->met = row->median <= most;
     }
 }
@@ -92,31 +106,41 @@ void report_note(BenchReport *report, const char *format, ...) {
     json_array_append_new(report->notes, json_string(text));
 }
 
-static char *value_text(double value, const char *unit) {
-    if (str_equal(unit, "us"))
-        return format_duration((uint64_t)(value + 0.5));
-    if (str_equal(unit, "bytes"))
-        return format_size((uint64_t)value);
-    return str_format("%.4g %s", value, unit);
+void report_failure(BenchReport *report, const char *part, const Error *error) {
+    _cleanup_json_ json_t *wrapped = json_from_error(error);
+    if (!report->failures)
+        report->failures = json_array();
+    json_array_append_new(report->failures, json_pack("{s:s, s:O}", "part", part, "error",
+                                                      json_object_get(wrapped, "error")));
 }
 
 static void row_print(const BenchRow *row) {
     _cleanup_free_ char *median = value_text(row->median, row->unit);
     _cleanup_free_ char *min = value_text(row->min, row->unit);
     _cleanup_free_ char *max = value_text(row->max, row->unit);
+    _cleanup_free_ char *range = str_format("%s to %s", min, max);
     _cleanup_free_ char *ratio =
-        row->against ? str_format("%.3f x %s", row->ratio, row->against) : str_copy("");
-    printf("%-44s %10s  (%s to %s, %zu runs)  %s", row->name, median, min, max, row->runs, ratio);
+        row->against ? str_format("%.3g x %s", row->ratio, row->against) : str_copy("");
+    printf("%-40s %10s  %-22s %4zu  %-14s", row->name, median, range, row->runs, ratio);
     if (row->asked)
-        printf("  asked %s: %s", row->asked, row->met ? "met" : "missed");
+        printf("  %-16s %s", row->asked, row->met ? "met" : "MISSED");
     putchar('\n');
 }
 
 void report_print(const BenchReport *report) {
-    for (size_t i = 0; i < report->count; i++)
+    const json_t *failure;
+    size_t i;
+    printf("%-40s %10s  %-22s %4s  %-14s  %s\n", "", "median", "range", "runs", "measured",
+           "asked");
+    for (i = 0; i < report->count; i++)
         row_print(&report->rows[i]);
-    for (size_t i = 0; i < json_array_size(report->notes); i++)
+    for (i = 0; i < json_array_size(report->notes); i++)
         printf("note: %s\n", json_string_value(json_array_get(report->notes, i)));
+    json_array_foreach(report->failures, i, failure) {
+        const json_t *error = json_object_get(failure, "error");
+        printf("not measured: %s: %s\n", json_string_value(json_object_get(failure, "part")),
+               json_string_value(json_object_get(error, "message")));
+    }
 }
 
 static json_t *row_to_json(const BenchRow *row) {
@@ -125,6 +149,7 @@ static json_t *row_to_json(const BenchRow *row) {
                   row->median, "min", row->min, "max", row->max, "runs", (json_int_t)row->runs);
     if (row->against) {
         json_object_set_new(json, "against", json_string(row->against));
+        json_object_set_new(json, "reference", json_real(row->reference));
         json_object_set_new(json, "ratio", json_real(row->ratio));
     }
     if (row->asked) {
@@ -141,6 +166,8 @@ json_t *report_to_json(const BenchReport *report) {
     json_t *json = json_pack("{s:s,s:o}", "bench", report->what, "rows", rows);
     if (report->notes)
         json_object_set(json, "notes", report->notes);
+    if (report->failures)
+        json_object_set(json, "failures", report->failures);
     if (report->stages)
         json_object_set(json, "stages", report->stages);
     return json;
@@ -155,6 +182,7 @@ void report_free(BenchReport *report) {
     }
     free(report->rows);
     json_decref(report->notes);
+    json_decref(report->failures);
     json_decref(report->stages);
     *report = (BenchReport){0};
 }

@@ -13,8 +13,9 @@
 #define SAMPLES_MAX 256
 
 typedef struct Samples {
-    const char *name; /* borrowed */
-    const char *unit; /* borrowed: "us", "MB/s", "bytes" */
+    const char *name;  /* borrowed */
+    const char *label; /* borrowed: a short name for rows that compare with it; NULL: the name */
+    const char *unit;  /* borrowed: "us", "MB/s", "bytes" */
     size_t count;
     double values[SAMPLES_MAX];
 } Samples;
@@ -31,9 +32,10 @@ typedef struct BenchRow {
     char *unit; /* owned */
     double median, min, max;
     size_t runs;
-    char *against; /* owned: name of the row that `ratio` compares with; NULL: none */
+    char *against;    /* owned: label of the samples that `ratio` compares with; NULL: none */
+    double reference; /* their median */
     double ratio;
-    char *asked; /* owned: "<= 0.75"; NULL: nothing was asked */
+    char *asked; /* owned: "<= 0.75 F"; NULL: nothing was asked */
     bool met;    /* meaningful when something was asked */
 } BenchRow;
 
@@ -41,8 +43,9 @@ typedef struct BenchReport {
     const char *what; /* borrowed */
     BenchRow *rows;   /* owned */
     size_t count;
-    json_t *notes;  /* owned; what was not measured, and why; may be NULL */
-    json_t *stages; /* owned; {"fork":[{"name","start_us","duration_us"}], …}; may be NULL */
+    json_t *notes;    /* owned; what was not measured, and why; may be NULL */
+    json_t *failures; /* owned; [{"part","error":{…}}]; may be NULL */
+    json_t *stages;   /* owned; {"fork":[{"name","start_us","duration_us"}], …}; may be NULL */
 } BenchReport;
 
 /* Adds the samples as a row. */
@@ -58,6 +61,9 @@ void report_add_bound(BenchReport *report, const Samples *samples, double most);
 
 /* Says something beside the figures, such as what was left out. */
 void report_note(BenchReport *report, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Says that a part could not be measured: the others count, but the whole failed. */
+void report_failure(BenchReport *report, const char *part, const Error *error);
 
 /* The report as a table on standard output, and as an object that the caller owns. */
 void report_print(const BenchReport *report);

@@ -12,7 +12,7 @@
 #include "cli/verbs.h"
 
 static int bench_run(const Args *args, Error *error) {
-    static const char *const passed[] = {"runs", "image", "archive", "memory", "svg"};
+    static const char *const passed[] = {"rounds", "image", "archive", "memory", "svg"};
     _cleanup_free_ char *program = path_find_sibling("ramet-bench");
     _cleanup_(strlist_free) StrList argv = {0};
 
@@ -35,7 +35,7 @@ static int bench_run(const Args *args, Error *error) {
 }
 
 static const VerbOption options[] = {
-    {0, "runs", ARG_NUMBER, .help = "how many times each is measured", .min = 1, .max = 10000},
+    {0, "rounds", ARG_NUMBER, .help = "how many times each is measured", .min = 1, .max = 256},
     {0, "image", ARG_IMAGE, .help = "image to measure with"},
     {0, "archive", ARG_FILE, "FILE.img.zst", .help = "disk: the compressed image to extract"},
     {0, "memory", ARG_SIZE, .help = "fork: memory of the guests; 256M when absent"},

@@ -88,7 +88,7 @@ static void begin(Keeper *keeper, Connection *connection) {
     if (r == 0)
         r = go_on(keeper, &error);
     if (r == 0)
-        start_stage(keeper, "identity");
+        start_stage(keeper, "agent");
     else
         start_fail(keeper, &error);
 }

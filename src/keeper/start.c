@@ -240,8 +240,10 @@ static void on_thawed(void *data, const Frame *frame) {
 static void on_identity(void *data, const Frame *frame) {
     Keeper *keeper = data;
     keeper->start.identity = NULL;
-    if (frame && !keeper->start.answered_at_usec)
+    if (frame && !keeper->start.answered_at_usec) { /* claimed: nothing came before */
         keeper->start.answered_at_usec = clock_monotonic_usec();
+        stage(keeper, "identity");
+    }
     if (!frame || keeper->state != KEEPER_STARTING)
         return; /* the link was lost: the next WELCOME begins anew */
     Error error = ERROR_INIT;

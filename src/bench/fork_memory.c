@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What an idle clone takes for itself: QEMU, keeper and the guest's own pages together, as the
+ * kernel accounts them (smaps_rollup, proc(5)). A clone is idle when its QEMU hardly used the
+ * processor for a while. There are several, so that what they share does not count as anybody's
+ * own. */
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "bench/fork.h"
+
+#define CLONES 20
+#define WATCHED_MSEC 100
+#define IDLE_USEC (WATCHED_MSEC * 1000 / 20) /* at most a twentieth of a processor */
+#define IDLE_BOUND_USEC (30 * USEC_PER_SEC)
+
+static int processor_usec(pid_t pid, uint64_t *usec, Error *error) {
+    struct timespec used;
+    clockid_t clock;
+    int r = clock_getcpuclockid(pid, &clock);
+    if (r == 0 && clock_gettime(clock, &used) < 0)
+        r = errno;
+    if (r > 0)
+        return error_set_errno(error, r, "cannot watch process %d", (int)pid);
+    *usec = (uint64_t)used.tv_sec * USEC_PER_SEC + (uint64_t)used.tv_nsec / 1000;
+    return 0;
+}
+
+static pid_t pid_of(const json_t *vm, const char *which) {
+    return (pid_t)json_integer_value(json_object_get(vm, which));
+}
+
+/* A clone that has not come to rest by the bound is measured as it is. */
+static int wait_idle(const json_t *vm, Error *error) {
+    uint64_t before, now = 0, bound = clock_monotonic_usec() + IDLE_BOUND_USEC;
+    pid_t pid = pid_of(vm, "qemu_pid");
+    int r = processor_usec(pid, &now, error);
+    do {
+        before = now;
+        (void)poll(NULL, 0, WATCHED_MSEC);
+        if (r >= 0)
+            r = processor_usec(pid, &now, error);
+    } while (r >= 0 && now - before > IDLE_USEC && clock_monotonic_usec() < bound);
+    return r;
+}
+
+static int add_memory(pid_t pid, double *private_bytes, double *pss_bytes, Error *error) {
+    _cleanup_free_ char *path = str_format("/proc/%d/smaps_rollup", (int)pid);
+    FILE *file = fopen(path, "re");
+    char line[256];
+    unsigned long long kib;
+    if (!file)
+        return error_set_errno(error, errno, "cannot read %s", path);
+    while (fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "Private_Clean: %llu", &kib) == 1 ||
+            sscanf(line, "Private_Dirty: %llu", &kib) == 1)
+            *private_bytes += (double)kib * 1024;
+        if (sscanf(line, "Pss: %llu", &kib) == 1)
+            *pss_bytes += (double)kib * 1024;
+    }
+    (void)fclose(file);
+    return 0;
+}
+
+static int sample_memory(ForkBench *bench, const json_t *vm, Error *error) {
+    double private_bytes = 0, pss_bytes = 0;
+    int r = add_memory(pid_of(vm, "qemu_pid"), &private_bytes, &pss_bytes, error);
+    if (r >= 0)
+        r = add_memory(pid_of(vm, "keeper_pid"), &private_bytes, &pss_bytes, error);
+    if (r < 0)
+        return r;
+    fork_sample(bench, CLONE_PRIVATE, private_bytes);
+    fork_sample(bench, CLONE_PSS, pss_bytes);
+    return 0;
+}
+
+int fork_bench_memory(ForkBench *bench, Error *error) {
+    _cleanup_json_ json_t *answer = NULL;
+    const json_t *vm;
+    size_t i;
+    bench_say("memory of %d idle clones", CLONES);
+    int r = fork_make(bench, bench->snapshot, CLONES, &answer, NULL, error);
+    if (r < 0)
+        return r;
+    json_array_foreach(json_object_get(answer, "vms"), i, vm) {
+        if (r >= 0)
+            r = wait_idle(vm, error);
+    }
+    json_array_foreach(json_object_get(answer, "vms"), i, vm) {
+        if (r >= 0)
+            r = sample_memory(bench, vm, error);
+    }
+    int removed = fork_remove_all(bench, answer, r < 0 ? NULL : error);
+    return r < 0 ? r : removed;
+}
