@@ -23,7 +23,7 @@ const char *qemu_machine_options(const char *machine, const char *accel) {
 }
 
 const char *qemu_default_cpu(const char *accel) {
-    return str_equal(accel, "kvm") ? "host" : "qemu64";
+    return str_equal(accel, "kvm") ? "host" : "qemu64,+arat";
 }
 
 /* One reading of both clocks, as near to each other as three tries get them. */
