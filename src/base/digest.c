@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include "base/str.h"
 
 #define CHUNK_BYTES (256 * KIB)
+#define HOLE_BYTES (16 * MIB)
 
 struct Sha256 {
     EVP_MD_CTX *context; /* owned */
@@ -56,16 +58,31 @@ void sha256_free(Sha256 *hash) {
     free(hash);
 }
 
+/* A file that is being hashed. */
+typedef struct Hashing {
+    Sha256 *hash;    /* borrowed */
+    int fd;          /* borrowed */
+    int cancel_fd;   /* borrowed; -1: none */
+    uint8_t *buffer; /* borrowed: CHUNK_BYTES */
+} Hashing;
+
+static bool is_cancelled(int cancel_fd) {
+    struct pollfd item = {.fd = cancel_fd, .events = POLLIN | POLLRDHUP};
+    return cancel_fd >= 0 && poll(&item, 1, 0) > 0;
+}
+
 /* Adds the bytes from `offset` to `end`; a file that ends before is an error (it shrank). */
-static int hash_range(Sha256 *hash, int fd, uint8_t *buffer, uint64_t offset, uint64_t end) {
+static int hash_range(const Hashing *hashing, uint64_t offset, uint64_t end) {
     while (offset < end) {
         size_t want = (size_t)MIN_OF(end - offset, CHUNK_BYTES);
-        ssize_t got = fd_pread_full(fd, buffer, want, offset);
+        if (is_cancelled(hashing->cancel_fd))
+            return -ECANCELED;
+        ssize_t got = fd_pread_full(hashing->fd, hashing->buffer, want, offset);
         if (got < 0)
             return (int)got;
         if (got == 0)
             return -EIO;
-        sha256_update(hash, buffer, (size_t)got);
+        sha256_update(hashing->hash, hashing->buffer, (size_t)got);
         offset += (uint64_t)got;
     }
     return 0;
@@ -85,14 +102,24 @@ static void find_data(int fd, uint64_t offset, uint64_t size, uint64_t *start, u
     *end = hole < 0 ? size : MIN_OF((uint64_t)hole, size);
 }
 
-static int hash_file(Sha256 *hash, int fd, uint64_t size) {
-    _cleanup_free_ uint8_t *buffer = malloc(CHUNK_BYTES);
-    require(buffer != NULL);
+/* A hole is as long as it is: it is hashed in parts, so that a cancelled one ends soon. */
+static int hash_hole(const Hashing *hashing, uint64_t size) {
+    for (uint64_t part; size > 0; size -= part) {
+        part = MIN_OF(size, HOLE_BYTES);
+        if (is_cancelled(hashing->cancel_fd))
+            return -ECANCELED;
+        sha256_update_zeroes(hashing->hash, part);
+    }
+    return 0;
+}
+
+static int hash_file(const Hashing *hashing, uint64_t size) {
     for (uint64_t offset = 0; offset < size;) {
         uint64_t start, end;
-        find_data(fd, offset, size, &start, &end);
-        sha256_update_zeroes(hash, start - offset);
-        int r = hash_range(hash, fd, buffer, start, end);
+        find_data(hashing->fd, offset, size, &start, &end);
+        int r = hash_hole(hashing, start - offset);
+        if (r >= 0)
+            r = hash_range(hashing, start, end);
         if (r < 0)
             return r;
         offset = end;
@@ -100,16 +127,25 @@ static int hash_file(Sha256 *hash, int fd, uint64_t size) {
     return 0;
 }
 
-int sha256_file(int fd, char hex[SHA256_HEX_SIZE], Error *error) {
+int sha256_file_unless(int fd, int cancel_fd, char hex[SHA256_HEX_SIZE], Error *error) {
+    _cleanup_free_ uint8_t *buffer = malloc(CHUNK_BYTES);
     off_t size = lseek(fd, 0, SEEK_END); /* works for block devices too */
     if (size < 0)
         return error_set_errno(error, errno, "cannot find the size of the file");
     _cleanup_(sha256_free_p) Sha256 *hash = sha256_new();
-    int r = hash_file(hash, fd, (uint64_t)size);
+    const Hashing hashing = {.hash = hash, .fd = fd, .cancel_fd = cancel_fd, .buffer = buffer};
+    require(buffer != NULL);
+    int r = hash_file(&hashing, (uint64_t)size);
+    if (r == -ECANCELED)
+        return error_set(error, ERROR_CANCELLED, ECANCELED, "reading the file was cancelled");
     if (r < 0)
         return error_set_errno(error, -r, "cannot read the file");
     sha256_finish(hash, hex);
     return 0;
+}
+
+int sha256_file(int fd, char hex[SHA256_HEX_SIZE], Error *error) {
+    return sha256_file_unless(fd, -1, hex, error);
 }
 
 void sha256_data(const void *data, size_t size, char hex[SHA256_HEX_SIZE]) {

@@ -26,6 +26,9 @@ DEFINE_CLEANUP(Sha256 *, sha256_free);
  * read). */
 int sha256_file(int fd, char hex[SHA256_HEX_SIZE], Error *error);
 
+/* The same; cancel_fd readable or hung up ends it with ERROR_CANCELLED; -1: nothing does. */
+int sha256_file_unless(int fd, int cancel_fd, char hex[SHA256_HEX_SIZE], Error *error);
+
 /* The digest of one piece of memory. */
 void sha256_data(const void *data, size_t size, char hex[SHA256_HEX_SIZE]);
 

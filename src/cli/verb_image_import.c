@@ -19,7 +19,9 @@ static char *query_of(const json_t *request) {
     json_t *value;
 
     json_object_foreach((json_t *)request, key, value) {
-        _cleanup_free_ char *text = output_member(request, key), *encoded = http_encode(text);
+        _cleanup_free_ char *text =
+            json_is_true(value) ? str_copy("1") : output_member(request, key);
+        _cleanup_free_ char *encoded = http_encode(text);
 
         strbuf_add_format(&query, "%s%s=%s", query.size ? "&" : "", key, encoded);
     }
@@ -54,6 +56,8 @@ static int image_import_run(const Args *args, Error *error) {
         json_object_set_new(request, "sha256", json_string(args_text(args, "sha256")));
     if (args_text(args, "format"))
         json_object_set_new(request, "format", json_string(args_text(args, "format")));
+    if (!args->json) /* who reads the answer wants the digest in it */
+        json_object_set_new(request, "defer_digest", json_true());
     if (r == 0)
         r = strcmp(file, "-") == 0 ? upload(request, &image, error)
                                    : import_path(file, request, &image, error);
@@ -81,7 +85,9 @@ const Verb verb_image_import = {
         "Imports a raw or qcow2 disk, one compressed with zstd, xz or gzip, a .tar.zst that holds "
         "disk.img, or a tar of a root file system, which becomes an ext4 disk. Prints its name. "
         "The extraction writes holes for zeroes; with --sha256 a file with another digest is "
-        "refused and nothing stays.",
+        "refused and nothing stays. The digest of a disk that comes compressed with zstd may still "
+        "be computed when this returns; starts and image inspect wait for it, as does this with "
+        "--json.",
     .examples = "ramet image import disk.img.zst --name web\n"
                 "curl -sL https://example.org/disk.img.xz | ramet image import - --name web",
     .flags = VERB_JSON,

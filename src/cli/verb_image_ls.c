@@ -35,7 +35,9 @@ static int image_ls_run(const Args *args, Error *error) {
 const Verb verb_image_ls = {
     .name = "image ls",
     .summary = "list images",
-    .description = "Lists the images: name, digest, size of the disk, and room that it takes.",
+    .description =
+        "Lists the images: name, digest (- while it is still computed), size of the disk, "
+        "and room that it takes.",
     .examples = "ramet image ls",
     .flags = VERB_JSON,
     .run = image_ls_run,

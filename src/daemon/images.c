@@ -35,7 +35,8 @@ HANDLER(handle_image_list) {
 }
 
 HANDLER(handle_image_inspect) {
-    return image_op_inspect(request->ramet, request->argument, answer, error);
+    return image_op_inspect(request->ramet, request->operation.cancel_fd, request->argument, answer,
+                            error);
 }
 
 HANDLER(handle_image_remove) {
@@ -88,13 +89,15 @@ static int find_source(Request *request, ImageImportOptions *options, int *fd, E
 
 HANDLER(handle_image_import) {
     _cleanup_close_ int opened = -1;
-    ImageImportOptions options = {.name = member_text(request, "name"),
-                                  .fd = -1,
-                                  .sha256 = member_text(request, "sha256"),
-                                  .format = member_text(request, "format"),
-                                  .size_bytes = member_number(request, "size"),
-                                  .kernel = member_text(request, "kernel"),
-                                  .modules = member_text(request, "modules")};
+    ImageImportOptions options = {
+        .name = member_text(request, "name"),
+        .fd = -1,
+        .sha256 = member_text(request, "sha256"),
+        .format = member_text(request, "format"),
+        .size_bytes = member_number(request, "size"),
+        .kernel = member_text(request, "kernel"),
+        .modules = member_text(request, "modules"),
+        .defer_digest = json_is_true(json_object_get(request->input, "defer_digest"))};
     int r = check_kernel(request, error);
 
     if (r == 0)

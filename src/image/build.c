@@ -159,13 +159,14 @@ int image_build(const ImageContext *context, const ImageBuildRequest *request, I
     int r = check_request(&build, error);
     if (r >= 0)
         r = kernel_bundle_ensure(context, &request->kernel, &build.kernel, error);
-    char hex[SHA256_HEX_SIZE];
+    char hex[SHA256_HEX_SIZE], base[BASE_ID_SIZE];
     if (r >= 0)
         r = build_base(&build, hex, error);
     if (r < 0)
         return r;
+    base_id_from_digest(hex, base);
     ImageInfo filled;
-    r = image_fill_info(context, request->name, hex, &build.kernel, request->size_bytes, &filled,
+    r = image_fill_info(context, request->name, base, &build.kernel, request->size_bytes, &filled,
                         error);
     if (r < 0)
         return r;

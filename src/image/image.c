@@ -57,10 +57,10 @@ static int check_size(const char *name, uint64_t wanted, uint64_t virtual_bytes,
     return r;
 }
 
-int image_fill_info(const ImageContext *context, const char *name, const char *digest,
+int image_fill_info(const ImageContext *context, const char *name, const char *base,
                     const KernelBundle *kernel, uint64_t size_bytes, ImageInfo *info,
                     Error *error) {
-    _cleanup_free_ char *path = base_path(context->home, digest);
+    _cleanup_free_ char *path = base_id_path(context->home, base);
     struct stat st;
     if (stat(path, &st) < 0)
         return error_set_errno(error, errno, "cannot find the base of image %s", name);
@@ -78,7 +78,7 @@ int image_fill_info(const ImageContext *context, const char *name, const char *d
         .kernel_version = str_copy(kernel->version),
         .created_at_usec = clock_realtime_usec(),
     };
-    (void)snprintf(filled.digest, sizeof(filled.digest), "sha256:%s", digest);
+    (void)snprintf(filled.digest, sizeof(filled.digest), "%s", base);
     memcpy(filled.kernel_key, kernel->key, sizeof(filled.kernel_key));
     *info = filled;
     return 0;

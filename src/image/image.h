@@ -24,8 +24,9 @@ typedef enum {
 
 typedef struct ImageInfo {
     char *name;                     /* owned; as in the request */
-    char digest[IMAGE_DIGEST_SIZE]; /* of the raw content, holes included */
-    char *path;                     /* owned: HOME/images/sha256-HEX.raw, 0444 */
+    char digest[IMAGE_DIGEST_SIZE]; /* of the raw content, holes included; "src:HEX" while it is
+                                       not known (deferred.h) */
+    char *path;                     /* owned: HOME/images/sha256-HEX.raw (src-HEX.raw), 0444 */
     uint64_t virtual_bytes;         /* the base's size */
     uint64_t minimum_disk_bytes; /* size of a VM's disk unless it asks for more; ≥ virtual_bytes */
     uint64_t allocated_bytes;    /* what the base takes on the host's disk */
@@ -73,6 +74,7 @@ typedef struct ImageImportRequest {
     const char *sha256;  /* 64 digits, "sha256:" allowed before them; of the source's bytes; NULL:
                             unchecked */
     uint64_t size_bytes; /* grow VMs' disks at least to this; 0: as it is; smaller is refused */
+    bool defer_digest;   /* where hashing would take longer than extracting, leave it for later */
     KernelSource kernel; /* {0}: Debian's cloud kernel */
 } ImageImportRequest;
 

@@ -8,9 +8,10 @@
 #include "disk/rootfs.h"
 #include "image/image.h"
 
-/* Fills all of info but source, init and default_memory_bytes from a base that exists. `size_bytes`
+/* Fills all of info but source, init and default_memory_bytes from a base that exists, which `base`
+ * stands for (disk/base_file.h). `size_bytes`
  * is what the request asked for: less than the base's size is ERROR_USAGE. */
-int image_fill_info(const ImageContext *context, const char *name, const char *digest,
+int image_fill_info(const ImageContext *context, const char *name, const char *base,
                     const KernelBundle *kernel, uint64_t size_bytes, ImageInfo *info, Error *error);
 
 /* "HOME/tmp", or where the context wants its scratch; caller owns. */

@@ -10,6 +10,9 @@
  *        │
  *     write the record ▶ publish the base ▶ unlock
  *
+ * A base that came of a zstd file, which is unpacked faster than it is hashed, may be published by
+ * the digest of that file, and learn its own later (deferred.h). Its record has no digest then.
+ *
  * The record is written before the base appears, so that whoever waited for the lock finds both;
  * without its base a record does not count. A source that is no regular file has no identity: it is
  * read under a lock of its own, which is removed afterwards since nobody else can know its name. */
@@ -74,6 +77,12 @@ static int look_again(void *data, bool *exists, Error *error) {
     return 0;
 }
 
+/* xz and gzip take longer to decode than the content to hash; a raw file is hashed as it is read.
+ */
+static bool defers_digest(const Import *import, const ExtractSource *source) {
+    return import->request->defer_digest && extract_source_compression(source) == EXTRACT_ZSTD;
+}
+
 static int extract_image(Import *import, ExtractSource *source, Publish *publish, Error *error) {
     _cleanup_free_ char *scratch = image_scratch_folder(import->context);
     ImageStep step = {import->context, "extracting the image"};
@@ -82,6 +91,7 @@ static int extract_image(Import *import, ExtractSource *source, Publish *publish
         .output_fd = publish_scratch_fd(publish),
         .scratch_folder = scratch,
         .expected_sha256 = import->sha256[0] ? import->sha256 : NULL,
+        .skip_content_sha256 = defers_digest(import, source),
         .progress = image_step_progress,
         .progress_data = &step,
         .cancel_fd = import->context->cancel_fd,
@@ -157,7 +167,9 @@ static int extract_and_publish(Import *import, Publish *publish, Error *error) {
         return r;
     if (import->has_identity && image_source_is_settled(&import->st))
         image_record_write(import->context->home, import->key, &import->record);
-    return base_publish_raw(publish, import->record.digest, NULL, NULL, error);
+    return *import->record.digest
+               ? base_publish_raw(publish, import->record.digest, NULL, NULL, error)
+               : base_publish_source(publish, import->record.source_sha256, error);
 }
 
 static void remove_lock(const Import *import, const char *name) {
@@ -239,9 +251,10 @@ int image_import(const ImageContext *context, const ImageImportRequest *request,
         r = import_base(&import, error);
     if (r < 0)
         return r;
+    char base[BASE_ID_SIZE];
+    image_record_base(&import.record, base);
     ImageInfo filled;
-    r = image_fill_info(context, request->name, import.record.digest, &kernel, request->size_bytes,
-                        &filled, error);
+    r = image_fill_info(context, request->name, base, &kernel, request->size_bytes, &filled, error);
     if (r < 0)
         return r;
     filled.default_memory_bytes = DEFAULT_MEMORY_BYTES;

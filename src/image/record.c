@@ -12,7 +12,6 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "base/str.h"
-#include "disk/base_file.h"
 
 #define RECORD_FORMAT 1
 
@@ -43,7 +42,21 @@ static int copy_digest(const json_t *json, const char *member, char hex[SHA256_H
     return 0;
 }
 
-int image_record_read(const char *home, const char *key, ImageRecord *record) {
+void image_record_base(const ImageRecord *record, char id[BASE_ID_SIZE]) {
+    if (*record->digest)
+        base_id_from_digest(record->digest, id);
+    else
+        base_id_from_source(record->source_sha256, id);
+}
+
+static bool has_base(const char *home, const ImageRecord *record) {
+    char id[BASE_ID_SIZE];
+    image_record_base(record, id);
+    _cleanup_free_ char *path = base_id_path(home, id);
+    return access(path, R_OK) == 0;
+}
+
+static int load(const char *home, const char *key, ImageRecord *record) {
     _cleanup_free_ char *folder = record_folder(home), *name = str_format("%s.json", key);
     _cleanup_free_ char *path = path_join(folder, name), *text = NULL;
     size_t size;
@@ -51,21 +64,36 @@ int image_record_read(const char *home, const char *key, ImageRecord *record) {
         return -ENOENT;
     _cleanup_json_ json_t *json = NULL;
     ImageRecord found = {0};
-    if (json_parse(name, text, size, &json, NULL) < 0 ||
-        copy_digest(json, "digest", found.digest) < 0)
+    if (json_parse(name, text, size, &json, NULL) < 0)
         return -ENOENT;
-    (void)copy_digest(json, "source_sha256", found.source_sha256);
-    _cleanup_free_ char *base = base_path(home, found.digest);
-    if (access(base, R_OK) < 0)
+    bool hashed = copy_digest(json, "digest", found.digest) == 0;
+    bool sourced = copy_digest(json, "source_sha256", found.source_sha256) == 0;
+    if (!hashed && !sourced)
         return -ENOENT;
     *record = found;
     return 0;
 }
 
+int image_record_read(const char *home, const char *key, ImageRecord *record) {
+    ImageRecord found, later;
+    if (load(home, key, &found) < 0)
+        return -ENOENT;
+    if (!*found.digest && load(home, found.source_sha256, &later) == 0 && has_base(home, &later))
+        found = later; /* it is known since */
+    if (!has_base(home, &found))
+        return -ENOENT;
+    *record = found;
+    return 0;
+}
+
+static json_t *record_to_json(const ImageRecord *record) {
+    const char *digest = *record->digest ? record->digest : NULL;
+    return json_pack("{ss* ss}", "digest", digest, "source_sha256", record->source_sha256);
+}
+
 void image_record_write(const char *home, const char *key, const ImageRecord *record) {
     _cleanup_free_ char *folder = record_folder(home), *name = str_format("%s.json", key);
-    _cleanup_json_ json_t *json =
-        json_pack("{ss ss}", "digest", record->digest, "source_sha256", record->source_sha256);
+    _cleanup_json_ json_t *json = record_to_json(record);
     if (!json || path_make_folders(folder, 0755) < 0)
         return;
     _cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -3,14 +3,15 @@
 #define RAMET_IMAGE_RECORD_H
 
 /* Small files HOME/images/sources/KEY.json that remember which base came of which source, so that
- * the same source need not be read again. KEY tells everything that the result depends on. A record
- * is only a hint: it counts while its base is there, and may be removed at any time. */
+ * the same source need not be read again. KEY tells everything that the result depends on: it is
+ * image_source_key() of a file as it was found, or the SHA-256 of what was read. A record is only a
+ * hint: it counts while its base is there, and may be removed at any time. */
 
-#include "base/digest.h"
+#include "disk/base_file.h"
 #include "image/context.h"
 
 typedef struct ImageRecord {
-    char digest[SHA256_HEX_SIZE];        /* of the base */
+    char digest[SHA256_HEX_SIZE];        /* of the base; "": the base has its source's name yet */
     char source_sha256[SHA256_HEX_SIZE]; /* of the source's bytes; "" when there is none */
 } ImageRecord;
 
@@ -22,6 +23,9 @@ void image_source_key(const struct stat *st, char key[SHA256_HEX_SIZE]);
 
 /* Is the last change older than the clock's grain (a second, to be on the safe side)? */
 bool image_source_is_settled(const struct stat *st);
+
+/* What stands for its base. */
+void image_record_base(const ImageRecord *record, char id[BASE_ID_SIZE]);
 
 /* Returns 0 when there is a record whose base exists; else -ENOENT. */
 int image_record_read(const char *home, const char *key, ImageRecord *record);

@@ -79,6 +79,8 @@ static const ApiField image_import_fields[] = {
     TEXT("modules", PATH_BYTES, "folder of that kernel's modules"),
     NUMBER("size", 1, DISK_MAX, "size of the disk in bytes, when the file holds a tree"),
     TEXT("format", 32, "what the file is; found out when absent"),
+    FLAG("defer_digest", API_IN_BODY,
+         "answer before the digest is known, where that takes longer than extracting"),
     END,
 };
 

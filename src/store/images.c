@@ -166,6 +166,37 @@ int images_delete(Store *store, const char *name, Error *error) {
     return changes ? 0 : error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no image %s", name);
 }
 
+static int replace_digest(Store *store, const char *sql, const char *from, const char *to,
+                          Error *error) {
+    _cleanup_query_ Query query = QUERY_INIT;
+    int r = query_start(&query, store, sql, error);
+
+    if (r < 0)
+        return r;
+    query_text(&query, to);
+    query_text(&query, from);
+    return query_run(&query, NULL, error);
+}
+
+int images_settle_digest(Store *store, const char *from, const char *to, Error *error) {
+    static const char *const statements[] = {
+        "UPDATE images SET digest = ? WHERE digest = ?",
+        "UPDATE vms SET image_digest = ? WHERE image_digest = ?",
+        "UPDATE snapshots SET image_digest = ? WHERE image_digest = ?",
+    };
+    int r = store_begin(store, error);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(statements); i++)
+        r = replace_digest(store, statements[i], from, to, error);
+    if (r < 0) {
+        store_rollback(store);
+        return r;
+    }
+    return store_commit(store, error);
+}
+
 int images_count_digest(Store *store, const char *digest, size_t *count, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int r = query_start(&query, store, "SELECT count(*) FROM images WHERE digest = ?", error);

@@ -3,7 +3,7 @@
 #define RAMET_STORE_IMAGES_H
 
 /* The table of images: a name for a base, with the kernel that boots it. Several names may stand
- * for one digest. */
+ * for one digest. While that is not known, something else stands in its place (src/vm). */
 
 #include "base/digest.h"
 #include "base/json.h"
@@ -38,6 +38,9 @@ int images_list(Store *store, ImageRow **rows, size_t *count, Error *error);
 
 /* ERROR_NOT_FOUND when there is none of that name. */
 int images_delete(Store *store, const char *name, Error *error);
+
+/* `to` takes the place of `from`, which stood for it, in the rows of images, VMs and snapshots. */
+int images_settle_digest(Store *store, const char *from, const char *to, Error *error);
 
 /* How many names stand for this digest. */
 int images_count_digest(Store *store, const char *digest, size_t *count, Error *error);

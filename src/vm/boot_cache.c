@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "image/initramfs.h"
 #include "vm/boot_cache.h"
+#include "vm/image_digest.h"
 
 #define SYSTEMD_TIMEOUT_USEC (900 * USEC_PER_SEC)
 
@@ -360,10 +361,10 @@ int boot_cache_open(Ramet *ramet, Operation *operation, VmRow *row, SnapshotRow 
     _cleanup_error_ Error trouble = ERROR_INIT;
     _cleanup_json_ json_t *facts = NULL;
     char key[65];
-    int r;
+    int r = vm_await_digest(ramet, operation, row, error);
 
-    if (!ramet->boot_cache || json_is_true(json_object_get(row->spec, "cold")))
-        return 0;
+    if (r < 0 || !ramet->boot_cache || json_is_true(json_object_get(row->spec, "cold")))
+        return r;
     r = make_key(ramet, operation->cancel_fd, row, &facts, key, error);
     if (r < 0)
         return r;

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "disk/overlay.h"
 #include "qemu/argv.h"
+#include "vm/image_digest.h"
 #include "vm/snapshot_internal.h"
 #include "vm/vm.h"
 
@@ -61,14 +62,27 @@ static void fill_row(const Ramet *ramet, VmRow *row, const VmSpec *spec, const I
     row_set(row, "kernel_key", json_incref(json_object_get(image->detail, "kernel_key")));
 }
 
+/* The image is still there; its digest may be known since the VM was planned. */
+static int check_image(Ramet *ramet, VmRow *row, Error *error) {
+    size_t count;
+    int r = images_count_digest(ramet->store, row->image_digest, &count, error);
+
+    if (r >= 0 && count == 0) {
+        image_digest_look(ramet, row->image_digest);
+        r = images_count_digest(ramet->store, row->image_digest, &count, error);
+    }
+    if (r < 0 || count > 0)
+        return r;
+    return error_set(error, ERROR_NOT_FOUND, ENOENT, "image %s was removed meanwhile", row->image);
+}
+
 /* One transaction: the image is still there, the uid is free, the name is free. */
 static int insert_once(Ramet *ramet, VmRow *row, Error *error) {
-    _cleanup_image_row_ ImageRow image = {0};
     int r = store_begin(ramet->store, error);
 
     if (r < 0)
         return r;
-    r = images_find(ramet->store, row->image_digest, &image, error);
+    r = check_image(ramet, row, error);
     if (r >= 0 && ramet->uid_count > 0)
         r = vms_pick_uid(ramet->store, ramet->uid_first, ramet->uid_count, &row->uid, error);
     if (r >= 0)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "vm/image_digest.h"
 #include "vm/snapshot_internal.h"
 
 static json_t *text_or_null(const char *text) {
@@ -119,10 +120,10 @@ static json_t *describe_wishes(const VmRow *row) {
 static json_t *describe_facts(const VmRow *row) {
     _cleanup_free_ char *created = clock_format_realtime(row->created_at_usec);
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s}", "id", row->id, "name", row->name,
-                     "state", row->state, "image", row->image, "image_digest", row->image_digest,
-                     "snapshot", text_or_null(row->snapshot), "mac", row->mac, "created_at",
-                     created);
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s}", "id", row->id, "name", row->name,
+                     "state", row->state, "image", row->image, "image_digest",
+                     image_digest_to_json(row->image_digest), "snapshot",
+                     text_or_null(row->snapshot), "mac", row->mac, "created_at", created);
 }
 
 static json_t *describe_run(Ramet *ramet, const VmRow *row) {

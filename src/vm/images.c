@@ -4,10 +4,12 @@
  *
  * A base and its row come and go under images_mutex: a removal deletes the last row and then the
  * file, and an import that found the file there already looks again, under the mutex, before it
- * adds its row; if a removal came in between it makes the base once more. */
+ * adds its row; if a removal came in between it makes the base once more. An import may leave the
+ * digest for later (image_digest.h). */
 
 #include "vm/images.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -19,6 +21,7 @@
 #include "image/image.h"
 #include "store/snapshots.h"
 #include "vm/boot_cache.h"
+#include "vm/image_digest.h"
 #include "vm/pool_internal.h"
 
 #define MAKES_MAX 3
@@ -43,7 +46,7 @@ static json_t *member_or_null(const json_t *object, const char *key) {
 
 /* It follows from the digest, so that a home can be moved while it holds no VMs. */
 char *image_row_path(const Ramet *ramet, const ImageRow *row) {
-    return base_path(ramet->home, row->digest + strlen("sha256:"));
+    return base_id_path(ramet->home, row->digest);
 }
 
 static int describe(const Ramet *ramet, const ImageRow *row, json_t **image, Error *error) {
@@ -54,8 +57,8 @@ static int describe(const Ramet *ramet, const ImageRow *row, json_t **image, Err
     if (stat(path, &info) < 0)
         info.st_blocks = 0;
     *image = json_pack(
-        "{s:s, s:s, s:s, s:o, s:I, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o}", "name", row->name,
-        "digest", row->digest, "path", path, "virtual_bytes",
+        "{s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o}", "name", row->name,
+        "digest", image_digest_to_json(row->digest), "path", path, "virtual_bytes",
         member_or_null(row->detail, "virtual_bytes"), "allocated_bytes",
         (json_int_t)info.st_blocks * 512, "kernel", member_or_null(row->detail, "kernel"),
         "kernel_key", member_or_null(row->detail, "kernel_key"), "agent_version", RAMET_VERSION,
@@ -86,6 +89,7 @@ typedef struct Maker {
     const void *request; /* borrowed */
     const char *name;    /* borrowed */
     const char *event;   /* static */
+    bool defer_digest;   /* answer before it is known */
 } Maker;
 
 static int name_taken(const char *name, Error *error) {
@@ -95,8 +99,7 @@ static int name_taken(const char *name, Error *error) {
 }
 
 /* Adds the row, or finds the same one there. -EAGAIN: the base went away in between. */
-static int add_row(Ramet *ramet, const ImageInfo *info, const char *event, ImageRow *row,
-                   Error *error) {
+static int add_row(Ramet *ramet, ImageInfo *info, const char *event, ImageRow *row, Error *error) {
     _cleanup_image_row_ ImageRow there = {0};
     ImageRow added = {.created_at_usec = info->created_at_usec};
     int r;
@@ -106,7 +109,9 @@ static int add_row(Ramet *ramet, const ImageInfo *info, const char *event, Image
     r = images_get(ramet->store, info->name, &there, error);
     if (r < 0)
         return r;
+    image_digest_look(ramet, info->digest);
     if (r > 0) {
+        image_digest_look(ramet, there.digest);
         if (!str_equal(there.digest, info->digest))
             return name_taken(info->name, error);
         *row = there;
@@ -124,8 +129,20 @@ static int add_row(Ramet *ramet, const ImageInfo *info, const char *event, Image
         return r;
     }
     ramet_event(ramet, event, NULL, added.name, added.detail);
+    image_digest_later(ramet, added.digest);
     *row = added;
     return 0;
+}
+
+/* Only its digest tells whether it is what the name stands for already. */
+static int await_comparison(Ramet *ramet, int cancel_fd, ImageInfo *info, Error *error) {
+    _cleanup_image_row_ ImageRow there = {0};
+    int r = images_get(ramet->store, info->name, &there, error);
+
+    if (r <= 0 || str_equal(there.digest, info->digest))
+        return r;
+    r = image_digest_await(ramet, cancel_fd, there.digest, error);
+    return r < 0 ? r : image_digest_await(ramet, cancel_fd, info->digest, error);
 }
 
 static int make_once(Ramet *ramet, Operation *operation, const Maker *maker, ImageRow *row,
@@ -134,6 +151,8 @@ static int make_once(Ramet *ramet, Operation *operation, const Maker *maker, Ima
     ImageContext context = make_context(ramet, operation);
     int r = maker->make(&context, maker->request, &info, error);
 
+    if (r >= 0)
+        r = await_comparison(ramet, operation->cancel_fd, &info, error);
     if (r < 0)
         return r;
     (void)pthread_mutex_lock(&ramet->images_mutex);
@@ -164,6 +183,8 @@ static int make_and_describe(Ramet *ramet, Operation *operation, const Maker *ma
     _cleanup_image_row_ ImageRow row = {0};
     int r = make_image(ramet, operation, maker, &row, error);
 
+    if (r >= 0 && !maker->defer_digest)
+        r = image_digest_await(ramet, operation->cancel_fd, row.digest, error);
     stages_end(&operation->stages);
     if (r < 0 || !image)
         return r;
@@ -202,8 +223,10 @@ int image_op_import(Ramet *ramet, Operation *operation, const ImageImportOptions
                                         .path = options->path ? options->path : "-",
                                         .sha256 = options->sha256,
                                         .size_bytes = options->size_bytes,
+                                        .defer_digest = options->defer_digest,
                                         .kernel = {options->kernel, options->modules}};
-    const Maker maker = {make_by_import, &request, options->name, "image.imported"};
+    const Maker maker = {make_by_import, &request, options->name, "image.imported",
+                         options->defer_digest};
 
     if (!options->path && options->fd < 0)
         return error_set(error, ERROR_USAGE, EINVAL, "an import needs a path or the bytes");
@@ -236,10 +259,13 @@ int image_for_vm(Ramet *ramet, Operation *operation, const char *reference, Imag
 /* --- looking
  * --------------------------------------------------------------------------------------------- */
 
-int image_op_inspect(Ramet *ramet, const char *reference, json_t **image, Error *error) {
+int image_op_inspect(Ramet *ramet, int cancel_fd, const char *reference, json_t **image,
+                     Error *error) {
     _cleanup_image_row_ ImageRow row = {0};
     int r = images_find(ramet->store, reference, &row, error);
 
+    if (r >= 0)
+        r = image_digest_await(ramet, cancel_fd, row.digest, error);
     return r < 0 ? r : describe(ramet, &row, image, error);
 }
 
@@ -309,9 +335,54 @@ static void prune_cache(Ramet *ramet, const ImageRow *row) {
         boot_cache_prune(ramet, row->digest);
 }
 
+/* Another name of the file that was removed, unless an image has it. */
+static int remove_name(Ramet *ramet, int folder_fd, const char *name, const struct stat *removed,
+                       Error *error) {
+    char id[BASE_ID_SIZE];
+    struct stat info;
+    size_t images;
+    int r;
+
+    if (base_id_from_name(name, id) < 0 ||
+        fstatat(folder_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0 ||
+        info.st_ino != removed->st_ino || info.st_dev != removed->st_dev)
+        return 0;
+    r = images_count_digest(ramet->store, id, &images, error);
+    if (r < 0 || images > 0)
+        return r;
+    if (unlinkat(folder_fd, name, 0) < 0 && errno != ENOENT)
+        return error_set_errno(error, errno, "cannot remove %s", name);
+    return 0;
+}
+
+static int remove_names(Ramet *ramet, const struct stat *removed, Error *error) {
+    int folder_fd = openat(ramet->home_fd, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+    DIR *folder = folder_fd >= 0 ? fdopendir(folder_fd) : NULL;
+    struct dirent *entry;
+
+    if (!folder) {
+        r = error_set_errno(error, errno, "cannot open %s/images", ramet->home);
+        (void)fd_close(folder_fd);
+        return r;
+    }
+    while (r >= 0 && (entry = readdir(folder)))
+        r = remove_name(ramet, folder_fd, entry->d_name, removed, error);
+    (void)closedir(folder);
+    return r;
+}
+
+/* First the name that the row has, so that nobody links to it any more, then the others. */
+static int remove_base(Ramet *ramet, const ImageRow *row, Error *error) {
+    _cleanup_free_ char *path = image_row_path(ramet, row);
+    struct stat info;
+
+    if (stat(path, &info) < 0 || unlink(path) < 0)
+        return errno == ENOENT ? 0 : error_set_errno(error, errno, "cannot remove %s", path);
+    return info.st_nlink > 1 ? remove_names(ramet, &info, error) : 0;
+}
+
 static int remove_unlocked(Ramet *ramet, const char *reference, Error *error) {
     _cleanup_image_row_ ImageRow row = {0};
-    _cleanup_free_ char *path = NULL;
     bool last;
     int r = images_find(ramet->store, reference, &row, error);
 
@@ -324,10 +395,7 @@ static int remove_unlocked(Ramet *ramet, const char *reference, Error *error) {
     if (r < 0)
         return r;
     ramet_event(ramet, "image.removed", NULL, row.name, NULL);
-    path = image_row_path(ramet, &row);
-    if (last && unlink(path) < 0 && errno != ENOENT)
-        return error_set_errno(error, errno, "cannot remove %s", path);
-    return 0;
+    return last ? remove_base(ramet, &row, error) : 0;
 }
 
 int image_op_remove(Ramet *ramet, Operation *operation, const char *reference, Error *error) {

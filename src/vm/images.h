@@ -3,7 +3,7 @@
 #define RAMET_VM_IMAGES_H
 
 /* What can be done with images. An image as JSON: name digest path virtual_bytes allocated_bytes
- * kernel agent_version created_at. */
+ * kernel agent_version created_at. digest is null while it is not known yet. */
 
 #include "base/json.h"
 #include "vm/operation.h"
@@ -28,6 +28,7 @@ typedef struct ImageImportOptions { /* all borrowed; NULL or 0 where not given *
     uint64_t size_bytes;
     const char *kernel;
     const char *modules;
+    bool defer_digest; /* answer before it is known, where that takes longer than extracting */
 } ImageImportOptions;
 
 /* ERROR_CONFLICT when the name stands for another image. */
@@ -36,7 +37,10 @@ int image_op_build(Ramet *ramet, Operation *operation, const ImageBuildOptions *
 int image_op_import(Ramet *ramet, Operation *operation, const ImageImportOptions *options,
                     json_t **image, Error *error);
 int image_op_list(Ramet *ramet, json_t **list, Error *error);
-int image_op_inspect(Ramet *ramet, const char *reference, json_t **image, Error *error);
+
+/* Waits until the digest is known. */
+int image_op_inspect(Ramet *ramet, int cancel_fd, const char *reference, json_t **image,
+                     Error *error);
 
 /* ERROR_CONFLICT while a VM uses it. The base goes with its last name. */
 int image_op_remove(Ramet *ramet, Operation *operation, const char *reference, Error *error);

@@ -61,6 +61,7 @@ struct Ramet {
     int home_fd;        /* owned */
     int vms_fd;         /* owned: HOME/vms */
     int lock_fd;        /* owned: locks/daemon.lock */
+    int closing_fd;     /* owned eventfd: readable once ramet_close has begun */
     Store *store;       /* owned */
     char *keeper;       /* owned: the program */
     char *agent;        /* owned: the program */
@@ -75,7 +76,7 @@ struct Ramet {
     pthread_mutex_t mutex;        /* guards what follows */
     pthread_cond_t idle;          /* `workers` fell to 0 */
     bool closing;
-    unsigned workers;          /* threads that settle VMs */
+    unsigned workers;          /* threads of ramet_work */
     struct Settling *settling; /* those that have not begun yet */
     Subscriber *subscribers;
     size_t n_blanks;
@@ -116,6 +117,10 @@ int blank_open(Ramet *ramet, const QemuFeatures *features, uint64_t bytes, int c
 
 /* Has ramet_close begun? Long work that nobody asked for ends then. */
 bool ramet_is_closing(Ramet *ramet);
+
+/* work.c: calls it in a thread of its own, which ramet_close waits for. Negative errno: it was not
+ * called. */
+int ramet_work(Ramet *ramet, void (*call)(Ramet *ramet, void *data), void *data);
 
 /* --- one operation at a time for each VM (op_lock.c) ---------------------------------------------
  */

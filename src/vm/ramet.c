@@ -73,6 +73,7 @@ static Ramet *ramet_new(const RametOptions *options) {
     ramet->keeper = options->keeper ? str_copy(options->keeper) : path_find_sibling("ramet-keeper");
     ramet->agent = options->agent ? str_copy(options->agent) : path_find_sibling("ramet-agent");
     ramet->home_fd = ramet->vms_fd = ramet->lock_fd = -1;
+    ramet->closing_fd = eventfd(0, EFD_CLOEXEC);
     (void)pthread_mutex_init(&ramet->mutex, NULL);
     (void)pthread_mutex_init(&ramet->probe_mutex, NULL);
     (void)pthread_mutex_init(&ramet->images_mutex, NULL);
@@ -92,6 +93,8 @@ int ramet_open(const RametOptions *options, Ramet **ramet, Error *error) {
     _cleanup_free_ char *database = path_join(options->home, "ramet.db");
     int r;
 
+    if (opened->closing_fd < 0)
+        return error_set_errno(error, errno, "cannot make an eventfd");
     if (!opened->keeper)
         return error_set(error, ERROR_NOT_FOUND, ENOENT, "cannot find the program ramet-keeper");
     if (!opened->agent)
@@ -127,6 +130,7 @@ static void free_members(Ramet *ramet) {
     free(ramet->accel_reason);
     (void)fd_close(ramet->vms_fd);
     (void)fd_close(ramet->home_fd);
+    (void)fd_close(ramet->closing_fd);
     free(ramet->home);
     free(ramet->qemu);
     free(ramet->accel);
@@ -156,6 +160,7 @@ Ramet *ramet_close(Ramet *ramet) {
     (void)pthread_mutex_lock(&ramet->mutex);
     ramet->closing = true;
     (void)pthread_mutex_unlock(&ramet->mutex);
+    (void)eventfd_write(ramet->closing_fd, 1);
     pools_stop(ramet);
     watcher_stop(ramet->watcher);
     wait_for_workers(ramet);

@@ -5,8 +5,8 @@
  * In this order: scratch goes; half made and half removed VMs go; each VM that may run is settled
  * (its keeper is asked, see settle.c); --rm VMs whose client is gone, or that do not run, go;
  * folders that belong to no VM go; half made and half removed snapshots go, and what nothing needs
- * (lineage.c). Every failure is logged and counted, and none stops the rest:
- * the VMs that can be taken over are taken over. */
+ * (lineage.c). Digests of images that are not known yet are computed. Every failure is logged and
+ * counted, and none stops the rest: the VMs that can be taken over are taken over. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "proto/keeper.h"
 #include "vm/boot_cache.h"
+#include "vm/image_digest.h"
 #include "vm/pool_internal.h"
 #include "vm/vm.h"
 
@@ -181,6 +182,7 @@ size_t ramet_reconcile(Ramet *ramet) {
     failures += for_each_name(ramet, ramet->vms_fd, remove_stray_folder);
     failures += lineage_reconcile(ramet);
     boot_cache_reconcile(ramet);
+    image_digests_reconcile(ramet);
     pools_start(ramet);
     detail = json_pack("{s:i, s:I}", "pid", (int)getpid(), "failures", (json_int_t)failures);
     ramet_event(ramet, "daemon.started", NULL, NULL, detail);

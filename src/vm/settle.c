@@ -32,7 +32,6 @@
 #define LAST_WORD_USEC (30 * USEC_PER_SEC)
 #define EXIT_FILE "exit.json"
 #define EXIT_MAX_BYTES (64 * 1024)
-#define WORKER_STACK_BYTES (512 * KIB)
 
 /* --- ending what is left ------------------------------------------------------------------------
  */
@@ -436,7 +435,6 @@ void vm_settle(Ramet *ramet, const char *id) {
  * --------------------------------------------------------------------------------------- */
 
 typedef struct Settling {
-    Ramet *ramet; /* borrowed */
     char id[VM_ID_SIZE];
     struct Settling *next;
 } Settling;
@@ -444,66 +442,50 @@ typedef struct Settling {
 static void unlink_settling(Ramet *ramet, const Settling *settling) {
     Settling **link = &ramet->settling;
 
+    (void)pthread_mutex_lock(&ramet->mutex);
     while (*link && *link != settling)
         link = &(*link)->next;
     if (*link)
         *link = settling->next;
+    (void)pthread_mutex_unlock(&ramet->mutex);
 }
 
-static void *settle_thread(void *data) {
+static void settle(Ramet *ramet, void *data) {
     Settling *settling = data;
-    Ramet *ramet = settling->ramet;
 
-    /* From here on another change needs another look. */
-    (void)pthread_mutex_lock(&ramet->mutex);
-    unlink_settling(ramet, settling);
-    (void)pthread_mutex_unlock(&ramet->mutex);
-
+    unlink_settling(ramet, settling); /* from here on another change needs another look */
     vm_settle(ramet, settling->id);
     free(settling);
-
-    (void)pthread_mutex_lock(&ramet->mutex);
-    if (--ramet->workers == 0)
-        (void)pthread_cond_broadcast(&ramet->idle);
-    (void)pthread_mutex_unlock(&ramet->mutex);
-    return NULL;
 }
 
-static int start_thread(Settling *settling) {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int r;
-
-    (void)pthread_attr_init(&attributes);
-    (void)pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
-    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    r = pthread_create(&thread, &attributes, settle_thread, settling);
-    (void)pthread_attr_destroy(&attributes);
-    return -r;
-}
-
-void settle_later(Ramet *ramet, const char *id) {
+/* NULL: one is on its way already. */
+static Settling *link_settling(Ramet *ramet, const char *id) {
     Settling *settling;
 
     (void)pthread_mutex_lock(&ramet->mutex);
     for (settling = ramet->settling; settling; settling = settling->next)
         if (str_equal(settling->id, id))
             break;
-    if (!settling) {
-        settling = calloc(1, sizeof(*settling));
-        if (!settling)
-            abort();
-        settling->ramet = ramet;
-        (void)snprintf(settling->id, sizeof(settling->id), "%s", id);
-        settling->next = ramet->settling;
-        ramet->settling = settling;
-        ramet->workers++;
-        if (start_thread(settling) < 0) {
-            log_error("cannot start a thread to look at VM %s", id);
-            unlink_settling(ramet, settling);
-            ramet->workers--;
-            free(settling);
-        }
+    if (settling) {
+        (void)pthread_mutex_unlock(&ramet->mutex);
+        return NULL;
     }
+    settling = calloc(1, sizeof(*settling));
+    if (!settling)
+        abort();
+    (void)snprintf(settling->id, sizeof(settling->id), "%s", id);
+    settling->next = ramet->settling;
+    ramet->settling = settling;
     (void)pthread_mutex_unlock(&ramet->mutex);
+    return settling;
+}
+
+void settle_later(Ramet *ramet, const char *id) {
+    Settling *settling = link_settling(ramet, id);
+
+    if (!settling || ramet_work(ramet, settle, settling) >= 0)
+        return;
+    log_error("nobody looks at VM %s", id);
+    unlink_settling(ramet, settling);
+    free(settling);
 }

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "vm/boot_cache.h"
+#include "vm/image_digest.h"
 #include "vm/vm.h"
 
 #define COLD_TRIES 3
@@ -96,6 +97,8 @@ int vm_start_locked(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row
     r = check_startable(row, error);
     if (r >= 0)
         r = check_room(ramet, row, error);
+    if (r >= 0)
+        r = vm_await_digest(ramet, operation, row, error);
     if (r < 0)
         return error_add_context(error, "cannot start %s", row->name);
     row_clear_run(row);

@@ -175,6 +175,29 @@ def test_two_imports_at_once(home):
     expect_equal(len({(image["path"], os.stat(image["path"]).st_ino) for image in images}), 1, "bases")
 
 
+@harness.without_template
+def test_daemon_killed_before_a_digest_is_known(home):
+    """The disk is mostly a hole: unpacked in a moment, and not hashed in one."""
+    disk = small_disk(home, size=2048 * MIB)
+    want = "sha256:" + subprocess.check_output(["sha256sum", disk], text=True).split()[0]
+    packed = compress(disk, "zst")
+    expect_equal(home.ramet("image", "import", packed, "--name", "late").out, "late\n")
+    early = home.json("create", "--name", "early", "late")
+    home.kill_daemon()
+    folder = f"{home.path}/images"
+    image = home.json("image", "inspect", "late")
+    expect_equal(image["digest"], want, "digest")
+    expect_equal(image["path"], f"{folder}/sha256-{want[7:]}.raw", "path")
+    expect_equal(home.json("inspect", "early")["image_digest"], want, "digest of the VM's image")
+    expect_equal(os.stat(early["disk"]["backing"]).st_ino, os.stat(image["path"]).st_ino, "inode of the base")
+    subprocess.run(["qemu-img", "check", "-q", early["disk"]["path"]], check=True)
+    expect_equal(home.json("image", "import", packed, "--name", "late")["digest"], want, "digest the second time")
+    home.ramet("image", "rm", "late", status=4)
+    home.ramet("rm", "early")
+    home.ramet("image", "rm", "late")
+    check_nothing_published(home)
+
+
 @contextlib.contextmanager
 def small_file_system(home, size):
     if os.geteuid() != 0:

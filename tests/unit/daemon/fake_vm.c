@@ -363,7 +363,8 @@ int image_op_list(Ramet *ramet, json_t **list, Error *error) {
     return 0;
 }
 
-int image_op_inspect(Ramet *ramet, const char *reference, json_t **image, Error *error) {
+int image_op_inspect(Ramet *ramet, int cancel_fd, const char *reference, json_t **image,
+                     Error *error) {
     (void)ramet;
     (void)image;
     return error_set(error, ERROR_NOT_FOUND, 0, "there is no image %s", reference);
@@ -371,7 +372,7 @@ int image_op_inspect(Ramet *ramet, const char *reference, json_t **image, Error 
 
 int image_op_remove(Ramet *ramet, Operation *operation, const char *reference, Error *error) {
     (void)operation;
-    return image_op_inspect(ramet, reference, NULL, error);
+    return image_op_inspect(ramet, -1, reference, NULL, error);
 }
 
 /* --- snapshots: that they are called is all that is tested here --- */

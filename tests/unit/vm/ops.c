@@ -379,13 +379,13 @@ static void test_images(void) {
     must(home_create(&home, "ok-image", NULL, &error), &error);
     must(image_op_list(home.ramet, &list, &error), &error);
     CHECK_INT(json_array_size(list), 1);
-    must(image_op_inspect(home.ramet, "test", &image, &error), &error);
+    must(image_op_inspect(home.ramet, -1, "test", &image, &error), &error);
     CHECK_INT(image_op_remove(home.ramet, &op, "test", &error), -EBUSY);
     CHECK_CONTAINS(error_message(&error), "in use by 1 VM");
     remove_vm("ok-image");
     must(image_op_remove(home.ramet, &op, "test", &error), &error);
     CHECK(access(vm_text(image, "path"), F_OK) < 0);
-    CHECK_INT(image_op_inspect(home.ramet, "test", &image, &error), -ENOENT);
+    CHECK_INT(image_op_inspect(home.ramet, -1, "test", &image, &error), -ENOENT);
 }
 
 int main(void) {
