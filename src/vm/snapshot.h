@@ -40,8 +40,8 @@ int snapshot_remove(Ramet *ramet, Operation *operation, const char *reference, b
  * {"snapshots":[…],"layers":n,"freed_bytes":n} */
 int ramet_prune(Ramet *ramet, Operation *operation, json_t **report, Error *error);
 
-/* Forks clones of it and shows that they are pairwise distinct, were restored, keep the host's time,
- * and cannot change what they grow from: {"id","name","ok","clones":[{"name","hostname",…}],
+/* Forks clones of it and shows that they are pairwise distinct, were restored, keep the host's
+ * time, and cannot change what they grow from: {"id","name","ok","clones":[{"name","hostname",…}],
  * "checks":[{"what","ok","message"}],"frozen":[{"what","path","inode","sha256"}]}. What is wrong is
  * in the report. Nothing is left of the clones, also when the client leaves or the daemon dies. */
 #define PROVE_CLONES_MIN 2

@@ -196,4 +196,4 @@ def test_console_flood(home):
 
 
 if __name__ == "__main__":
-    harness.main()
+    harness.main(harness.BOOTED)

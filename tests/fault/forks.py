@@ -215,7 +215,7 @@ def test_disk_full_while_saving(home):
 
 
 def small_home(folder):
-    inner = harness.Home(template=False, parent=folder)
+    inner = harness.Home(template=None, parent=folder)
     os.chmod(inner.folder, 0o755)
     subprocess.run(["cp", "-a", "--sparse=always", harness.TEMPLATE, inner.path], check=True)
     for name in ("ramet.sock", "vms", "tmp"):

@@ -17,7 +17,6 @@ def boot(home, *options):
     return vm["boot"]
 
 
-
 def test_four_at_once_prepare_once(home):
     running = [home.start("run", "-d", "--json", "--name", f"n{i}", "busybox") for i in range(4)]
     for process in running:
@@ -32,13 +31,12 @@ def test_four_at_once_prepare_once(home):
     home.check_no_leftovers()
 
 
+@harness.booted
 def test_keys_and_cold(home):
-    expect_equal(boot(home, "--cold"), "cold")
-    expect_equal(entries(home), [], "entries after --cold")
+    expect_equal(boot(home, "--cold", "--memory", "128M"), "cold")
     expect_equal(boot(home), "forked")
-    expect_equal(boot(home), "forked")
-    expect_equal(len(entries(home)), 1, "entries")
-    expect_equal(boot(home, "--memory", "192M"), "forked")
+    expect_equal(len(entries(home)), 1, "entries: --cold makes none, a second run neither")
+    expect_equal(boot(home, "--memory", "128M"), "forked")
     expect_equal(boot(home, "--cpus", "2"), "forked")
     expect_equal(boot(home, "--network", "none"), "forked")
     expect_equal(len(entries(home)), 4, "entries for other sizes and networks")
@@ -47,6 +45,7 @@ def test_keys_and_cold(home):
     expect_equal(boot(home), "cold")
 
 
+@harness.booted
 def test_created_vm_and_larger_disk(home):
     home.ramet("create", "--name", "a", "--disk", "3G", "-e", "COLOUR=blue", "busybox")
     home.ramet("start", "a")
@@ -79,6 +78,7 @@ def test_damage_is_told(home):
     expect(entries(home)[0]["id"] != entry["id"], "the damaged entry is still there")
 
 
+@harness.booted
 def test_image_rm_removes_its_entries(home):
     home.ramet("run", "-d", "--name", "a", "busybox")
     home.ramet("image", "rm", "busybox", status=4)

@@ -2,6 +2,7 @@
 """Debian with systemd: the agent comes through /run, the system gets to `running`, stop keeps what was written, the
 base stays as it was, and a disk grows and shrinks with what is in it."""
 import contextlib
+import fcntl
 import hashlib
 import os
 import pty
@@ -16,22 +17,28 @@ WRITTEN = 200 << 20
 
 
 def build_image(home):
-    """In the template, so that it is built once for each build folder; in a fresh Home otherwise."""
-    if home.ramet("image", "inspect", IMAGE, status=None).status == 0:
-        return
-    if not shutil.which("mmdebstrap"):
-        raise harness.Skip("mmdebstrap is missing")
+    """In the template, so that it is built once for each build folder, by whichever test needs it first."""
+    with open(harness.TEMPLATE + ".debian-lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build_in_template(home)
+    home.ramet("daemon", "stop", status=None)
+    shutil.rmtree(home.path)
+    harness.copy_home(harness.TEMPLATE, home.path)
+
+
+def build_in_template(home):
     env = {"RAMET_HOME": harness.TEMPLATE}
-    built = home.ramet("image", "build", IMAGE, "--from", "debian", "--include", "redis-server", status=None,
-                       timeout=900, env=env)
+    built = home.ramet("image", "inspect", IMAGE, status=None, env=env)
+    if built.status != 0:
+        if not shutil.which("mmdebstrap"):
+            raise harness.Skip("mmdebstrap is missing")
+        built = home.ramet("image", "build", IMAGE, "--from", "debian", "--include", "redis-server", status=None,
+                           timeout=900, env=env)
     home.ramet("daemon", "stop", status=None, env=env)
     if built.status != 0:
         if "resolve" in built.err or "fetch" in built.err:
             raise harness.Skip("Debian's mirror cannot be reached: " + built.err.strip().splitlines()[-1])
         raise harness.Failure(built.err)
-    home.ramet("daemon", "stop")
-    shutil.rmtree(home.path)
-    home.copy_template()
 
 
 def digest(path):

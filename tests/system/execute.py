@@ -147,4 +147,4 @@ def test_copy_both_ways(home):
 
 
 if __name__ == "__main__":
-    harness.main()
+    harness.main(harness.BOOTED)

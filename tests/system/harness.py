@@ -5,7 +5,8 @@ Each function gets a Home of its own. A test waits for events with a generous bo
 
     RAMET_BUILD     folder of the built programs (meson sets it)
     RAMET_TEMPLATE  folder with a home in which the images were built once; a Home starts as hard links of it,
-                    which is safe since bases are frozen files
+                    which is safe since bases are frozen files; RAMET_TEMPLATE-booted is a copy of it whose boot
+                    cache has the image, so that tests that are not about the first boot need not wait for one
 """
 import contextlib
 import json
@@ -21,6 +22,8 @@ import traceback
 
 BUILD = os.environ.get("RAMET_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 TEMPLATE = os.environ.get("RAMET_TEMPLATE", os.path.join(BUILD, "test-home"))
+BOOTED = TEMPLATE + "-booted"
+KERNELS = "kernels"  # no home yet, but the kernel that images without one of their own are given
 RAMET = os.path.join(BUILD, "ramet")
 BOUND = 180  # seconds that anything may take on a slow machine
 
@@ -70,14 +73,18 @@ class Result:
 class Home:
     """A RAMET_HOME under a temporary folder."""
 
-    def __init__(self, template=True, parent=None):
+    def __init__(self, template=TEMPLATE, parent=None):
+        """template: the home to start as, KERNELS, or None for an empty one."""
         self.folder = tempfile.mkdtemp(prefix="ramet-test-", dir=parent)
         self.path = os.path.join(self.folder, "home")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("RAMET_")}
         self.env.update(RAMET_HOME=self.path, RAMET_ACCEL=os.environ.get("RAMET_ACCEL", "auto"))
         self.collect_reports()
-        if template:
-            self.copy_template()
+        if template == KERNELS:
+            shutil.copytree(os.path.join(TEMPLATE, "kernels"), os.path.join(self.path, "kernels"),
+                            copy_function=link_or_copy)
+        elif template:
+            copy_home(template, self.path)
 
     def collect_reports(self):
         """Has the sanitizers write into files, since a daemon's and a keeper's standard error is not looked at."""
@@ -104,12 +111,6 @@ class Home:
             with open(os.path.join(self.reports, name), errors="replace", encoding="utf-8") as file:
                 text += file.read()
         expect(not text, f"a sanitizer reports:\n{text}")
-
-    def copy_template(self):
-        if not os.path.exists(os.path.join(TEMPLATE, "ramet.db")):
-            raise Failure(f"no template home at {TEMPLATE}: run tests/system/template.py")
-        shutil.copytree(TEMPLATE, self.path, copy_function=link_or_copy,
-                        ignore=shutil.ignore_patterns("vms", "tmp", "locks", "*.sock", "*.log"))
 
     def ramet(self, *args, status=0, stdin=None, timeout=BOUND, env=None, binary=False):
         """Runs the CLI. status: what it must exit with, None for anything. Returns a Result."""
@@ -183,6 +184,13 @@ def is_holder(pid):
     return False
 
 
+def copy_home(template, path):
+    if not os.path.exists(os.path.join(template, "ramet.db")):
+        raise Failure(f"no template home at {template}: run tests/system/template.py")
+    shutil.copytree(template, path, copy_function=link_or_copy,
+                    ignore=shutil.ignore_patterns("vms", "tmp", "locks", "*.sock", "*.log"))
+
+
 def link_or_copy(source, target, **_):
     """Frozen files are linked, everything else is copied."""
     if os.stat(source).st_mode & 0o222 == 0:
@@ -225,8 +233,9 @@ def check_contiguous(stages):
     expect(stages[0]["start_us"] <= 5000, f"first stage starts at {stages[0]['start_us']} us")
 
 
-def main():
-    """Runs all test_ functions of the calling script, or those named on its command line."""
+def main(template=TEMPLATE):
+    """Runs all test_ functions of the calling script, or those named on its command line, each in a home that starts as
+    the template unless the function is marked otherwise."""
     module = sys.modules["__main__"]
     names = sys.argv[1:] or [name for name in vars(module) if name.startswith("test_")]
     failed = ran = 0
@@ -234,12 +243,13 @@ def main():
     for name in names:
         function = getattr(module, name)
         home = None
+        began = time.monotonic()
         try:
-            home = Home(template=getattr(function, "template", True))
+            home = Home(template=getattr(function, "template", template))
             function(home)
             home.check_reports()
             ran += 1
-            print(f"ok {name}", flush=True)
+            print(f"ok {name} ({time.monotonic() - began:.1f} s)", flush=True)
         except Skip as reason:
             skipped.append(str(reason))
             print(f"skipped {name}: {reason}", file=sys.stderr, flush=True)
@@ -267,5 +277,11 @@ def show_logs(home):
 
 def without_template(function):
     """Marks a test that starts from an empty home."""
-    function.template = False
+    function.template = None
+    return function
+
+
+def booted(function):
+    """Marks a test that starts from a home whose boot cache has the image."""
+    function.template = BOOTED
     return function

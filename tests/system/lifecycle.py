@@ -135,4 +135,4 @@ def test_image_in_use_is_not_removed(home):
 
 
 if __name__ == "__main__":
-    harness.main()
+    harness.main(harness.BOOTED)

@@ -143,4 +143,4 @@ def test_budget_and_refusals(home):
 
 
 if __name__ == "__main__":
-    harness.main()
+    harness.main(harness.BOOTED)

@@ -42,7 +42,7 @@ def test_detached_is_ready(home):
 
 
 def test_vm_json_has_the_contract_fields(home):
-    vm = home.ramet("run", "-d", "--json", "--memory", "192M", "--cpus", "2", "busybox").json()
+    vm = home.ramet("run", "-d", "--json", "--cold", "--memory", "192M", "--cpus", "2", "busybox").json()
     for key in ("id name state image image_digest accel machine memory_bytes cpus qemu_pid keeper_pid ip mac hostname "
                 "boot snapshot created_at disk memory stages").split():
         expect(key in vm, f"{key} is missing in {sorted(vm)}")
@@ -94,7 +94,7 @@ def test_name_taken(home):
 
 
 def test_no_network(home):
-    home.ramet("run", "-d", "--name", "alone", "--network", "none", "busybox")
+    home.ramet("run", "--cold", "-d", "--name", "alone", "--network", "none", "busybox")
     # All VMs have the card, so that all have one device list; here it has neither cable nor address.
     out = home.ramet("exec", "alone", "--", "sh", "-c", "ip -4 addr show eth0; ip route").out
     expect("inet " not in out and "default" not in out, f"there is a network: {out}")
@@ -135,7 +135,7 @@ def test_environment_and_stages(home):
 
 
 def test_eight_at_once_share_one_base(home):
-    running = [home.start("run", "-d", "--json", "--name", f"n{i}", "--memory", "128M", "busybox") for i in range(8)]
+    running = [home.start("run", "-d", "--json", "--name", f"n{i}", "busybox") for i in range(8)]
     vms = []
     for process in running:
         out, err = process.communicate(timeout=600)
@@ -159,4 +159,4 @@ def test_absent_recipe_image_is_built(home):
 
 
 if __name__ == "__main__":
-    harness.main()
+    harness.main(harness.BOOTED)

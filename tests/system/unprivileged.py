@@ -17,7 +17,7 @@ class UserHome(harness.Home):
     """A home of the user's own, in which the CLI runs as that user."""
 
     def __init__(self):
-        super().__init__(template=False)
+        super().__init__(template=None)
         self.env["HOME"] = self.folder
         os.chown(self.folder, USER, USER)
 
@@ -108,7 +108,7 @@ def test_unprivileged(_):
         home.check_no_leftovers()
 
 
-test_unprivileged.template = False
+test_unprivileged.template = None
 
 if __name__ == "__main__":
     harness.main()
