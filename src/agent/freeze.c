@@ -35,7 +35,7 @@ static int freeze_one(const Mount *mount) {
     return 0;
 }
 
-void freeze_thaw_all(void *unused, int in, int out, Result *result) {
+void freeze_thaw_all(Result *result) {
     _cleanup_(mounts_free) Mounts mounts = {0};
     int r = mounts_read(&mounts);
 
@@ -51,23 +51,20 @@ void freeze_thaw_all(void *unused, int in, int out, Result *result) {
     }
 }
 
-void freeze_all(void *unused, int in, int out, Result *result) {
+int freeze_all(Result *result) {
     _cleanup_(mounts_free) Mounts mounts = {0};
     int r = mounts_read(&mounts);
 
-    if (r < 0) {
-        result_fail(result, -r, "cannot read the list of mounts");
-        return;
-    }
-    sync();
+    if (r < 0)
+        return result_fail(result, -r, "cannot read the list of mounts");
     /* Later mounts may lie on earlier ones, so begin with the last. */
     for (size_t i = mounts.n; i-- > 0;) {
         if (!can_freeze(&mounts, i) || (r = freeze_one(&mounts.list[i])) == 0)
             continue;
-        result_fail(result, -r, "cannot freeze %s", mounts.list[i].folder);
-        freeze_thaw_all(NULL, -1, -1, &(Result){0});
-        return;
+        freeze_thaw_all(&(Result){0});
+        return result_fail(result, -r, "cannot freeze %s", mounts.list[i].folder);
     }
+    return 0;
 }
 
 void freeze_sync(void *unused, int in, int out, Result *result) {

@@ -4,9 +4,12 @@
 
 #include "agent/util.h"
 
-/* Workers (worker.h). Freezing is all or nothing: after a failure everything is thawed again. */
-void freeze_all(void *unused, int in, int out, Result *result);
-void freeze_thaw_all(void *unused, int in, int out, Result *result);
+/* Freezes every file system on a disk (FIFREEZE), which also writes out what is dirty. All or
+ * nothing: after a failure everything is thawed again. */
+int freeze_all(Result *result);
+void freeze_thaw_all(Result *result);
+
+/* sync(2), which may take long: a worker (worker.h). */
 void freeze_sync(void *unused, int in, int out, Result *result);
 
 #endif

@@ -1,186 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order matters: random numbers first, since everything after may draw some; the clock before
- * anything that looks at it; the network at the end, when the guest is somebody else already. */
+ * anything that looks at it; the network at the end, when the guest is somebody else already.
+ *
+ * A clone spends its first moments here, and an emulated one pays for every new path through its
+ * kernel. So what can be found out or opened ahead is, before the snapshot (identity_prepare). */
 
 #include "agent/identity.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "agent/grow.h"
 #include "agent/hooks.h"
-#include "proto/agent.h"
-#include "proto/tlv.h"
+#include "agent/own_file.h"
 
-#define CLOCK_LIMIT_DEFAULT_USEC 1000000u
-#define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
+static OwnFile hostname_file = {
+    .path = "/etc/hostname", .name = "hostname", .mode = 0644, .fd = -1};
+static OwnFile machine_id_file = {
+    .path = "/etc/machine-id", .name = "machine-id", .mode = 0644, .create = true, .fd = -1};
+static OwnFile boot_id_file = {
+    .path = "/proc/sys/kernel/random/boot_id", .name = "boot-id", .mode = 0444, .fd = -1};
 
-/* ---- parsing ---- */
+/* What was found before the snapshot. */
+static struct {
+    bool made;
+    int random_fd;
+    bool ssh_keys, hooks;
+} prepared = {.random_fd = -1};
 
-static bool is_pattern(const char *text, const char *pattern) {
-    for (; *pattern; text++, pattern++)
-        if (*pattern == 'x' ? !isxdigit((unsigned char)*text) : *text != *pattern)
-            return false;
-    return *text == '\0';
+void identity_prepare(void) {
+    own_file_prepare(&hostname_file);
+    own_file_prepare(&machine_id_file);
+    own_file_prepare(&boot_id_file);
+    network_prepare();
+    if (prepared.random_fd < 0)
+        prepared.random_fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+    prepared.ssh_keys = hooks_have_ssh_keys();
+    prepared.hooks = hooks_exist();
+    prepared.made = true;
 }
 
-static bool is_hostname(const char *text) {
-    if (!*text)
-        return false;
-    for (; *text; text++)
-        if (!isalnum((unsigned char)*text) && !strchr("-_.", *text))
-            return false;
-    return true;
+void identity_forget(void) {
+    prepared.made = false;
 }
-
-static int take_text(const TlvField *field, char *text, size_t room, const char *pattern) {
-    int r = tlv_text(field, text, room);
-
-    if (r < 0)
-        return -EBADMSG;
-    return (pattern ? is_pattern(text, pattern) : is_hostname(text)) ? 0 : -EBADMSG;
-}
-
-static int take_bytes(const TlvField *field, void *bytes, size_t size, bool *there) {
-    if (field->size != size)
-        return -EBADMSG;
-    memcpy(bytes, field->data, size);
-    *there = true;
-    return 0;
-}
-
-static int take_flag(const TlvField *field, bool *flag) {
-    uint64_t value;
-    int r = tlv_u64(field, &value);
-
-    if (r == 0)
-        *flag = value != 0;
-    return r;
-}
-
-static int take_prefix(const TlvField *field, unsigned *prefix) {
-    uint64_t value;
-    int r = tlv_u64(field, &value);
-
-    if (r < 0 || value > 32)
-        return -EBADMSG;
-    *prefix = (unsigned)value;
-    return 0;
-}
-
-static int take_dns(const TlvField *field, Network *network) {
-    bool there;
-
-    if (network->n_dns == NETWORK_DNS_MAX)
-        return 0;
-    int r = take_bytes(field, network->dns[network->n_dns], 4, &there);
-
-    if (r == 0)
-        network->n_dns++;
-    return r;
-}
-
-static int take_field(Identity *identity, const TlvField *field) {
-    Network *network = &identity->network;
-
-    switch (field->tag) {
-    case TAG_HOSTNAME:
-        return take_text(field, identity->hostname, sizeof(identity->hostname), NULL);
-    case TAG_MACHINE_ID:
-        return take_text(field, identity->machine_id, sizeof(identity->machine_id),
-                         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
-    case TAG_BOOT_ID:
-        return take_text(field, identity->boot_id, sizeof(identity->boot_id),
-                         "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
-    case TAG_ENTROPY:
-        identity->entropy_size = MIN_OF(field->size, sizeof(identity->entropy));
-        memcpy(identity->entropy, field->data, identity->entropy_size);
-        return 0;
-    case TAG_REALTIME_USEC:
-        identity->has_clock = true;
-        return tlv_u64(field, &identity->realtime_usec);
-    case TAG_UPTIME_USEC:
-        return tlv_u64(field, &identity->uptime_usec);
-    case TAG_LIMIT_USEC:
-        return tlv_u64(field, &identity->limit_usec);
-    case TAG_MAC:
-        return take_bytes(field, network->mac, 6, &network->has_mac);
-    case TAG_IPV4:
-        return take_bytes(field, network->ip, 4, &network->has_ip);
-    case TAG_IPV4_GATEWAY:
-        return take_bytes(field, network->gateway, 4, &network->has_gateway);
-    case TAG_IPV4_PREFIX:
-        return take_prefix(field, &network->prefix);
-    case TAG_DNS:
-        return take_dns(field, network);
-    case TAG_SSH_KEYS:
-        return take_flag(field, &identity->ssh_keys);
-    case TAG_HOOKS:
-        return take_flag(field, &identity->hooks);
-    case TAG_GROW_ROOT:
-        return take_flag(field, &identity->grow_root);
-    default:
-        return 0;
-    }
-}
-
-int identity_parse(const void *payload, size_t size, Identity *identity, Result *result) {
-    Identity read = {.limit_usec = CLOCK_LIMIT_DEFAULT_USEC};
-    TlvReader reader;
-    TlvField field;
-    int r;
-
-    tlv_read(&reader, payload, size);
-    while ((r = tlv_next(&reader, &field)) > 0)
-        if (take_field(&read, &field) < 0)
-            return result_say(result, EBADMSG, "identity: field %u is malformed", field.tag);
-    if (r < 0)
-        return result_say(result, EBADMSG, "identity: the request is malformed");
-    *identity = read;
-    return 0;
-}
-
-/* ---- files that are covered ---- */
-
-static bool same_file(const char *one, const char *other) {
-    struct stat a, b;
-
-    return stat(one, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
-}
-
-int identity_cover(const char *path, const char *name, const char *text, bool create) {
-    char own[256];
-    int r = make_folders(RUN_FOLDER, 0755);
-
-    (void)snprintf(own, sizeof(own), RUN_FOLDER "/%s", name);
-    if (r == 0)
-        r = write_text(own, text, 0644);
-    if (r < 0 || same_file(path, own))
-        return r;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-
-    /* Only then: O_CREAT waits for the thaw of a frozen file system even when the file is there. */
-    if (fd < 0 && errno == ENOENT && create)
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_CREAT, 0644);
-    if (fd < 0)
-        return errno == ENOENT && !create ? 0 : -errno;
-    (void)close(fd);
-    return mount(own, path, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
-}
-
-/* ---- the steps ---- */
 
 static int add_entropy(const Identity *identity, Result *result) {
-    _cleanup_close_ int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+    _cleanup_close_ int own =
+        prepared.random_fd < 0 ? open("/dev/urandom", O_RDWR | O_CLOEXEC) : -1;
+    int fd = own < 0 ? prepared.random_fd : own;
     struct {
         int bits, bytes; /* struct rand_pool_info */
         uint8_t data[sizeof(identity->entropy)];
@@ -196,66 +68,61 @@ static int add_entropy(const Identity *identity, Result *result) {
 
 /* The host's time was that at some moment of ours, which the WELCOME told it: what has passed since
  * then, on the way and in here, is added. */
-static uint64_t time_now(const Identity *identity) {
+static uint64_t wanted_time(const Clock *clock) {
     uint64_t now = now_usec();
 
-    if (identity->uptime_usec == 0 || identity->uptime_usec > now)
-        return identity->realtime_usec;
-    return identity->realtime_usec + (now - identity->uptime_usec);
+    if (clock->uptime_usec == 0 || clock->uptime_usec > now)
+        return clock->realtime_usec;
+    return clock->realtime_usec + (now - clock->uptime_usec);
 }
 
-int identity_set_clock(uint64_t wanted, uint64_t limit_usec, Result *result) {
-    uint64_t now = realtime_usec();
+int identity_set_clock(const Clock *clock, Result *result) {
+    uint64_t wanted = wanted_time(clock), now = realtime_usec();
     struct timespec time = {.tv_sec = (time_t)(wanted / 1000000u),
                             .tv_nsec = (long)(wanted % 1000000u * 1000u)};
 
-    if ((now > wanted ? now - wanted : wanted - now) <= limit_usec)
+    if ((now > wanted ? now - wanted : wanted - now) <= clock->limit_usec)
         return 0;
     if (clock_settime(CLOCK_REALTIME, &time) < 0)
         return result_fail(result, errno, "clock: cannot set the time");
     return 0;
 }
 
+static int set_line(OwnFile *file, const char *text) {
+    char line[OWN_FILE_MAX];
+
+    if (text[0] == '\0')
+        return 0;
+    (void)snprintf(line, sizeof(line), "%s\n", text);
+    return own_file_set(file, line);
+}
+
+int identity_cover_machine_id(const char *machine_id) {
+    return set_line(&machine_id_file, machine_id);
+}
+
+int identity_cover_hostname(const char *hostname) {
+    return set_line(&hostname_file, hostname);
+}
+
+static int set_text(OwnFile *file, const char *text, Result *result) {
+    int r = set_line(file, text);
+
+    return r < 0 ? result_fail(result, -r, "identity: cannot replace %s", file->path) : 0;
+}
+
 static int set_hostname(const Identity *identity, Result *result) {
-    char line[sizeof(identity->hostname) + 1];
-    int r;
+    const char *name = identity->hostname;
 
-    if (identity->hostname[0] == '\0')
-        return 0;
-    if (sethostname(identity->hostname, strlen(identity->hostname)) < 0)
+    if (name[0] && sethostname(name, strlen(name)) < 0)
         return result_fail(result, errno, "hostname: cannot set it");
-    (void)snprintf(line, sizeof(line), "%s\n", identity->hostname);
-    r = identity_cover("/etc/hostname", "hostname", line, false);
-    return r < 0 ? result_fail(result, -r, "hostname: cannot replace /etc/hostname") : 0;
+    return set_text(&hostname_file, name, result);
 }
 
-static int set_machine_id(const Identity *identity, Result *result) {
-    char line[sizeof(identity->machine_id) + 1];
-    int r;
+static int cover_resolv_conf(const char *path, const char *text) {
+    OwnFile file = {.path = path, .name = "resolv.conf", .mode = 0644, .create = true, .fd = -1};
 
-    if (identity->machine_id[0] == '\0')
-        return 0;
-    (void)snprintf(line, sizeof(line), "%s\n", identity->machine_id);
-    r = identity_cover("/etc/machine-id", "machine-id", line, true);
-    return r < 0 ? result_fail(result, -r, "machine-id: cannot replace /etc/machine-id") : 0;
-}
-
-/* The text always has the same length, so that one write replaces it whole. */
-static int set_boot_id(const Identity *identity, Result *result) {
-    const char *own = RUN_FOLDER "/boot-id";
-    char line[sizeof(identity->boot_id) + 1];
-    int r;
-
-    if (identity->boot_id[0] == '\0')
-        return 0;
-    (void)snprintf(line, sizeof(line), "%s\n", identity->boot_id);
-    r = make_folders(RUN_FOLDER, 0755);
-    if (r == 0)
-        r = write_text(own, line, 0444);
-    if (r == 0 && !same_file(BOOT_ID_PATH, own) &&
-        mount(own, BOOT_ID_PATH, NULL, MS_BIND, NULL) < 0)
-        r = -errno;
-    return r < 0 ? result_fail(result, -r, "boot-id: cannot replace " BOOT_ID_PATH) : 0;
+    return own_file_set(&file, text);
 }
 
 /* A link that leads into /run (as systemd-resolved makes it) may lead to nothing yet: its target is
@@ -266,7 +133,7 @@ static int write_resolv_conf(const char *text) {
     ssize_t length = readlink(path, target, sizeof(target) - 1);
 
     if (length < 0)
-        return identity_cover(path, "resolv.conf", text, true);
+        return cover_resolv_conf(path, text);
     target[length] = '\0';
     (void)snprintf(absolute, sizeof(absolute), "%s%s", target[0] == '/' ? "" : "/etc/", target);
     if (access(path, F_OK) < 0) {
@@ -279,7 +146,7 @@ static int write_resolv_conf(const char *text) {
             return r;
         *slash = '/';
     }
-    return identity_cover(absolute, "resolv.conf", text, true);
+    return cover_resolv_conf(absolute, text);
 }
 
 static int set_dns(const Network *network, Result *result) {
@@ -307,14 +174,14 @@ static int set_dns(const Network *network, Result *result) {
 int identity_apply(const Identity *identity, Result *result) {
     int r = add_entropy(identity, result);
 
-    if (r == 0 && identity->has_clock)
-        r = identity_set_clock(time_now(identity), identity->limit_usec, result);
+    if (r == 0 && identity->clock.given)
+        r = identity_set_clock(&identity->clock, result);
     if (r == 0)
         r = set_hostname(identity, result);
     if (r == 0)
-        r = set_machine_id(identity, result);
+        r = set_text(&machine_id_file, identity->machine_id, result);
     if (r == 0)
-        r = set_boot_id(identity, result);
+        r = set_text(&boot_id_file, identity->boot_id, result);
     if (r == 0)
         r = network_apply(&identity->network, result);
     if (r == 0)
@@ -322,20 +189,28 @@ int identity_apply(const Identity *identity, Result *result) {
     return r;
 }
 
-bool identity_has_more(const Identity *identity) {
-    return (identity->grow_root && grow_is_needed("/")) ||
-           (identity->ssh_keys && hooks_have_ssh_keys()) || (identity->hooks && hooks_exist());
+static bool have_ssh_keys(void) {
+    return prepared.made ? prepared.ssh_keys : hooks_have_ssh_keys();
 }
 
-/* What was covered once is only covered with another text. */
+static bool have_hooks(void) {
+    return prepared.made ? prepared.hooks : hooks_exist();
+}
+
+bool identity_has_more(const Identity *identity) {
+    return (identity->grow_root && grow_is_needed("/")) ||
+           (identity->ssh_keys && have_ssh_keys()) || (identity->hooks && have_hooks());
+}
+
 static bool is_missing(const char *path) {
     return access(path, F_OK) < 0;
 }
 
+/* What is mapped only changes its text; anything else may make a file on the disk first. */
 bool identity_needs_disk(const Identity *identity) {
     return identity_has_more(identity) ||
-           (identity->machine_id[0] && is_missing("/etc/machine-id")) ||
-           (identity->network.n_dns > 0 && is_missing("/etc/resolv.conf"));
+           (identity->machine_id[0] && !machine_id_file.map && is_missing("/etc/machine-id")) ||
+           (identity->network.n_dns > 0 && !prepared.made && is_missing("/etc/resolv.conf"));
 }
 
 void identity_finish(void *data, int in, int out, Result *result) {

@@ -4,6 +4,14 @@
 
 #include "agent/network.h"
 
+/* The host's idea of the time. */
+typedef struct Clock {
+    bool given;
+    uint64_t realtime_usec;
+    uint64_t uptime_usec; /* of this agent's clock at that time; 0: now */
+    uint64_t limit_usec;  /* smaller differences stay */
+} Clock;
+
 /* What makes one clone differ from its siblings. Empty strings and false: leave it. */
 typedef struct Identity {
     char hostname[65];
@@ -11,10 +19,7 @@ typedef struct Identity {
     char boot_id[37];
     uint8_t entropy[256];
     size_t entropy_size;
-    bool has_clock;
-    uint64_t realtime_usec;
-    uint64_t uptime_usec; /* of this agent's clock at that time; 0: now */
-    uint64_t limit_usec;
+    Clock clock;
     Network network;
     bool ssh_keys;
     bool hooks;
@@ -37,11 +42,16 @@ void identity_finish(void *data, int in, int out, Result *result);
 bool identity_needs_disk(const Identity *identity);
 
 /* Steps the clock when it is off by more than the limit. */
-int identity_set_clock(uint64_t realtime_usec_wanted, uint64_t limit_usec, Result *result);
+int identity_set_clock(const Clock *clock, Result *result);
 
-/* Puts `text` in the place of the file `path` by a bind mount of RUN_FOLDER/name, so that the disk
- * is not written to. With `create` a missing file is made (empty) to mount on; else it stays
- * missing. Doing it again only changes the text. */
-int identity_cover(const char *path, const char *name, const char *text, bool create);
+/* Only the files, by a bind mount: the disk is not written to, but that a missing machine-id is
+ * made (empty) to mount on. 0 or a negative errno. */
+int identity_cover_machine_id(const char *machine_id);
+int identity_cover_hostname(const char *hostname);
+
+/* Before a snapshot: finds out and opens what the identity of a clone will need. What was found is
+ * believed until identity_forget, so nothing may change it in between. */
+void identity_prepare(void);
+void identity_forget(void);
 
 #endif

@@ -140,17 +140,14 @@ static int copy_agent(int self_fd, const char *path) {
  * brings them. They cover the image's files; systemd would write to those otherwise, as would the
  * service that makes a covered machine-id permanent. */
 static void cover_early_identity(void) {
-    char value[80], line[82];
+    char value[80];
 
     if (cmdline_value("systemd.machine_id=", value, sizeof(value)) == 0 && strlen(value) == 32) {
-        (void)snprintf(line, sizeof(line), "%s\n", value);
-        (void)identity_cover("/etc/machine-id", "machine-id", line, true);
+        (void)identity_cover_machine_id(value);
         (void)symlink("/dev/null", UNIT_FOLDER "/systemd-machine-id-commit.service");
     }
-    if (cmdline_value("systemd.hostname=", value, sizeof(value)) == 0) {
-        (void)snprintf(line, sizeof(line), "%s\n", value);
-        (void)identity_cover("/etc/hostname", "hostname", line, false);
-    }
+    if (cmdline_value("systemd.hostname=", value, sizeof(value)) == 0)
+        (void)identity_cover_hostname(value);
 }
 
 static void prepare_systemd(int self_fd, Result *result) {

@@ -39,7 +39,7 @@ static void reap_children(Session *session, int signal_fd) {
 }
 
 static int timeout_ms(const Session *session) {
-    uint64_t now = now_usec(), soonest = session->thaw_at_usec;
+    uint64_t now = now_usec(), soonest = session->frozen ? session->vigil.ends_at_usec : 0;
 
     for (const Stream *stream = session->streams; stream; stream = stream->next)
         if (stream->kill_at_usec != 0 && (soonest == 0 || stream->kill_at_usec < soonest))
@@ -71,13 +71,21 @@ static int turn(Session *session, int signal_fd) {
         reap_children(session, signal_fd);
     session_sweep(session);
     port_flush(&session->port);
-    if (session->thaw_at_usec != 0 && session->thaw_at_usec <= now_usec())
-        session_thaw(session);
+    if (session->frozen && session->vigil.ends_at_usec <= now_usec())
+        session_thaw(session, &(Result){0});
     return r;
+}
+
+/* Asks the port again and again. A snapshot is taken and a clone wakes somewhere in here. */
+static void keep_vigil(Session *session) {
+    while (session->vigil.on && session->port.connected && session_read(session) == 0 &&
+           session->vigil.ends_at_usec > now_usec())
+        port_flush(&session->port);
 }
 
 int loop_run(Session *session, int signal_fd, bool until_hangup) {
     while (session->power == POWER_NONE) {
+        keep_vigil(session);
         int r = turn(session, signal_fd);
 
         if (r == -EPIPE && until_hangup)

@@ -188,13 +188,22 @@ static bool is_done(int fd, const Network *network) {
     return same;
 }
 
+static int own_socket = -1; /* kept once there is to be a snapshot */
+
+void network_prepare(void) {
+    if (own_socket < 0)
+        own_socket = open_socket();
+}
+
 int network_apply(const Network *network, Result *result) {
-    _cleanup_close_ int fd = open_socket();
+    _cleanup_close_ int opened = -1;
     char name[IFNAMSIZ];
-    int r = 0;
+    int r = 0, fd = own_socket;
 
     if (!network->has_mac)
         return 0;
+    if (fd < 0)
+        fd = opened = open_socket();
     if (fd < 0)
         return result_fail(result, -fd, "network: cannot open a socket");
     static bool renamed; /* in this boot, so also in the snapshot that we woke from */

@@ -24,4 +24,7 @@ int network_raise_loopback(void);
  * the same values changes nothing: no connection drops. */
 int network_apply(const Network *network, Result *result);
 
+/* Before a snapshot: has at hand what network_apply needs in a clone. */
+void network_prepare(void);
+
 #endif

@@ -18,7 +18,8 @@
 /* The fields that simple requests have. */
 typedef struct Fields {
     char path[4096];
-    uint64_t flags, realtime_usec, limit_usec, reboot;
+    uint64_t flags, reboot;
+    Clock clock;
 } Fields;
 
 static int read_fields(const Frame *frame, Fields *fields, Result *result) {
@@ -26,7 +27,7 @@ static int read_fields(const Frame *frame, Fields *fields, Result *result) {
     TlvField field;
     int r;
 
-    *fields = (Fields){.limit_usec = 1000000};
+    *fields = (Fields){.clock.limit_usec = 1000000};
     tlv_read(&reader, frame->payload, frame->length);
     while ((r = tlv_next(&reader, &field)) > 0) {
         if (field.tag == TAG_PATH)
@@ -34,9 +35,11 @@ static int read_fields(const Frame *frame, Fields *fields, Result *result) {
         else if (field.tag == TAG_FLAGS)
             r = tlv_u64(&field, &fields->flags);
         else if (field.tag == TAG_REALTIME_USEC)
-            r = tlv_u64(&field, &fields->realtime_usec);
+            r = tlv_u64(&field, &fields->clock.realtime_usec);
+        else if (field.tag == TAG_UPTIME_USEC)
+            r = tlv_u64(&field, &fields->clock.uptime_usec);
         else if (field.tag == TAG_LIMIT_USEC)
-            r = tlv_u64(&field, &fields->limit_usec);
+            r = tlv_u64(&field, &fields->clock.limit_usec);
         else if (field.tag == TAG_REBOOT)
             r = tlv_u64(&field, &fields->reboot);
         if (r < 0)
@@ -77,7 +80,7 @@ static void take_clock(Session *session, const Frame *frame) {
     Fields fields;
 
     if (read_fields(frame, &fields, &result) == 0)
-        (void)identity_set_clock(fields.realtime_usec, fields.limit_usec, &result);
+        (void)identity_set_clock(&fields.clock, &result);
     session_send_done(session, frame->stream, &result);
 }
 
@@ -87,7 +90,7 @@ static void take_identity(Session *session, const Frame *frame) {
     int r = identity_parse(frame->payload, frame->length, &identity, &result);
 
     if (r == 0 && session->frozen && identity_needs_disk(&identity))
-        session_thaw(session);
+        session_thaw(session, &(Result){0});
     if (r == 0)
         r = identity_apply(&identity, &result);
     if (r == 0 && identity_has_more(&identity))
@@ -156,18 +159,23 @@ static void take_sync(Session *session, const Frame *frame) {
     start_worker(session, frame, false, false, freeze_sync, NULL);
 }
 
+/* Not in a worker, like the thaw: what comes after must be as near as possible, and the keeper has
+ * asked for a SYNC before, which took what is slow. */
 static void take_freeze(Session *session, const Frame *frame) {
-    session->frozen = true;
-    start_worker(session, frame, false, false, freeze_all, NULL);
+    Result result = {0};
+
+    if (freeze_all(&result) == 0) {
+        session->frozen = true;
+        identity_prepare();
+        vigil_begin(&session->vigil);
+    }
+    session_send_done(session, frame->stream, &result);
 }
 
 static void take_thaw(Session *session, const Frame *frame) {
     Result result = {0};
 
-    /* Not in a worker: it is quick, and everything waits for it. */
-    freeze_thaw_all(NULL, -1, -1, &result);
-    session->frozen = false;
-    session->thaw_at_usec = 0;
+    session_thaw(session, &result);
     session_send_done(session, frame->stream, &result);
 }
 

@@ -20,9 +20,8 @@
 
 #include "agent/exec.h"
 #include "agent/freeze.h"
+#include "agent/identity.h"
 #include "proto/tlv.h"
-
-#define THAW_DELAY_USEC 500000u
 
 #ifndef GRND_INSECURE
 #define GRND_INSECURE 4 /* Linux 5.6 */
@@ -206,16 +205,17 @@ static void take_hello(Session *session, const Frame *frame) {
         set_marker(session, marker);
     send_welcome(session, nonce);
     port_flush(&session->port); /* everybody waits for it */
-    /* A keeper that froze the disks and went away will not thaw them; the new one means to work. */
+    session->woken = session->frozen;
     if (session->frozen)
-        session->thaw_at_usec = now_usec() + THAW_DELAY_USEC;
+        session->vigil.ends_at_usec = now_usec() + VIGIL_USEC;
 }
 
-void session_thaw(Session *session) {
+void session_thaw(Session *session, Result *result) {
     if (session->frozen)
-        freeze_thaw_all(NULL, -1, -1, &(Result){0});
-    session->frozen = false;
-    session->thaw_at_usec = 0;
+        freeze_thaw_all(result);
+    identity_forget();
+    vigil_end(&session->vigil);
+    session->frozen = session->woken = false;
 }
 
 /* These work while the disks are frozen, or say so themselves. */
@@ -288,8 +288,8 @@ static void take_frame(Session *session, const Frame *frame) {
     if (stream)
         take_stream_frame(session, stream, frame);
     else if (frame->type >= FRAME_IDENTITY && frame->type < FRAME_DATA) {
-        if (session->thaw_at_usec != 0 && needs_disk(frame->type))
-            session_thaw(session);
+        if (session->woken && needs_disk(frame->type))
+            session_thaw(session, &(Result){0});
         session->on_request(session, frame);
     }
 }

@@ -3,6 +3,7 @@
 #define RAMET_AGENT_SESSION_H
 
 #include "agent/stream.h"
+#include "agent/vigil.h"
 #include "proto/agent.h"
 #include "proto/frame.h"
 
@@ -30,8 +31,9 @@ struct Session {
     size_t n_attached;
     size_t n_streams;
     bool is_init;
-    bool frozen;           /* file systems may be frozen by us */
-    uint64_t thaw_at_usec; /* 0: not due; see session_thaw */
+    bool frozen; /* by us: file systems, and what else runs (vigil.h) */
+    bool woken;  /* greeted since the freeze: frozen in the snapshot that we woke from */
+    Vigil vigil;
     PowerAction power;
     SessionRequest on_request;
 };
@@ -62,10 +64,10 @@ void session_send_done(Session *session, uint16_t stream, const Result *result);
 /* A child has ended. */
 void session_reap(Session *session, pid_t pid, int status);
 
-/* Thaws what a keeper froze that went away, or that was frozen in the snapshot that we woke from.
- * It writes to the disk, so it is not done at once after a greeting, but before the first request
- * that may need the disk, or after a while. */
-void session_thaw(Session *session);
+/* Thaws the file systems and lets everybody else run again. Done by THAW, by the first request
+ * after a greeting that may need the disk, and when the vigil's time is over: a keeper that froze
+ * and went away will not thaw. */
+void session_thaw(Session *session, Result *result);
 
 /* Ends the streams that are over. */
 void session_sweep(Session *session);

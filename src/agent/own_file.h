@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_AGENT_OWN_FILE_H
+#define RAMET_AGENT_OWN_FILE_H
+
+#include "agent/util.h"
+
+#define OWN_FILE_MAX 512
+
+/* A file of the guest that is this guest's own, such as its hostname: a bind mount of
+ * RUN_FOLDER/name covers it, so that the disk is not written to. The texts are short. */
+typedef struct OwnFile {
+    const char *path; /* what is covered */
+    const char *name;
+    mode_t mode;
+    bool create; /* a missing file is made (empty) to mount on; else it stays missing */
+
+    /* where it is now */
+    int fd;    /* owned, of RUN_FOLDER/name; -1 while it does not cover */
+    char *map; /* its only page */
+    size_t size;
+} OwnFile;
+
+/* Covers the file, or changes the text of what covers it. 0 or a negative errno. */
+int own_file_set(OwnFile *file, const char *text);
+
+/* Has the file at hand, so that the next change needs no look-up; forgets what somebody took away.
+ */
+void own_file_prepare(OwnFile *file);
+
+#endif
