@@ -13,20 +13,26 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #define PRIORITY 50
 
 static volatile bool *watch; /* shared with the sentries; NULL: not made yet */
 static cpu_set_t all_cpus;   /* where the agent may run otherwise */
 
-static bool take_cpu(int cpu, int priority) {
+/* musl's own refuses: it holds that Linux does not do what POSIX says of whole processes. */
+static int set_scheduler(int policy, int priority) {
     struct sched_param parameters = {.sched_priority = priority};
+
+    return (int)syscall(SYS_sched_setscheduler, 0, policy, &parameters);
+}
+
+static bool take_cpu(int cpu, int priority) {
     cpu_set_t one;
 
     CPU_ZERO(&one);
     CPU_SET((size_t)cpu, &one);
-    return sched_setaffinity(0, sizeof(one), &one) == 0 &&
-           sched_setscheduler(0, SCHED_FIFO, &parameters) == 0;
+    return sched_setaffinity(0, sizeof(one), &one) == 0 && set_scheduler(SCHED_FIFO, priority) == 0;
 }
 
 static void stand_sentry(int cpu, pid_t agent, uint64_t ends_at_usec) {
@@ -77,12 +83,10 @@ void vigil_begin(Vigil *vigil) {
 }
 
 void vigil_end(Vigil *vigil) {
-    struct sched_param parameters = {0};
-
     if (!vigil->on)
         return;
     *watch = false;
-    (void)sched_setscheduler(0, SCHED_OTHER, &parameters);
+    (void)set_scheduler(SCHED_OTHER, 0);
     (void)sched_setaffinity(0, sizeof(all_cpus), &all_cpus);
     (void)munlockall();
     vigil->on = false;

@@ -5,9 +5,9 @@
 #include "base/str.h"
 #include "keeper/keeper.h"
 
-/* A warm VM becomes somebody: the second half of a start. Its agent has answered long ago, so there
- * is no greeting: the virtual CPUs go on, and the agent finds THAW and IDENTITY in its port. From
- * there on it is a start like any other (start.c), failures included. */
+/* A warm VM gets its name: the second half of a start. Its virtual CPUs go on, its agent is greeted
+ * anew, and from there on it is a start like any other (wake.c, start.c), failures included. It was
+ * somebody before, under a name of its own, so that only what changes is left to do. */
 
 #define QMP_TIMEOUT_USEC (60 * USEC_PER_SEC)
 
@@ -43,7 +43,7 @@ static int go_on(Keeper *keeper, Error *error) {
     int r = qmp_send(keeper->machine.qmp, "cont", NULL, -1,
                      clock_monotonic_usec() + QMP_TIMEOUT_USEC, &id, error);
     if (r == 0) {
-        r = start_send_identity(keeper, error);
+        r = wake_greet(keeper, keeper->link.marker, error);
         port_flush(keeper);
         if (r < 0)
             qmp_forget(keeper->machine.qmp, id);
@@ -57,7 +57,7 @@ static int go_on(Keeper *keeper, Error *error) {
 
 static int read_request(const json_t *request, Plan *plan, Error *error) {
     const char *name = NULL;
-    bool remove = plan->remove_on_exit;
+    bool remove = plan->remove_on_exit, has_keys = plan->identity.new_ssh_keys;
     int r = json_opt_string("claim", request, "name", &name, error);
     if (r == 0)
         r = json_opt_bool("claim", request, "remove_on_exit", &remove, error);
@@ -70,6 +70,7 @@ static int read_request(const json_t *request, Plan *plan, Error *error) {
     if (name)
         (void)snprintf(plan->name, sizeof plan->name, "%s", name);
     plan->remove_on_exit = remove;
+    plan->identity.new_ssh_keys &= !has_keys; /* they are its own since it was made warm */
     return 0;
 }
 
@@ -78,7 +79,6 @@ static void begin(Keeper *keeper, Connection *connection) {
     request_wait_for_start(connection);
     keeper->start.connection = connection;
     keeper->start.answered_at_usec = 0;
-    keeper->start.welcomed_realtime_usec = 0; /* its clock stood still since then */
     keeper->state = KEEPER_STARTING;
     keeper->boot = "claimed";
     keeper->plan.start_paused = false;

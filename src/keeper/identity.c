@@ -48,26 +48,24 @@ static void add_network(TlvWriter *writer, const PlanIdentity *identity) {
     add_address(writer, TAG_DNS, identity->dns);
 }
 
-/* A VM that resumes is still itself. */
-static void add_self(TlvWriter *writer, const PlanIdentity *identity) {
+/* A VM that resumes is still itself. The hooks of a warm one wait for its name. */
+static void add_self(TlvWriter *writer, const Plan *plan) {
+    const PlanIdentity *identity = &plan->identity;
     add_text(writer, TAG_HOSTNAME, identity->hostname);
     add_text(writer, TAG_MACHINE_ID, identity->machine_id);
     add_text(writer, TAG_BOOT_ID, identity->boot_id);
     add_flag(writer, TAG_SSH_KEYS, identity->new_ssh_keys);
-    add_flag(writer, TAG_HOOKS, identity->run_hooks);
+    add_flag(writer, TAG_HOOKS, identity->run_hooks && !plan->start_paused);
     add_flag(writer, TAG_GROW_ROOT, identity->grow_root);
 }
 
-/* The agent's clock in its WELCOME makes it exact however long it takes until the agent reads this.
- */
+/* Once the agent's own clock is known from its WELCOME, the time is exact however long it takes
+ * until the agent reads this; before, it is near, and CLOCK follows (wake.c). */
 static void add_clock(TlvWriter *writer, const Keeper *keeper) {
-    const Start *start = &keeper->start;
-    if (start->welcomed_realtime_usec && keeper->welcome.uptime_usec) {
-        tlv_add_u64(writer, TAG_REALTIME_USEC, start->welcomed_realtime_usec);
+    uint64_t welcomed = keeper->start.welcomed_realtime_usec;
+    tlv_add_u64(writer, TAG_REALTIME_USEC, welcomed ? welcomed : clock_realtime_usec());
+    if (welcomed)
         tlv_add_u64(writer, TAG_UPTIME_USEC, keeper->welcome.uptime_usec);
-    } else {
-        tlv_add_u64(writer, TAG_REALTIME_USEC, clock_realtime_usec());
-    }
     tlv_add_u64(writer, TAG_LIMIT_USEC, CLOCK_LIMIT_USEC);
 }
 
@@ -81,6 +79,6 @@ ssize_t identity_write(const Keeper *keeper, uint8_t *buffer, size_t room) {
     if (plan->network_card)
         add_network(&writer, identity);
     if (plan->boot == PLAN_BOOT_COLD || identity->clone)
-        add_self(&writer, identity);
+        add_self(&writer, plan);
     return writer.overflow ? -E2BIG : (ssize_t)writer.size;
 }

@@ -85,6 +85,8 @@ typedef struct Start {
     Error error;                     /* why it failed; told once QEMU is gone */
     bool heard;                      /* a console byte or an ANNOUNCE came */
     LinkStream *identity;            /* borrowed; while it is being applied */
+    LinkStream *clock;               /* borrowed; while it is being set */
+    bool named;                      /* the identity is applied */
     uint64_t qmp_id;                 /* of qmp_capabilities */
     uint64_t load_ids[2];            /* of getfd and migrate-incoming; 0: not sent yet */
     uint64_t welcomed_realtime_usec; /* when the WELCOME came; 0: do not rely on it */
@@ -145,8 +147,13 @@ void start_welcomed(Keeper *keeper); /* the link is up */
 void start_fail(Keeper *keeper, Error *error); /* moves the error; kills QEMU */
 void start_ended(Keeper *keeper);              /* QEMU is gone */
 void start_stage(Keeper *keeper, const char *name);
-int start_send_identity(Keeper *keeper, Error *error); /* and THAW, when it was restored */
+void start_awake(Keeper *keeper); /* the guest is itself */
 void start_set_timers(Keeper *keeper);
+
+/* wake.c: how a guest becomes itself; start_awake is called then, start_fail otherwise. greet: an
+ * agent that was restored or stood still, with its identity behind the greeting. */
+int wake_greet(Keeper *keeper, const uint8_t *marker, Error *error);
+int wake_welcomed(Keeper *keeper, Error *error);
 
 /* restore.c */
 int restore_send_ahead(Keeper *keeper, const int *fds, Error *error);

@@ -162,8 +162,10 @@ void link_close(Link *link) {
 static void announced(Link *link) {
     if (link->state == LINK_UP || link->state == LINK_WELCOMING)
         lose(link, "the agent started anew", (const uint8_t *)AGENT_MARKER);
-    else
+    else {
+        end_streams(link);
         link_greet(link, (const uint8_t *)AGENT_MARKER);
+    }
     link->handlers.announced(link->data);
 }
 
@@ -430,6 +432,13 @@ static LinkStream *free_place(Link *link) {
 int link_open(Link *link, uint8_t request, const void *payload, size_t size,
               LinkStreamHandler handler, void *data, LinkStream **stream) {
     if (link->state != LINK_UP)
+        return -ENOTCONN;
+    return link_open_ahead(link, request, payload, size, handler, data, stream);
+}
+
+int link_open_ahead(Link *link, uint8_t request, const void *payload, size_t size,
+                    LinkStreamHandler handler, void *data, LinkStream **stream) {
+    if (link->state == LINK_SILENT)
         return -ENOTCONN;
     if (size > FRAME_PAYLOAD_MAX)
         return -E2BIG;

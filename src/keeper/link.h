@@ -100,6 +100,11 @@ void link_output_taken(Link *link, size_t size);
 int link_open(Link *link, uint8_t request, const void *payload, size_t size,
               LinkStreamHandler handler, void *data, LinkStream **stream);
 
+/* The same, also right behind a greeting: what is sent is void, and the handler told so, when the
+ * greeting is not answered by a WELCOME. */
+int link_open_ahead(Link *link, uint8_t request, const void *payload, size_t size,
+                    LinkStreamHandler handler, void *data, LinkStream **stream);
+
 /* How many bytes of DATA may be sent now: credit, and room in the buffer. */
 size_t link_data_room(const Link *link, const LinkStream *stream);
 

@@ -47,7 +47,9 @@ int restore_send_ahead(Keeper *keeper, const int *fds, Error *error) {
     if (r < 0 || keeper->plan.boot == PLAN_BOOT_COLD)
         return r;
     keeper->boot = "restored";
-    link_greet(&keeper->link, keeper->plan.marker);
+    r = wake_greet(keeper, keeper->plan.marker, error);
+    if (r < 0)
+        return r;
     port_flush(keeper);
     return send_state(keeper, fds[keeper->plan.state_fd], error);
 }

@@ -182,6 +182,27 @@ static void on_frozen(void *data, const Frame *frame) {
         again(snapshot, 0, on_run); /* not within the link's own handler */
 }
 
+/* The SYNC has taken what is slow, so that the guest stands still for a moment only. */
+static void on_synced(void *data, const Frame *frame) {
+    Snapshot *snapshot = data;
+    _cleanup_error_ Error error = ERROR_INIT;
+    if (frame && frame->type != FRAME_DONE)
+        return;
+    snapshot->freezing = NULL;
+    if (!frame) {
+        on_frozen(snapshot, NULL);
+        return;
+    }
+    int r = link_open(&snapshot->keeper->link, FRAME_FREEZE, NULL, 0, on_frozen, snapshot,
+                      &snapshot->freezing);
+    if (r < 0) {
+        (void)error_set_errno(&error, -r, "cannot tell the agent to freeze the file systems");
+        fail(snapshot, &error);
+    } else {
+        snapshot->frozen = snapshot->froze = true; /* from here on a thaw is due */
+    }
+}
+
 static void on_freeze_timeout(void *data) {
     Snapshot *snapshot = data;
     _cleanup_error_ Error error = ERROR_INIT;
@@ -194,11 +215,9 @@ static void on_freeze_timeout(void *data) {
 static int freeze(Snapshot *snapshot, uint64_t timeout_usec, Error *error) {
     Keeper *keeper = snapshot->keeper;
     snapshot_stage(snapshot, "freeze");
-    int r =
-        link_open(&keeper->link, FRAME_FREEZE, NULL, 0, on_frozen, snapshot, &snapshot->freezing);
+    int r = link_open(&keeper->link, FRAME_SYNC, NULL, 0, on_synced, snapshot, &snapshot->freezing);
     if (r < 0)
-        return error_set_errno(error, -r, "cannot tell the agent to freeze the file systems");
-    snapshot->frozen = snapshot->froze = true; /* from here on a thaw is due */
+        return error_set_errno(error, -r, "cannot tell the agent to sync the file systems");
     again(snapshot, clock_monotonic_usec() + timeout_usec, on_freeze_timeout);
     port_flush(keeper);
     return 0;

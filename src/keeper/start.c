@@ -21,7 +21,6 @@
 
 #define CONSOLE_LINES 10
 #define QMP_GREETING_USEC (60 * USEC_PER_SEC)
-#define IDENTITY_ROOM 4096
 
 static void stage(Keeper *keeper, const char *name);
 
@@ -38,7 +37,7 @@ static void stage(Keeper *keeper, const char *name) {
 /* Waiting */
 
 static const char *awaited(const Keeper *keeper) {
-    if (keeper->start.identity)
+    if (keeper->start.answered_at_usec)
         return "the agent to apply its identity";
     if (keeper->start.heard && keeper->link.state != LINK_SILENT)
         return "the agent's answer to the greeting";
@@ -228,45 +227,11 @@ static void become_warm(Keeper *keeper) {
         settle(keeper, KEEPER_WARM);
 }
 
-/* The file systems of a snapshot are frozen. The VM is ready without that: whoever writes to a disk
- * meanwhile only waits a little longer. */
-static void on_thawed(void *data, const Frame *frame) {
-    _cleanup_error_ Error error = ERROR_INIT;
-    if (frame && frame->type == FRAME_DONE &&
-        done_read(frame, "cannot thaw the file systems", ERROR_FAILED, NULL, &error) < 0)
-        log_warning("%s", error.message);
-}
-
-static void on_identity(void *data, const Frame *frame) {
-    Keeper *keeper = data;
-    keeper->start.identity = NULL;
-    if (frame && !keeper->start.answered_at_usec) { /* claimed: nothing came before */
-        keeper->start.answered_at_usec = clock_monotonic_usec();
-        stage(keeper, "identity");
-    }
-    if (!frame || keeper->state != KEEPER_STARTING)
-        return; /* the link was lost: the next WELCOME begins anew */
-    Error error = ERROR_INIT;
-    if (frame->type != FRAME_DONE)
-        return;
-    if (done_read(frame, "cannot apply the VM's identity", ERROR_GUEST_NOT_READY, NULL, &error) < 0)
-        start_fail(keeper, &error);
+void start_awake(Keeper *keeper) {
+    if (keeper->plan.start_paused && keeper->plan.boot == PLAN_BOOT_RESTORE)
+        become_warm(keeper);
     else
         become_ready(keeper);
-}
-
-/* Thawing writes to the disk, so it comes after what everybody waits for. */
-int start_send_identity(Keeper *keeper, Error *error) {
-    uint8_t payload[IDENTITY_ROOM];
-    LinkStream *thaw;
-    ssize_t size = identity_write(keeper, payload, sizeof payload);
-    int r = (int)MIN_OF(size, (ssize_t)0);
-    if (r == 0)
-        r = link_open(&keeper->link, FRAME_IDENTITY, payload, (size_t)size, on_identity, keeper,
-                      &keeper->start.identity);
-    if (r == 0 && keeper->plan.boot == PLAN_BOOT_RESTORE)
-        r = link_open(&keeper->link, FRAME_THAW, NULL, 0, on_thawed, keeper, &thaw);
-    return r < 0 ? error_set_errno(error, -r, "cannot send the VM's identity") : 0;
 }
 
 /* Restored and not booted anew: the agent must know what only its memory held. */
@@ -291,15 +256,10 @@ void start_welcomed(Keeper *keeper) {
     Error error = ERROR_INIT;
     start_heard(keeper);
     keeper->start.answered_at_usec = clock_monotonic_usec();
-    keeper->start.welcomed_realtime_usec = clock_realtime_usec();
     int r = check_welcome(keeper, &error);
-    if (r == 0 && keeper->plan.start_paused && keeper->plan.boot == PLAN_BOOT_RESTORE) {
-        become_warm(keeper);
-        return;
-    }
     if (r == 0) {
         stage(keeper, "identity");
-        r = start_send_identity(keeper, &error);
+        r = wake_welcomed(keeper, &error);
     }
     if (r < 0)
         start_fail(keeper, &error);

@@ -251,9 +251,11 @@ static void add_network(const QemuConfig *config, StrList *argv) {
         strlist_add_format(argv, "tap,id=" QEMU_NETDEV_ID ",fd=%d,vhost=off", config->tap_fd);
     }
     strlist_add(argv, "-device");
-    strlist_add_format(
-        argv, "virtio-net-device,id=" QEMU_NIC_ID "%s,mac=%02x:%02x:%02x:%02x:%02x:%02x",
-        cable ? ",netdev=" QEMU_NETDEV_ID : "", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+    strlist_add_format(argv,
+                       "virtio-net-device,id=" QEMU_NIC_ID
+                       "%s,guest_announce=off,mac=%02x:%02x:%02x:%02x:%02x:%02x",
+                       cable ? ",netdev=" QEMU_NETDEV_ID : "", mac[0], mac[1], mac[2], mac[3],
+                       mac[4], mac[5]);
 }
 
 /* migration.send-configuration=off: the state that xen-save-devices-state writes has no such

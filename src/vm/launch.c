@@ -279,7 +279,7 @@ static void plan_identity(Launch *launch) {
                  &mac[5]);
     for (size_t i = 0; i < 6; i++)
         identity->mac[i] = (uint8_t)mac[i];
-    identity->grow_root = true;
+    identity->grow_root = !launch->restore; /* a clone's disk grows after that: grow_disk.c */
     if (launch->restore && launch->restore->clone)
         plan_clone(identity);
     if (launch->plan.network != PLAN_NETWORK_USER)

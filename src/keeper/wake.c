@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keeper/keeper.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "proto/tlv.h"
+
+/* How a guest becomes itself.
+ *
+ *     booted:              HELLO ──▶ WELCOME ──▶ IDENTITY ──▶ DONE
+ *     restored, claimed:   HELLO, IDENTITY ──▶ WELCOME ──▶ CLOCK, THAW ──▶ DONE of both
+ *
+ * The identity of a clone waits in the port before the guest runs, so that its agent finds it in
+ * the same breath as the greeting. Its clock can only be near then. The WELCOME tells what the
+ * guest's own clock showed, and CLOCK makes it exact, however long it takes until the agent reads
+ * that. The thaw comes last: the agent lets nobody else run before it, nor is anything written to
+ * the disks (docs/agent.md). A clone that is to stay warm is not thawed at all.
+ *
+ * When the link is lost meanwhile, the next WELCOME begins with IDENTITY anew. */
+
+#define PAYLOAD_ROOM 4096
+#define CLOCK_LIMIT_USEC 1000 /* smaller differences are not worth a step */
+
+static void check_done(Keeper *keeper) {
+    Start *start = &keeper->start;
+    if (keeper->state == KEEPER_STARTING && start->named && !start->clock)
+        start_awake(keeper);
+}
+
+/* The file systems of a snapshot are frozen. The VM is ready without that: whoever writes to a disk
+ * meanwhile only waits a little longer. */
+static void on_thawed(void *data, const Frame *frame) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    if (frame && frame->type == FRAME_DONE &&
+        done_read(frame, "cannot thaw the file systems", ERROR_FAILED, NULL, &error) < 0)
+        log_warning("%s", error.message);
+}
+
+/* True when the step is over and went well. */
+static bool step_done(Keeper *keeper, LinkStream **step, const Frame *frame, const char *what) {
+    Error error = ERROR_INIT;
+    if (frame && frame->type != FRAME_DONE)
+        return false;
+    *step = NULL;
+    if (!frame || keeper->state != KEEPER_STARTING)
+        return false;
+    if (done_read(frame, what, ERROR_GUEST_NOT_READY, NULL, &error) == 0)
+        return true;
+    start_fail(keeper, &error);
+    return false;
+}
+
+static void on_named(void *data, const Frame *frame) {
+    Keeper *keeper = data;
+    if (!step_done(keeper, &keeper->start.identity, frame, "cannot apply the VM's identity"))
+        return;
+    keeper->start.named = true;
+    check_done(keeper);
+}
+
+static void on_clock_set(void *data, const Frame *frame) {
+    Keeper *keeper = data;
+    if (step_done(keeper, &keeper->start.clock, frame, "cannot set the VM's clock"))
+        check_done(keeper);
+}
+
+static int failed(int r, Error *error) {
+    return r < 0 ? error_set_errno(error, -r, "cannot send the VM's identity") : 0;
+}
+
+static int send_identity(Keeper *keeper, Error *error) {
+    uint8_t payload[PAYLOAD_ROOM];
+    ssize_t size = identity_write(keeper, payload, sizeof payload);
+    keeper->start.named = false;
+    return failed(size < 0 ? (int)size
+                           : link_open_ahead(&keeper->link, FRAME_IDENTITY, payload, (size_t)size,
+                                             on_named, keeper, &keeper->start.identity),
+                  error);
+}
+
+static int send_clock(Keeper *keeper, Error *error) {
+    uint8_t payload[64];
+    TlvWriter writer;
+    tlv_start(&writer, payload, sizeof payload);
+    tlv_add_u64(&writer, TAG_REALTIME_USEC, keeper->start.welcomed_realtime_usec);
+    tlv_add_u64(&writer, TAG_UPTIME_USEC, keeper->welcome.uptime_usec);
+    tlv_add_u64(&writer, TAG_LIMIT_USEC, CLOCK_LIMIT_USEC);
+    return failed(link_open(&keeper->link, FRAME_CLOCK, payload, writer.size, on_clock_set, keeper,
+                            &keeper->start.clock),
+                  error);
+}
+
+static int send_thaw(Keeper *keeper, Error *error) {
+    LinkStream *stream;
+    return failed(link_open(&keeper->link, FRAME_THAW, NULL, 0, on_thawed, keeper, &stream), error);
+}
+
+int wake_greet(Keeper *keeper, const uint8_t *marker, Error *error) {
+    keeper->start.welcomed_realtime_usec = 0;
+    link_greet(&keeper->link, marker);
+    return send_identity(keeper, error);
+}
+
+int wake_welcomed(Keeper *keeper, Error *error) {
+    Start *start = &keeper->start;
+    bool clone = keeper->plan.boot == PLAN_BOOT_RESTORE;
+    int r = 0;
+    start->welcomed_realtime_usec = clock_realtime_usec();
+    if (!start->named && !start->identity)
+        r = send_identity(keeper, error);
+    if (r == 0 && clone)
+        r = send_clock(keeper, error);
+    if (r == 0 && clone && !keeper->plan.start_paused)
+        r = send_thaw(keeper, error);
+    return r;
+}
