@@ -58,13 +58,24 @@ static int cover(const OwnFile *file, const char *text) {
     return mount(own, file->path, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
 }
 
+static bool is_covered(const OwnFile *file, const char *own) {
+    char text[OWN_FILE_MAX], line[OWN_FILE_MAX + 1];
+
+    if (same_file(file->path, own))
+        return true;
+    if (read_text(file->path, text, sizeof(text)) <= 0)
+        return false;
+    (void)snprintf(line, sizeof(line), "%s\n", text);
+    return cover(file, line) == 0 && same_file(file->path, own);
+}
+
 void own_file_prepare(OwnFile *file) {
     char own[256];
     struct stat info;
 
     let_go(file);
     cover_path(file, own, sizeof(own));
-    if (!same_file(file->path, own))
+    if (!is_covered(file, own))
         return;
     file->fd = open(own, O_RDWR | O_CLOEXEC);
     if (file->fd < 0 || fstat(file->fd, &info) < 0 || info.st_size > OWN_FILE_MAX) {

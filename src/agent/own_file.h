@@ -23,8 +23,8 @@ typedef struct OwnFile {
 /* Covers the file, or changes the text of what covers it. 0 or a negative errno. */
 int own_file_set(OwnFile *file, const char *text);
 
-/* Has the file at hand, so that the next change needs no look-up; forgets what somebody took away.
- */
+/* Covers the file with the text that it has now, unless it is covered, and has the cover at hand,
+ * so that the next change needs no look-up. */
 void own_file_prepare(OwnFile *file);
 
 #endif

@@ -175,6 +175,7 @@ static void take_freeze(Session *session, const Frame *frame) {
 static void take_thaw(Session *session, const Frame *frame) {
     Result result = {0};
 
+    port_flush(&session->port); /* a clone is ready with what waits there */
     session_thaw(session, &result);
     session_send_done(session, frame->stream, &result);
 }
