@@ -88,7 +88,7 @@ typedef struct Start {
     LinkStream *clock;               /* borrowed; while it is being set */
     bool named;                      /* the identity is applied */
     uint64_t qmp_id;                 /* of qmp_capabilities */
-    uint64_t load_ids[2];            /* of getfd and migrate-incoming; 0: not sent yet */
+    uint64_t load_ids[3];            /* of getfd, migrate-incoming, set_link; 0: not sent */
     uint64_t welcomed_realtime_usec; /* when the WELCOME came; 0: do not rely on it */
     uint64_t answered_at_usec;       /* the agent's first answer */
     uint64_t ready_at_usec;
@@ -159,7 +159,7 @@ int wake_welcomed(Keeper *keeper, Error *error);
 int restore_send_ahead(Keeper *keeper, const int *fds, Error *error);
 int restore_load(Keeper *keeper, const int *fds, Error *error);
 int restore_stay_warm(Keeper *keeper, Error *error);
-int restore_link_up(Keeper *keeper, Error *error);
+int restore_plug_cable(Keeper *keeper, Error *error);
 
 /* claim.c: answers or fails the connection by itself once it has begun. */
 int claim_begin(Keeper *keeper, Connection *connection, const json_t *request, Error *error);

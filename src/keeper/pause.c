@@ -13,7 +13,7 @@
  * go out together: QEMU runs them in order, and while it saves its devices, the dirty pages are
  * copied. Nothing writes to the guest's memory once QEMU has answered `stop`.
  *
- *     stop, link down, device state ─▶│ answers ─▶ disks switch, link up, cont ─▶│ answers
+ *     stop, device state ─────▶│ answers ─▶ disks switch, cont ─▶│ answers
  *           └─ copy of dirty pages ───┘
  *
  * The disks switch only when state and pages are there, and all in one transaction, since that
@@ -124,15 +124,6 @@ void pause_undo(Snapshot *snapshot) {
 
 /* The pause */
 
-static bool has_link(const Snapshot *snapshot) {
-    return snapshot->keeper->plan.network_card;
-}
-
-static int add_link(Batch *batch, bool up, Error *error) {
-    return batch_add(batch, "set_link", json_pack("{s:s, s:b}", "name", QEMU_NIC_ID, "up", up), -1,
-                     error);
-}
-
 static int add_save(Batch *batch, const Snapshot *snapshot, Error *error) {
     return batch_add(
         batch, "xen-save-devices-state",
@@ -144,8 +135,6 @@ static int add_save(Batch *batch, const Snapshot *snapshot, Error *error) {
 static int freeze_machine(Snapshot *snapshot, Error *error) {
     Batch batch = {.qmp = snapshot->keeper->machine.qmp};
     int r = batch_add(&batch, "stop", NULL, -1, error);
-    if (r == 0 && has_link(snapshot))
-        r = add_link(&batch, false, error);
     if (r == 0)
         r = add_save(&batch, snapshot, error);
     int waited = batch_wait(&batch, 1, r == 0 ? error : NULL);
@@ -196,8 +185,6 @@ static int thaw_machine(Snapshot *snapshot, bool with_switch, bool hold, Error *
     if (disks)
         switched = add_switch(&batch, snapshot, error);
     disks = disks && switched == 0;
-    if (!hold && has_link(snapshot))
-        went_on = add_link(&batch, true, NULL);
     if (!hold && !snapshot->was_paused)
         went_on = batch_add(&batch, "cont", NULL, -1, NULL);
     if (disks)

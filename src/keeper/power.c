@@ -52,10 +52,7 @@ int power_resume(Keeper *keeper, Error *error) {
     int r = check_state(keeper, error);
     if (r < 0 || keeper->state == KEEPER_RUNNING)
         return r;
-    if (keeper->machine.held)
-        r = restore_link_up(keeper, error);
-    if (r == 0)
-        r = command(keeper, "cont", error);
+    r = command(keeper, "cont", error);
     if (r == 0 && keeper->machine.held)
         thaw(keeper);
     if (r == 0)

@@ -24,6 +24,24 @@ static uint64_t far(void) {
     return clock_monotonic_usec() + QMP_TIMEOUT_USEC;
 }
 
+/* The clone's cable is out until it has its own hardware address and name, so that it never speaks
+ * with its source's. The backend's end is what is pulled: the card's own state comes with the
+ * snapshot, and the guest neither sees the cable go nor spends its first moments on that. */
+static bool has_cable(const Plan *plan) {
+    return plan->network_card && plan->network != PLAN_NETWORK_NONE &&
+           plan->boot == PLAN_BOOT_RESTORE;
+}
+
+static json_t *cable(bool in) {
+    return json_pack("{s:s, s:b}", "name", QEMU_NETDEV_ID, "up", in);
+}
+
+static int pull_cable(Keeper *keeper, Error *error) {
+    _cleanup_json_ json_t *out = cable(false);
+    return qmp_send(keeper->machine.qmp, "set_link", out, -1, far(), &keeper->start.load_ids[2],
+                    error);
+}
+
 static int send_incoming(Keeper *keeper, Error *error) {
     _cleanup_json_ json_t *uri = json_pack("{s:s}", "uri", "fd:s");
     return qmp_send(keeper->machine.qmp, "migrate-incoming", uri, -1, far(),
@@ -51,7 +69,9 @@ int restore_send_ahead(Keeper *keeper, const int *fds, Error *error) {
     if (r < 0)
         return r;
     port_flush(keeper);
-    return send_state(keeper, fds[keeper->plan.state_fd], error);
+    if (has_cable(&keeper->plan))
+        r = pull_cable(keeper, error);
+    return r < 0 ? r : send_state(keeper, fds[keeper->plan.state_fd], error);
 }
 
 static int patch(Keeper *keeper, const int *fds, Error *error) {
@@ -70,7 +90,8 @@ static int wait_loaded(Keeper *keeper, Error *error) {
     _cleanup_json_ json_t *event = NULL;
     int r = 0;
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(keeper->start.load_ids); i++)
-        r = qmp_receive(keeper->machine.qmp, keeper->start.load_ids[i], far(), NULL, error);
+        if (keeper->start.load_ids[i])
+            r = qmp_receive(keeper->machine.qmp, keeper->start.load_ids[i], far(), NULL, error);
     if (r == 0)
         r = qmp_wait_event(keeper->machine.qmp, names, far(), &event, error);
     if (r == 0)
@@ -97,12 +118,8 @@ int restore_stay_warm(Keeper *keeper, Error *error) {
     return machine_call(keeper, "stop", NULL, NULL, error);
 }
 
-/* The snapshot was taken with the link down, so that no clone speaks with its source's addresses.
- */
-int restore_link_up(Keeper *keeper, Error *error) {
-    const Plan *plan = &keeper->plan;
-    if (!plan->network_card || (plan->boot == PLAN_BOOT_COLD && !keeper->machine.held))
+int restore_plug_cable(Keeper *keeper, Error *error) {
+    if (!has_cable(&keeper->plan))
         return 0;
-    return machine_call(keeper, "set_link",
-                        json_pack("{s:s, s:b}", "name", QEMU_NIC_ID, "up", true), NULL, error);
+    return machine_call(keeper, "set_link", cable(true), NULL, error);
 }

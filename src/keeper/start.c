@@ -213,7 +213,7 @@ static void settle(Keeper *keeper, KeeperState state) {
 
 static void become_ready(Keeper *keeper) {
     Error error = ERROR_INIT;
-    if (restore_link_up(keeper, &error) < 0)
+    if (restore_plug_cable(keeper, &error) < 0)
         start_fail(keeper, &error);
     else
         settle(keeper, KEEPER_RUNNING);

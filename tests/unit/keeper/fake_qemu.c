@@ -328,6 +328,7 @@ static void take_frame(const Frame *frame) {
         if (goes_wrong(frame->type == FRAME_FREEZE ? "freeze" : "thaw"))
             return step_hangs ? (void)0 : send_number(frame->stream, FRAME_DONE, TAG_ERRNO, EIO);
         /* fall through */
+    case FRAME_CLOCK:
     case FRAME_PING:
     case FRAME_SYNC:
         return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, 0);

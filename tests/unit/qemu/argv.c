@@ -82,7 +82,7 @@ static char *build(const QemuConfig *config) {
 #define GOLDEN_USER                                                                     \
     "-netdev\nuser,id=net0,net=10.0.2.0/24,dhcpstart=10.0.2.15,ipv6=off,restrict=off,"  \
     "hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80,hostfwd=udp:127.0.0.1:5353-10.0.2.15:53\n" \
-    "-device\nvirtio-net-device,id=nic0,netdev=net0," GOLDEN_MAC
+    "-device\nvirtio-net-device,id=nic0,netdev=net0,guest_announce=off," GOLDEN_MAC
 
 #define GOLDEN_COLD                                                                              \
     "-global\nmigration.send-configuration=off\n-kernel\n/proc/self/fd/20\n-initrd\n/proc/self/" \
@@ -134,7 +134,7 @@ static void test_no_network(void) {
     config.network = QEMU_NETWORK_NONE;
     config.n_forwards = 0;
     cable = build(&config);
-    CHECK_CONTAINS(cable, "-device\nvirtio-net-device,id=nic0,mac=");
+    CHECK_CONTAINS(cable, "-device\nvirtio-net-device,id=nic0,guest_announce=off,mac=");
     CHECK(!strstr(cable, "netdev"));
     config.network_card = false;
     card = build(&config);
@@ -149,9 +149,8 @@ static void test_tap(void) {
     config.network = QEMU_NETWORK_TAP;
     config.tap_fd = 40;
     text = build(&config);
-    CHECK_CONTAINS(
-        text,
-        "-netdev\ntap,id=net0,fd=40,vhost=off\n-device\nvirtio-net-device,id=nic0,netdev=net0,");
+    CHECK_CONTAINS(text, "-netdev\ntap,id=net0,fd=40,vhost=off\n-device\nvirtio-net-device,id=nic0,"
+                         "netdev=net0,guest_announce=off,");
 }
 
 /* A chain that ends in a qcow2 must not follow that file's own idea of its backing file. */
