@@ -19,8 +19,6 @@
 #include "agent/hooks.h"
 #include "agent/own_file.h"
 
-static OwnFile hostname_file = {
-    .path = "/etc/hostname", .name = "hostname", .mode = 0644, .fd = -1};
 static OwnFile machine_id_file = {
     .path = "/etc/machine-id", .name = "machine-id", .mode = 0644, .create = true, .fd = -1};
 static OwnFile boot_id_file = {
@@ -34,7 +32,6 @@ static struct {
 } prepared = {.random_fd = -1};
 
 void identity_prepare(void) {
-    own_file_prepare(&hostname_file);
     own_file_prepare(&machine_id_file);
     own_file_prepare(&boot_id_file);
     network_prepare();
@@ -47,6 +44,7 @@ void identity_prepare(void) {
 
 void identity_forget(void) {
     prepared.made = false;
+    network_forget();
 }
 
 static int add_entropy(const Identity *identity, Result *result) {
@@ -101,8 +99,15 @@ int identity_cover_machine_id(const char *machine_id) {
     return set_line(&machine_id_file, machine_id);
 }
 
-int identity_cover_hostname(const char *hostname) {
-    return set_line(&hostname_file, hostname);
+/* The kernel's own file shows the name, whatever it is, and needs no change in a clone. */
+int identity_name(const char *hostname) {
+    static bool shown; /* also in the snapshot that we woke from */
+    int r = sethostname(hostname, strlen(hostname)) < 0 ? -errno : 0;
+
+    if (r == 0 && !shown)
+        r = own_file_bind("/proc/sys/kernel/hostname", "/etc/hostname");
+    shown |= r == 0;
+    return r;
 }
 
 static int set_text(OwnFile *file, const char *text, Result *result) {
@@ -112,11 +117,9 @@ static int set_text(OwnFile *file, const char *text, Result *result) {
 }
 
 static int set_hostname(const Identity *identity, Result *result) {
-    const char *name = identity->hostname;
+    int r = identity->hostname[0] ? identity_name(identity->hostname) : 0;
 
-    if (name[0] && sethostname(name, strlen(name)) < 0)
-        return result_fail(result, errno, "hostname: cannot set it");
-    return set_text(&hostname_file, name, result);
+    return r < 0 ? result_fail(result, -r, "hostname: cannot set it") : 0;
 }
 
 static int cover_resolv_conf(const char *path, const char *text) {

@@ -44,10 +44,10 @@ bool identity_needs_disk(const Identity *identity);
 /* Steps the clock when it is off by more than the limit. */
 int identity_set_clock(const Clock *clock, Result *result);
 
-/* Only the files, by a bind mount: the disk is not written to, but that a missing machine-id is
- * made (empty) to mount on. 0 or a negative errno. */
+/* Single steps, for an init that runs before the identity comes. The disk is not written to, but
+ * that a missing machine-id is made (empty) to mount on. 0 or a negative errno. */
 int identity_cover_machine_id(const char *machine_id);
-int identity_cover_hostname(const char *hostname);
+int identity_name(const char *hostname);
 
 /* Before a snapshot: finds out and opens what the identity of a clone will need. What was found is
  * believed until identity_forget, so nothing may change it in between. */

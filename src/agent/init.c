@@ -147,7 +147,7 @@ static void cover_early_identity(void) {
         (void)symlink("/dev/null", UNIT_FOLDER "/systemd-machine-id-commit.service");
     }
     if (cmdline_value("systemd.hostname=", value, sizeof(value)) == 0)
-        (void)identity_cover_hostname(value);
+        (void)identity_name(value);
 }
 
 static void prepare_systemd(int self_fd, Result *result) {

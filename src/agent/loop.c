@@ -76,11 +76,15 @@ static int turn(Session *session, int signal_fd) {
     return r;
 }
 
-/* Asks the port again and again. A snapshot is taken and a clone wakes somewhere in here. */
+/* Asks the port again and again, and seldom the clock. A snapshot is taken and a clone wakes
+ * somewhere in here. */
 static void keep_vigil(Session *session) {
-    while (session->vigil.on && session->port.connected && session_read(session) == 0 &&
-           session->vigil.ends_at_usec > now_usec())
+    for (unsigned turns = 1; session->vigil.on && session->port.connected; turns++) {
+        if (session_read(session) < 0 ||
+            (turns % 64 == 0 && session->vigil.ends_at_usec <= now_usec()))
+            return;
         port_flush(&session->port);
+    }
 }
 
 int loop_run(Session *session, int signal_fd, bool until_hangup) {

@@ -92,12 +92,17 @@ static int rename_card(int fd, const char *name, Result *result) {
     return r < 0 ? result_fail(result, -r, "network: cannot call %s " NETWORK_CARD, name) : 0;
 }
 
+static bool has_mac(int fd, const uint8_t *mac) {
+    struct ifreq request = request_for(NETWORK_CARD);
+
+    return ioctl(fd, SIOCGIFHWADDR, &request) == 0 &&
+           memcmp(request.ifr_hwaddr.sa_data, mac, 6) == 0;
+}
+
 static int set_mac(int fd, const uint8_t *mac, Result *result) {
     struct ifreq request = request_for(NETWORK_CARD);
     int r;
 
-    if (ioctl(fd, SIOCGIFHWADDR, &request) == 0 && memcmp(request.ifr_hwaddr.sa_data, mac, 6) == 0)
-        return 0;
     request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
     memcpy(request.ifr_hwaddr.sa_data, mac, 6);
     /* virtio-net can do that while it is up, which is far quicker. */
@@ -172,59 +177,82 @@ static int set_ip(int fd, const Network *network, Result *result) {
     return r < 0 ? result_fail(result, -r, "network: cannot set the address") : 0;
 }
 
-/* A clone that keeps its address: also its route, since the card never went down. */
-static bool is_done(int fd, const Network *network) {
-    static Network last; /* also in the snapshot that we woke from */
-    static bool any;
-    short flags = 0;
-    bool same = any && network->has_ip && last.has_ip && last.prefix == network->prefix &&
-                last.has_gateway == network->has_gateway && memcmp(last.ip, network->ip, 4) == 0 &&
-                memcmp(last.gateway, network->gateway, 4) == 0 &&
-                get_flags(fd, NETWORK_CARD, &flags) == 0 && flags & IFF_UP &&
-                has_address(fd, SIOCGIFADDR, network->ip);
+/* What was set last, also in the snapshot that we woke from. */
+static struct {
+    bool any;
+    bool verified; /* it is still so, and nobody can change it */
+    Network network;
+    int fd; /* kept once there is to be a snapshot */
+} last = {.fd = -1};
 
-    last = *network;
-    any = true;
-    return same;
+static bool same_addresses(const Network *one, const Network *other) {
+    return one->has_ip && other->has_ip && one->prefix == other->prefix &&
+           one->has_gateway == other->has_gateway && memcmp(one->ip, other->ip, 4) == 0 &&
+           memcmp(one->gateway, other->gateway, 4) == 0;
 }
 
-static int own_socket = -1; /* kept once there is to be a snapshot */
+/* Up, and with that address. Then the route is there too, since the card never went down. */
+static bool card_has(int fd, const Network *network) {
+    short flags = 0;
+
+    return get_flags(fd, NETWORK_CARD, &flags) == 0 && flags & IFF_UP &&
+           has_address(fd, SIOCGIFADDR, network->ip);
+}
 
 void network_prepare(void) {
-    if (own_socket < 0)
-        own_socket = open_socket();
+    if (last.fd < 0)
+        last.fd = open_socket();
+    last.verified = last.fd >= 0 && last.any && last.network.has_ip &&
+                    has_mac(last.fd, last.network.mac) && card_has(last.fd, &last.network);
 }
 
-int network_apply(const Network *network, Result *result) {
-    _cleanup_close_ int opened = -1;
+void network_forget(void) {
+    last.verified = false;
+}
+
+static int find_and_rename(int fd, Result *result) {
     char name[IFNAMSIZ];
-    int r = 0, fd = own_socket;
 
-    if (!network->has_mac)
+    if (last.any)
         return 0;
-    if (fd < 0)
-        fd = opened = open_socket();
-    if (fd < 0)
-        return result_fail(result, -fd, "network: cannot open a socket");
-    static bool renamed; /* in this boot, so also in the snapshot that we woke from */
+    if (find_card(name, sizeof(name)) < 0)
+        return result_fail(result, ENODEV, "network: the guest has no network card");
+    return rename_card(fd, name, result);
+}
 
-    if (!renamed) {
-        r = find_card(name, sizeof(name));
-        if (r < 0)
-            return result_fail(result, -r, "network: the guest has no network card");
-        r = rename_card(fd, name, result);
-    }
-    renamed |= r == 0;
-    if (r == 0)
-        r = set_mac(fd, network->mac, result);
-    if (r == 0 && is_done(fd, network))
-        return 0;
-    if (r == 0 && network->has_ip)
-        r = set_ip(fd, network, result);
+static int set_addresses(int fd, const Network *network, Result *result) {
+    int r = network->has_ip ? set_ip(fd, network, result) : 0;
+
     if (r < 0)
         return r;
     r = set_up(fd, NETWORK_CARD, true);
     if (r < 0)
         return result_fail(result, -r, "network: cannot bring " NETWORK_CARD " up");
     return network->has_ip && network->has_gateway ? set_route(fd, network, result) : 0;
+}
+
+static int apply(int fd, const Network *network, Result *result) {
+    bool verified = last.verified;
+    bool knows_mac = verified && memcmp(last.network.mac, network->mac, 6) == 0;
+    int r = find_and_rename(fd, result);
+
+    if (r == 0 && !knows_mac && (verified || !has_mac(fd, network->mac)))
+        r = set_mac(fd, network->mac, result);
+    if (r == 0 && !(last.any && same_addresses(network, &last.network) &&
+                    (verified || card_has(fd, network))))
+        r = set_addresses(fd, network, result);
+    last.any = r == 0;
+    last.network = *network;
+    return r;
+}
+
+int network_apply(const Network *network, Result *result) {
+    _cleanup_close_ int opened = last.fd < 0 ? open_socket() : -1;
+    int fd = last.fd < 0 ? opened : last.fd;
+
+    if (!network->has_mac)
+        return 0;
+    if (fd < 0)
+        return result_fail(result, -fd, "network: cannot open a socket");
+    return apply(fd, network, result);
 }

@@ -24,7 +24,9 @@ int network_raise_loopback(void);
  * the same values changes nothing: no connection drops. */
 int network_apply(const Network *network, Result *result);
 
-/* Before a snapshot: has at hand what network_apply needs in a clone. */
+/* Before a snapshot: looks whether the card is as it was set, which network_apply then believes
+ * until network_forget. */
 void network_prepare(void);
+void network_forget(void);
 
 #endif

@@ -25,6 +25,12 @@ static bool same_file(const char *one, const char *other) {
            a.st_ino == b.st_ino;
 }
 
+int own_file_bind(const char *from, const char *path) {
+    if (access(path, F_OK) < 0 || same_file(from, path))
+        return 0;
+    return mount(from, path, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
+}
+
 static void let_go(OwnFile *file) {
     if (file->map)
         (void)munmap(file->map, MAP_BYTES);

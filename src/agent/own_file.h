@@ -27,4 +27,7 @@ int own_file_set(OwnFile *file, const char *text);
  * so that the next change needs no look-up. */
 void own_file_prepare(OwnFile *file);
 
+/* Shows the file `from` in the place of `path`, where there is one. 0 or a negative errno. */
+int own_file_bind(const char *from, const char *path);
+
 #endif
