@@ -17,7 +17,10 @@ typedef struct Vigil {
 /* How long a vigil lasts at most, from its beginning or from the last greeting. */
 #define VIGIL_USEC 5000000u
 
+/* Does nothing when it is on already. */
 void vigil_begin(Vigil *vigil);
+
+/* Lets everybody run again. Does nothing when it is not on. */
 void vigil_end(Vigil *vigil);
 
 #endif

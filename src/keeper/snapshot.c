@@ -193,6 +193,7 @@ static void on_synced(void *data, const Frame *frame) {
         on_frozen(snapshot, NULL);
         return;
     }
+    snapshot_stage(snapshot, "freeze");
     int r = link_open(&snapshot->keeper->link, FRAME_FREEZE, NULL, 0, on_frozen, snapshot,
                       &snapshot->freezing);
     if (r < 0) {
