@@ -43,16 +43,16 @@ typedef enum FrameType {
                             TAG_REALTIME_USEC with TAG_UPTIME_USEC: it was that late when the
                             agent's clock (of WELCOME) was at that; without: it is that late now.
                             Disks that a snapshot froze may still be frozen */
-    FRAME_CLOCK = 17,    /* TAG_REALTIME_USEC, TAG_UPTIME_USEC as above: step the clock when it is off
-                            by over TAG_LIMIT_USEC */
+    FRAME_CLOCK = 17, /* TAG_REALTIME_USEC, TAG_UPTIME_USEC as above: step the clock when it is off
+                         by over TAG_LIMIT_USEC */
     FRAME_EXEC =
         18, /* TAG_ARG+, TAG_ENV*, TAG_DIRECTORY, TAG_USER, TAG_TTY, TAG_ROWS, TAG_COLUMNS */
-    FRAME_COPY_IN = 19,  /* TAG_PATH, TAG_FLAGS: a tar stream follows as DATA … EOF, then DONE */
-    FRAME_COPY_OUT = 20, /* TAG_PATH: a tar stream comes as DATA … EOF, then DONE */
-    FRAME_GROW = 21,     /* TAG_PATH: grow the file system mounted there to its device */
-    FRAME_SYNC = 22,     /* sync(2) */
-    FRAME_FREEZE = 23,   /* FIFREEZE all file systems on disks, and let nobody but the agent run */
-    FRAME_THAW = 24,     /* undo both */
+    FRAME_COPY_IN = 19,   /* TAG_PATH, TAG_FLAGS: a tar stream follows as DATA … EOF, then DONE */
+    FRAME_COPY_OUT = 20,  /* TAG_PATH: a tar stream comes as DATA … EOF, then DONE */
+    FRAME_GROW = 21,      /* TAG_PATH: grow the file system mounted there to its device */
+    FRAME_SYNC = 22,      /* sync(2) */
+    FRAME_FREEZE = 23,    /* FIFREEZE all file systems on disks, and let nobody but the agent run */
+    FRAME_THAW = 24,      /* undo both */
     FRAME_POWER_OFF = 25, /* TAG_REBOOT: orderly end; DONE, then the machine goes */
     FRAME_PING = 26,      /* DONE at once; TAG_VALUE: the guest's CLOCK_REALTIME in us */
 
