@@ -317,11 +317,11 @@ def check_damaged_diff(home, path):
 
 
 def check_damaged_base(home, path):
-    """Another daemon, since this one has the base in hot memory."""
+    """What was read before is still held, and right; a file that changed is refused all the same."""
     home.kill_daemon()
-    damage_unseen(path)
+    damage(path, flip)
     expect_refused(home, "s")
-    damage_unseen(path)
+    damage(path, flip)
     home.ramet("fork", "s", "--name", "good")
     expect_same_memory(home, "good")
     home.ramet("rm", "-f", "good")
