@@ -74,7 +74,7 @@ int vms_update(Store *store, const VmRow *row, Error *error) {
     int changes;
     int r = query_start(&query, store,
                         "UPDATE vms SET state = ?, spec = ?, runtime = ?, remove = ?, attached = ?"
-                        " WHERE id = ?",
+                        " WHERE id = ? AND name = ?",
                         error);
 
     if (r < 0)
@@ -85,6 +85,7 @@ int vms_update(Store *store, const VmRow *row, Error *error) {
     query_u64(&query, row->remove);
     query_u64(&query, row->attached);
     query_text(&query, row->id);
+    query_text(&query, row->name);
     r = query_run(&query, &changes, error);
     if (r < 0)
         return r;

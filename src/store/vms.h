@@ -35,7 +35,8 @@ void vm_rows_free(VmRow *rows, size_t count);
  * others. */
 int vms_insert(Store *store, const VmRow *row, Error *error);
 
-/* Writes state, runtime, spec, remove and attached. ERROR_NOT_FOUND when the row is gone. */
+/* Writes state, runtime, spec, remove and attached. ERROR_NOT_FOUND when the row is gone, or has
+ * another name by now: a warm clone that was claimed is no more what the caller knew. */
 int vms_update(Store *store, const VmRow *row, Error *error);
 
 /* Writes from which snapshot it grows; empty: none. */

@@ -367,7 +367,8 @@ static int adopt(Ramet *ramet, VmRow *row, int dir_fd, const json_t *status, Err
     r = watcher_add_vm(ramet->watcher, row->id, row_process(row, "keeper").pid, dir_fd, error);
     if (r < 0)
         return r;
-    return row_set_state(ramet, row, state, NULL, error);
+    r = row_set_state(ramet, row, state, NULL, error);
+    return r == -ENOENT ? -ESTALE : r; /* a warm clone was claimed: it is its claimer's now */
 }
 
 static int ask_and_adopt(Ramet *ramet, VmRow *row, int dir_fd, Error *error) {
@@ -387,7 +388,7 @@ int vm_settle_locked(Ramet *ramet, VmRow *row, RunEnd *end, Error *error) {
     r = vm_folder_open(ramet, row->id, &dir_fd, &failure);
     if (r >= 0)
         r = ask_and_adopt(ramet, row, dir_fd, &failure);
-    if (r >= 0)
+    if (r >= 0 || r == -ESTALE)
         return 0;
     if (r == -ENODATA || r == -ENOENT)
         return record_end(ramet, row, dir_fd, end, error);

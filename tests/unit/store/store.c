@@ -87,6 +87,22 @@ static void test_vms_round_trip(void) {
     CHECK_INT(vms_update(store, &row, NULL), -ENOENT);
 }
 
+/* Who looked at a warm clone before it was claimed cannot make it warm again. */
+static void test_vms_claim(void) {
+    _cleanup_(store_close_p) Store *store = open_store("claim.db");
+    _cleanup_vm_row_ VmRow warm = {0}, claimed = {0}, again = {0};
+
+    fill_vm(&warm, ID_A, "pool-1", "52:54:00:00:00:01", 1);
+    (void)snprintf(warm.state, sizeof(warm.state), "warm");
+    (void)snprintf(warm.snapshot, sizeof(warm.snapshot), "s");
+    CHECK_INT(vms_insert(store, &warm, NULL), 0);
+    CHECK_INT(vms_claim_warm(store, "s", "web", "image", &claimed, NULL), 1);
+    CHECK_STR(claimed.name, "web");
+    CHECK_INT(vms_update(store, &warm, NULL), -ENOENT);
+    CHECK_INT(vms_claim_warm(store, "s", "other", "image", &again, NULL), 0);
+    CHECK_INT(vms_update(store, &claimed, NULL), 0);
+}
+
 static void test_vms_conflicts(void) {
     _cleanup_(store_close_p) Store *store = open_store("conflicts.db");
     _cleanup_error_ Error error = ERROR_INIT;
@@ -163,6 +179,26 @@ static void test_images(void) {
     CHECK_INT(count, 1);
     CHECK_INT(images_delete(store, "one", &error), 0);
     CHECK_INT(images_delete(store, "one", &error), -ENOENT);
+}
+
+static void test_digest_that_comes_later(void) {
+    _cleanup_(store_close_p) Store *store = open_store("later.db");
+    _cleanup_image_row_ ImageRow image = {.name = "late", .digest = "src:aa"}, found = {0};
+    _cleanup_vm_row_ VmRow row = {0}, other = {0};
+
+    CHECK_INT(images_insert(store, &image, NULL), 0);
+    fill_vm(&row, ID_A, "web", "52:54:00:00:00:01", 1);
+    (void)snprintf(row.image_digest, sizeof(row.image_digest), "src:aa");
+    CHECK_INT(vms_insert(store, &row, NULL), 0);
+    CHECK_INT(add_vm(store, ID_B, "db", "52:54:00:00:00:02", 2, NULL), 0);
+    CHECK_INT(images_settle_digest(store, "src:aa", "sha256:bb", NULL), 0);
+    CHECK_INT(images_get(store, "late", &found, NULL), 1);
+    CHECK_STR(found.digest, "sha256:bb");
+    vm_row_free(&row);
+    CHECK_INT(vms_get(store, ID_A, &row, NULL), 0);
+    CHECK_STR(row.image_digest, "sha256:bb");
+    CHECK_INT(vms_get(store, ID_B, &other, NULL), 0);
+    CHECK(!strstr(other.image_digest, "bb"));
 }
 
 static void test_events(void) {
@@ -349,10 +385,12 @@ static void test_threads(void) {
 int main(void) {
     CHECK(mkdtemp(folder));
     RUN(test_vms_round_trip);
+    RUN(test_vms_claim);
     RUN(test_vms_conflicts);
     RUN(test_vms_find);
     RUN(test_vms_pick_uid);
     RUN(test_images);
+    RUN(test_digest_that_comes_later);
     RUN(test_events);
     RUN(test_events_are_bounded);
     RUN(test_meta);
