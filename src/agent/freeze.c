@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 
 #include "agent/mounts.h"
@@ -26,28 +27,33 @@ static bool can_freeze(const Mounts *mounts, size_t index) {
     return mount->on_disk && !mount->read_only && !seen_before(mounts, index);
 }
 
+/* Folders of what is frozen, in that order: a clone's first moments are too dear for another look
+ * at the list of mounts. */
+static int *frozen; /* owned, and so are the descriptors */
+static size_t n_frozen;
+
 static int freeze_one(const Mount *mount) {
+    int *longer = reallocarray(frozen, n_frozen + 1, sizeof(*frozen));
     _cleanup_close_ int fd = open(mount->folder, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
+    if (!longer)
+        return -ENOMEM;
+    frozen = longer;
     /* EBUSY: frozen already; EOPNOTSUPP: the file system cannot, and was synced */
     if (fd < 0 || (ioctl(fd, FIFREEZE, 0) < 0 && errno != EBUSY && errno != EOPNOTSUPP))
         return -errno;
+    frozen[n_frozen++] = fd;
+    fd = -1;
     return 0;
 }
 
 void freeze_thaw_all(Result *result) {
-    _cleanup_(mounts_free) Mounts mounts = {0};
-    int r = mounts_read(&mounts);
+    while (n_frozen > 0) {
+        int fd = frozen[--n_frozen];
 
-    if (r < 0)
-        result_fail(result, -r, "cannot read the list of mounts");
-    for (size_t i = mounts.n; i-- > 0;) {
-        if (!can_freeze(&mounts, i))
-            continue;
-        _cleanup_close_ int fd = open(mounts.list[i].folder, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-        if (fd < 0 || (ioctl(fd, FITHAW, 0) < 0 && errno != EINVAL && errno != EOPNOTSUPP))
-            result_fail(result, errno, "cannot thaw %s", mounts.list[i].folder);
+        if (ioctl(fd, FITHAW, 0) < 0 && errno != EINVAL && errno != EOPNOTSUPP)
+            result_fail(result, errno, "cannot thaw a file system");
+        (void)close(fd);
     }
 }
 

@@ -126,8 +126,11 @@ int root_mount(int uevent_fd, uint64_t deadline_usec, Result *result) {
                           device);
     (void)mkdir(ROOT_FOLDER, 0755);
     /* What the guest deletes goes back to the host: an overlay shrinks again. All three kinds know
-     * the option; where the disk cannot discard, it is ignored. */
-    if (mount(device, ROOT_FOLDER, type, 0, "discard") == 0)
+     * the option; where the disk cannot discard, it is ignored. An ext4 that was made lazily is not
+     * completed in the background: each clone would do that again, and write it to its overlay. */
+    const char *options = strcmp(type, "ext4") == 0 ? "discard,noinit_itable" : "discard";
+
+    if (mount(device, ROOT_FOLDER, type, 0, options) == 0)
         return 0;
     if (errno == ENODEV)
         return result_say(result, ENODEV,
