@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -52,6 +53,13 @@ static void raise_fd_limit(void) {
     }
 }
 
+/* Also QEMU's, which inherits it. QEMU asks for huge pages for the code that it makes and for each
+ * of its memory blocks, and a clone that hardly runs fills none: 4 MB of each idle one were empty
+ * halves of them. Boots and forks take the same time without. */
+static void use_small_pages(void) {
+    (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
 /* Signals that a terminal or a stray group kill sends would end the VM with the keeper. */
 static void ignore_signals(void) {
     static const int ignored[] = {SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGUSR1, SIGUSR2};
@@ -76,6 +84,7 @@ int main(int argc, char **argv) {
         return r;
     log_init("ramet-keeper", LOG_LEVEL_INFO);
     raise_fd_limit();
+    use_small_pages();
     ignore_signals();
     _cleanup_error_ Error error = ERROR_INIT;
     if (folder_fd >= 0) { /* nobody's child: who started it need not wait for its end */
