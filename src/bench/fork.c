@@ -34,7 +34,8 @@ int fork_sample_ready(ForkBench *bench, const char *source, ForkSample which, Er
     int r = fork_make(bench, source, 1, &answer, NULL, error);
     if (r < 0)
         return r;
-    fork_sample(bench, which, fork_ready_usec(fork_first(answer)));
+    if (which != FORK_SAMPLES)
+        fork_sample(bench, which, fork_ready_usec(fork_first(answer)));
     return fork_remove_all(bench, answer, error);
 }
 

@@ -56,7 +56,8 @@ void fork_sample(ForkBench *bench, ForkSample which, double value);
 /* Adds one F. */
 int fork_sample_yardstick(ForkBench *bench, ForkSample which, Error *error);
 
-/* Forks one clone, adds the time until it was ready, from the request's arrival, and removes it. */
+/* Forks one clone, adds the time until it was ready, from the request's arrival, and removes it.
+ * FORK_SAMPLES: the time does not count. */
 int fork_sample_ready(ForkBench *bench, const char *source, ForkSample which, Error *error);
 
 /* How often what takes seconds is measured: `most` times, or less when fewer rounds are wanted. */

@@ -73,6 +73,7 @@ int fork_bench_sizes(ForkBench *bench, Error *error) {
     int r = fork_freeze_new(bench, LARGE_BYTES, large, error);
     if (r < 0)
         return r;
+    r = fork_sample_ready(bench, large, FORK_SAMPLES, error); /* fills what is shared */
     for (size_t i = 0; r >= 0 && i < bench->bench->runs; i++) {
         r = fork_sample_ready(bench, bench->snapshot, FORK_SMALL, error);
         if (r >= 0)
