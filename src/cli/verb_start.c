@@ -3,13 +3,27 @@
 #include "cli/verbs.h"
 #include "proto/api.h"
 
-static int start_one(const Args *args, const char *vm, json_t **answer, Error *error) {
-    return each_post(API_VM_START, vm, json_pack("{s:b}", "cold", args_flag(args, "cold")), answer,
+/* start and restart: the same request to another operation. */
+static int post_one(ApiId operation, const Args *args, const char *vm, json_t **answer,
+                    Error *error) {
+    return each_post(operation, vm, json_pack("{s:b}", "cold", args_flag(args, "cold")), answer,
                      error);
+}
+
+static int start_one(const Args *args, const char *vm, json_t **answer, Error *error) {
+    return post_one(API_VM_START, args, vm, answer, error);
 }
 
 static int start_run(const Args *args, Error *error) {
     return each_operand(args, start_one, false, error);
+}
+
+static int restart_one(const Args *args, const char *vm, json_t **answer, Error *error) {
+    return post_one(API_VM_RESTART, args, vm, answer, error);
+}
+
+static int restart_run(const Args *args, Error *error) {
+    return each_operand(args, restart_one, false, error);
 }
 
 static const VerbOperand operands[] = {
@@ -33,4 +47,16 @@ const Verb verb_start = {
     .examples = "ramet start web1",
     .flags = VERB_JSON,
     .run = start_run,
+};
+
+const Verb verb_restart = {
+    .name = "restart",
+    .summary = "stop VMs and start them again",
+    .options = options,
+    .operands = operands,
+    .description =
+        "Stops each VM in good order where it runs, starts it, and returns once it is ready.",
+    .examples = "ramet restart web1",
+    .flags = VERB_JSON,
+    .run = restart_run,
 };

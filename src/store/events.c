@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
-#include "store/internal.h"
+#include "store/rows.h"
 
 /* Old events go in blocks: one DELETE for each TRIM_EVERY that are added. */
 #define TRIM_EVERY 1000
@@ -103,14 +103,5 @@ int events_list(Store *store, uint64_t since, size_t max, json_t **array, Error 
 }
 
 int events_last(Store *store, uint64_t *id, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, "SELECT coalesce(max(id), 0) FROM events", error);
-
-    if (r < 0)
-        return r;
-    r = query_step(&query, error);
-    if (r < 0)
-        return r;
-    *id = query_column_u64(&query, 0);
-    return 0;
+    return rows_count(store, "SELECT coalesce(max(id), 0) FROM events", NULL, id, error);
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/str.h"
-#include "store/internal.h"
+#include "store/rows.h"
 
 #define DIGEST_PREFIX_MIN 6
 #define COLUMNS "name, digest, detail, created_at"
@@ -14,12 +14,6 @@
 void image_row_free(ImageRow *row) {
     json_decref(row->detail);
     row->detail = NULL;
-}
-
-void image_rows_free(ImageRow *rows, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        image_row_free(&rows[i]);
-    free(rows);
 }
 
 int images_insert(Store *store, const ImageRow *row, Error *error) {
@@ -39,7 +33,7 @@ int images_insert(Store *store, const ImageRow *row, Error *error) {
     return r;
 }
 
-static int row_from_query(Query *query, ImageRow *row, Error *error) {
+static int read_row(Query *query, void *row, Error *error) {
     ImageRow found = {0};
     int r;
 
@@ -49,22 +43,25 @@ static int row_from_query(Query *query, ImageRow *row, Error *error) {
     if (r < 0)
         return r;
     found.created_at_usec = query_column_u64(query, 3);
-    *row = found;
+    *(ImageRow *)row = found;
     return 0;
 }
 
-int images_get(Store *store, const char *name, ImageRow *row, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, "SELECT " COLUMNS " FROM images WHERE name = ?", error);
+static void free_row(void *row) {
+    image_row_free(row);
+}
 
-    if (r < 0)
-        return r;
-    query_text(&query, name);
-    r = query_step(&query, error);
-    if (r <= 0)
-        return r;
-    r = row_from_query(&query, row, error);
-    return r < 0 ? r : 1;
+static const RowKind KIND = {.table = "images",
+                             .columns = COLUMNS,
+                             .order = "name",
+                             .what = "image",
+                             .hint = "see ramet image ls",
+                             .size = sizeof(ImageRow),
+                             .read = read_row,
+                             .free = free_row};
+
+int images_get(Store *store, const char *name, ImageRow *row, Error *error) {
+    return rows_get(store, &KIND, "name = ?", name, NULL, row, error);
 }
 
 /* Hexadecimal digits only, so no wildcard of GLOB can come in. */
@@ -75,34 +72,18 @@ static bool is_digest_prefix(const char *text) {
            strspn(text, "0123456789abcdef") == size;
 }
 
+/* Several names may have the one digest. */
 static int get_by_digest(Store *store, const char *prefix, ImageRow *row, Error *error) {
     _cleanup_free_ char *pattern = str_format("sha256:%s*", prefix);
-    _cleanup_query_ Query query = QUERY_INIT;
-    _cleanup_image_row_ ImageRow first = {0};
-    char digest[IMAGE_ROW_DIGEST_SIZE];
-    int r = query_start(&query, store,
-                        "SELECT " COLUMNS " FROM images WHERE digest GLOB ? ORDER BY digest, name",
-                        error);
+    uint64_t digests;
+    int r = rows_count(store, "SELECT count(DISTINCT digest) FROM images WHERE digest GLOB ?",
+                       pattern, &digests, error);
 
     if (r < 0)
         return r;
-    query_text(&query, pattern);
-    r = query_step(&query, error);
-    if (r <= 0)
-        return r;
-    r = row_from_query(&query, &first, error);
-    if (r < 0)
-        return r;
-    while ((r = query_step(&query, error)) > 0) {
-        query_column_text(&query, 1, digest, sizeof(digest));
-        if (!str_equal(digest, first.digest))
-            return error_set(error, ERROR_CONFLICT, EEXIST, "%s fits several images", prefix);
-    }
-    if (r < 0)
-        return r;
-    *row = first;
-    first = (ImageRow){0};
-    return 1;
+    if (digests > 1)
+        return error_set(error, ERROR_CONFLICT, EEXIST, "%s fits several images", prefix);
+    return rows_get(store, &KIND, "digest GLOB ? ORDER BY name LIMIT 1", pattern, NULL, row, error);
 }
 
 int images_find(Store *store, const char *reference, ImageRow *row, Error *error) {
@@ -118,38 +99,20 @@ int images_find(Store *store, const char *reference, ImageRow *row, Error *error
         if (r != 0)
             return r < 0 ? r : 0;
     }
-    error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no image %s", reference);
-    error_set_hint(error, "see ramet image ls");
-    return -ENOENT;
+    return rows_not_found(&KIND, reference, error);
 }
 
 int images_list(Store *store, ImageRow **rows, size_t *count, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    ImageRow *list = NULL;
-    size_t n = 0, room = 0;
-    int r = query_start(&query, store, "SELECT " COLUMNS " FROM images ORDER BY name", error);
+    void *list;
+    int r = rows_list(store, &KIND, &list, count, error);
 
-    if (r < 0)
-        return r;
-    while ((r = query_step(&query, error)) > 0) {
-        if (n == room) {
-            room = room ? 2 * room : 16;
-            list = reallocarray(list, room, sizeof(*list));
-            if (!list)
-                abort();
-        }
-        r = row_from_query(&query, &list[n], error);
-        if (r < 0)
-            break;
-        n++;
-    }
-    if (r < 0) {
-        image_rows_free(list, n);
-        return r;
-    }
-    *rows = list;
-    *count = n;
-    return 0;
+    if (r >= 0)
+        *rows = list;
+    return r;
+}
+
+void image_rows_free(ImageRow *rows, size_t count) {
+    rows_free(&KIND, rows, count);
 }
 
 int images_delete(Store *store, const char *name, Error *error) {
@@ -198,15 +161,5 @@ int images_settle_digest(Store *store, const char *from, const char *to, Error *
 }
 
 int images_count_digest(Store *store, const char *digest, size_t *count, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, "SELECT count(*) FROM images WHERE digest = ?", error);
-
-    if (r < 0)
-        return r;
-    query_text(&query, digest);
-    r = query_step(&query, error);
-    if (r < 0)
-        return r;
-    *count = query_column_u64(&query, 0);
-    return 0;
+    return rows_count(store, "SELECT count(*) FROM images WHERE digest = ?", digest, count, error);
 }

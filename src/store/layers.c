@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "base/str.h"
-#include "store/internal.h"
+#include "store/rows.h"
 
 #define COLUMNS "id, parent, base_path, virtual_bytes, depth, flat, sha256, stamp"
 
@@ -48,41 +48,41 @@ int layers_update(Store *store, const LayerRow *row, Error *error) {
     return query_run(&query, NULL, error);
 }
 
-int layers_get(Store *store, const char *id, LayerRow *row, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
+static int read_row(Query *query, void *row, Error *error) {
     LayerRow found = {0};
-    int r = query_start(&query, store, "SELECT " COLUMNS " FROM layers WHERE id = ?", error);
+    int r = query_column_json(query, 7, &found.stamp, error);
 
     if (r < 0)
         return r;
-    query_text(&query, id);
-    r = query_step(&query, error);
-    if (r < 0)
-        return r;
-    if (r == 0)
-        return error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no layer %s", id);
-    r = query_column_json(&query, 7, &found.stamp, error);
-    if (r < 0)
-        return r;
-    query_column_text(&query, 0, found.id, sizeof(found.id));
-    query_column_text(&query, 1, found.parent, sizeof(found.parent));
-    found.base_path = str_copy((const char *)sqlite3_column_text(query.stmt, 2));
-    found.virtual_bytes = query_column_u64(&query, 3);
-    found.depth = query_column_u64(&query, 4);
-    query_column_text(&query, 5, found.flat, sizeof(found.flat));
-    query_column_text(&query, 6, found.sha256, sizeof(found.sha256));
-    *row = found;
+    query_column_text(query, 0, found.id, sizeof(found.id));
+    query_column_text(query, 1, found.parent, sizeof(found.parent));
+    found.base_path = str_copy((const char *)sqlite3_column_text(query->stmt, 2));
+    found.virtual_bytes = query_column_u64(query, 3);
+    found.depth = query_column_u64(query, 4);
+    query_column_text(query, 5, found.flat, sizeof(found.flat));
+    query_column_text(query, 6, found.sha256, sizeof(found.sha256));
+    *(LayerRow *)row = found;
     return 0;
 }
 
-int layers_delete(Store *store, const char *id, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, "DELETE FROM layers WHERE id = ?", error);
+static void free_row(void *row) {
+    layer_row_free(row);
+}
 
-    if (r < 0)
-        return r;
-    query_text(&query, id);
-    return query_run(&query, NULL, error);
+static const RowKind KIND = {.table = "layers",
+                             .columns = COLUMNS,
+                             .order = "id",
+                             .what = "layer",
+                             .size = sizeof(LayerRow),
+                             .read = read_row,
+                             .free = free_row};
+
+int layers_get(Store *store, const char *id, LayerRow *row, Error *error) {
+    return rows_get_by_id(store, &KIND, id, row, error);
+}
+
+int layers_delete(Store *store, const char *id, Error *error) {
+    return rows_run(store, "DELETE FROM layers WHERE id = ?", id, error);
 }
 
 /* A VM's layers are members of its runtime: the one that its overlay stands on, and the one that is
@@ -94,32 +94,11 @@ int layers_delete(Store *store, const char *id, Error *error) {
     " OR json_extract(runtime, '$.freezing.layer') = " id ")"
 
 int layers_count_users(Store *store, const char *id, uint64_t *users, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, "SELECT " USERS("?1"), error);
-
-    if (r < 0)
-        return r;
-    query_text(&query, id);
-    r = query_step(&query, error);
-    if (r < 0)
-        return r;
-    *users = query_column_u64(&query, 0);
-    return 0;
+    return rows_count(store, "SELECT " USERS("?1"), id, users, error);
 }
 
 int layers_list_unused(Store *store, char (*ids)[VM_ID_SIZE], size_t max, size_t *count,
                        Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    size_t n = 0;
-    int r =
-        query_start(&query, store, "SELECT id FROM layers AS l WHERE " USERS("l.id") " = 0", error);
-
-    if (r < 0)
-        return r;
-    while (n < max && (r = query_step(&query, error)) > 0)
-        query_column_text(&query, 0, ids[n++], VM_ID_SIZE);
-    if (r < 0)
-        return r;
-    *count = n;
-    return 0;
+    return rows_list_ids(store, "SELECT id FROM layers AS l WHERE " USERS("l.id") " = 0", ids, max,
+                         count, error);
 }

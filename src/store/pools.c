@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "base/str.h"
-#include "store/internal.h"
+#include "store/rows.h"
 
 #define COLUMNS "source, kind, name, wanted, created_at"
 
@@ -28,62 +28,40 @@ int pools_set(Store *store, const PoolRow *row, Error *error) {
 }
 
 int pools_delete(Store *store, const char *source, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, "DELETE FROM pools WHERE source = ?", error);
-
-    if (r < 0)
-        return r;
-    query_text(&query, source);
-    return query_run(&query, NULL, error);
+    return rows_run(store, "DELETE FROM pools WHERE source = ?", source, error);
 }
 
-static void row_from_query(Query *query, PoolRow *row) {
+static int read_row(Query *query, void *data, Error *error) {
+    PoolRow *row = data;
+
     query_column_text(query, 0, row->source, sizeof(row->source));
     query_column_text(query, 1, row->kind, sizeof(row->kind));
     query_column_text(query, 2, row->name, sizeof(row->name));
     row->wanted = query_column_u64(query, 3);
     row->created_at_usec = query_column_u64(query, 4);
+    return 0;
 }
 
-int pools_get(Store *store, const char *source, PoolRow *row, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, "SELECT " COLUMNS " FROM pools WHERE source = ?", error);
+static const RowKind KIND = {.table = "pools",
+                             .columns = COLUMNS,
+                             .order = "created_at, source",
+                             .what = "pool of",
+                             .size = sizeof(PoolRow),
+                             .read = read_row};
 
-    if (r < 0)
-        return r;
-    query_text(&query, source);
-    r = query_step(&query, error);
-    if (r < 0)
-        return r;
+int pools_get(Store *store, const char *source, PoolRow *row, Error *error) {
+    int r = rows_get(store, &KIND, "source = ?", source, NULL, row, error);
+
     if (r == 0)
-        return error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no pool of %s", source);
-    row_from_query(&query, row);
-    return 0;
+        return rows_not_found(&KIND, source, error);
+    return r < 0 ? r : 0;
 }
 
 int pools_list(Store *store, PoolRow **rows, size_t *count, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    PoolRow *list = NULL;
-    size_t n = 0, room = 0;
-    int r = query_start(&query, store, "SELECT " COLUMNS " FROM pools ORDER BY created_at, source",
-                        error);
+    void *list;
+    int r = rows_list(store, &KIND, &list, count, error);
 
-    if (r < 0)
-        return r;
-    while ((r = query_step(&query, error)) > 0) {
-        if (n == room) {
-            room = room ? 2 * room : 8;
-            list = reallocarray(list, room, sizeof(*list));
-            if (!list)
-                abort();
-        }
-        row_from_query(&query, &list[n++]);
-    }
-    if (r < 0) {
-        free(list);
-        return r;
-    }
-    *rows = list;
-    *count = n;
-    return 0;
+    if (r >= 0)
+        *rows = list;
+    return r;
 }

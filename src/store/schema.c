@@ -8,7 +8,7 @@
 #include <errno.h>
 
 #include "base/str.h"
-#include "store/internal.h"
+#include "store/rows.h"
 
 static const char *const migrations[] = {
     /* 1: images, VMs, events; snapshots and networks will refer to these */
@@ -93,16 +93,7 @@ static const char *const migrations[] = {
 };
 
 static int read_version(Store *store, uint64_t *version, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, "PRAGMA user_version", error);
-
-    if (r < 0)
-        return r;
-    r = query_step(&query, error);
-    if (r < 0)
-        return r;
-    *version = query_column_u64(&query, 0);
-    return 0;
+    return rows_count(store, "PRAGMA user_version", NULL, version, error);
 }
 
 static int take_step(Store *store, size_t index, Error *error) {

@@ -7,9 +7,8 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "store/internal.h"
+#include "store/rows.h"
 
-#define ID_PREFIX_MIN 4
 #define COLUMNS                                                                                \
     "id, name, state, image, image_digest, snapshot, mac, uid, remove, attached, created_at, " \
     "spec, runtime"
@@ -18,12 +17,6 @@ void vm_row_free(VmRow *row) {
     json_decref(row->spec);
     json_decref(row->runtime);
     row->spec = row->runtime = NULL;
-}
-
-void vm_rows_free(VmRow *rows, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        vm_row_free(&rows[i]);
-    free(rows);
 }
 
 static void bind_row(Query *query, const VmRow *row) {
@@ -92,7 +85,7 @@ int vms_update(Store *store, const VmRow *row, Error *error) {
     return changes ? 0 : error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no VM %s", row->name);
 }
 
-static int row_from_query(Query *query, VmRow *row, Error *error) {
+static int read_row(Query *query, void *row, Error *error) {
     VmRow found = {0};
     int r;
 
@@ -114,42 +107,22 @@ static int row_from_query(Query *query, VmRow *row, Error *error) {
         vm_row_free(&found);
         return r;
     }
-    *row = found;
+    *(VmRow *)row = found;
     return 0;
 }
 
-/* 1 and the row when exactly one fits, 0 when none does. */
-static int get_where(Store *store, const char *condition, const char *value, VmRow *row,
-                     Error *error) {
-    _cleanup_free_ char *sql = str_format("SELECT " COLUMNS " FROM vms WHERE %s", condition);
-    _cleanup_vm_row_ VmRow found = {0};
-    _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, sql, error);
-
-    if (r < 0)
-        return r;
-    query_text(&query, value);
-    r = query_step(&query, error);
-    if (r <= 0)
-        return r;
-    r = row_from_query(&query, &found, error);
-    if (r < 0)
-        return r;
-    r = query_step(&query, error);
-    if (r < 0)
-        return r;
-    if (r > 0)
-        return error_set(error, ERROR_CONFLICT, EEXIST, "that fits several VMs");
-    *row = found;
-    found = (VmRow){0};
-    return 1;
+static void free_row(void *row) {
+    vm_row_free(row);
 }
 
-static int not_found(const char *reference, Error *error) {
-    error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no VM %s", reference);
-    error_set_hint(error, "see ramet ps -a");
-    return -ENOENT;
-}
+static const RowKind KIND = {.table = "vms",
+                             .columns = COLUMNS,
+                             .order = "created_at, id",
+                             .what = "VM",
+                             .hint = "see ramet ps -a",
+                             .size = sizeof(VmRow),
+                             .read = read_row,
+                             .free = free_row};
 
 int vms_set_snapshot(Store *store, const char *id, const char *snapshot, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
@@ -185,7 +158,7 @@ int vms_claim_warm(Store *store, const char *snapshot, const char *name, const c
         r = explain_conflict(&taken, &failure);
     if (r <= 0)
         return r < 0 ? error_move(error, &failure) : 0;
-    r = row_from_query(&query, &taken, error);
+    r = read_row(&query, &taken, error);
     if (r >= 0)
         r = query_step(&query, error); /* ends the statement, and so the change */
     if (r < 0) {
@@ -197,86 +170,33 @@ int vms_claim_warm(Store *store, const char *snapshot, const char *name, const c
 }
 
 int vms_get(Store *store, const char *id, VmRow *row, Error *error) {
-    int r = get_where(store, "id = ?", id, row, error);
-
-    if (r == 0)
-        return not_found(id, error);
-    return r < 0 ? r : 0;
-}
-
-static bool is_id_prefix(const char *text) {
-    size_t size = strlen(text);
-
-    return size >= ID_PREFIX_MIN && size < VM_ID_SIZE && strspn(text, "0123456789abcdef") == size;
+    return rows_get_by_id(store, &KIND, id, row, error);
 }
 
 int vms_find(Store *store, const char *reference, VmRow *row, Error *error) {
-    int r = get_where(store, "name = ?", reference, row, error);
-
-    if (r == 0 && is_id_prefix(reference)) {
-        _cleanup_free_ char *pattern = str_format("%s*", reference);
-
-        r = get_where(store, "id GLOB ?", pattern, row, error);
-        if (r < 0)
-            return error_add_context(error, "%s", reference);
-    }
-    if (r == 0)
-        return not_found(reference, error);
-    return r < 0 ? r : 0;
+    return rows_find(store, &KIND, "1", reference, row, error);
 }
 
 int vms_list(Store *store, VmRow **rows, size_t *count, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    VmRow *list = NULL;
-    size_t n = 0, room = 0;
-    int r =
-        query_start(&query, store, "SELECT " COLUMNS " FROM vms ORDER BY created_at, id", error);
+    void *list;
+    int r = rows_list(store, &KIND, &list, count, error);
 
-    if (r < 0)
-        return r;
-    while ((r = query_step(&query, error)) > 0) {
-        if (n == room) {
-            room = room ? 2 * room : 16;
-            list = reallocarray(list, room, sizeof(*list));
-            if (!list)
-                abort();
-        }
-        r = row_from_query(&query, &list[n], error);
-        if (r < 0)
-            break;
-        n++;
-    }
-    if (r < 0) {
-        vm_rows_free(list, n);
-        return r;
-    }
-    *rows = list;
-    *count = n;
-    return 0;
+    if (r >= 0)
+        *rows = list;
+    return r;
+}
+
+void vm_rows_free(VmRow *rows, size_t count) {
+    rows_free(&KIND, rows, count);
 }
 
 int vms_delete(Store *store, const char *id, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, "DELETE FROM vms WHERE id = ?", error);
-
-    if (r < 0)
-        return r;
-    query_text(&query, id);
-    return query_run(&query, NULL, error);
+    return rows_run(store, "DELETE FROM vms WHERE id = ?", id, error);
 }
 
 int vms_count_digest(Store *store, const char *image_digest, size_t *count, Error *error) {
-    _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, "SELECT count(*) FROM vms WHERE image_digest = ?", error);
-
-    if (r < 0)
-        return r;
-    query_text(&query, image_digest);
-    r = query_step(&query, error);
-    if (r < 0)
-        return r;
-    *count = query_column_u64(&query, 0);
-    return 0;
+    return rows_count(store, "SELECT count(*) FROM vms WHERE image_digest = ?", image_digest, count,
+                      error);
 }
 
 int vms_pick_uid(Store *store, uint32_t first, uint32_t count, uint32_t *uid, Error *error) {
