@@ -65,13 +65,16 @@ static void thaw(Snapshot *snapshot) {
     port_flush(keeper);
 }
 
+/* The files are let go of before the daemon hears of it: what they took on a full disk is free
+ * then. */
 static void fail(Snapshot *snapshot, const Error *error) {
     Keeper *keeper = snapshot->keeper;
+    Connection *connection = snapshot->connection;
     log_warning("snapshot: %s", error_message(error));
-    request_fail(snapshot->connection, error);
     if (snapshot->frozen)
         thaw(snapshot);
     snapshot_free(keeper);
+    request_fail(connection, error);
 }
 
 /* Writing */

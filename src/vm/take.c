@@ -121,6 +121,12 @@ static int begin_files(Take *take, Error *error) {
     return publish_begin(&options, &take->publish, &exists, error);
 }
 
+/* What was written so far goes: a full disk has room again for the store's own pages. */
+static void drop_files(Take *take) {
+    publish_free(take->publish);
+    take->publish = NULL;
+}
+
 static int remember_file(Take *take, const char *which, const char *name, Error *error) {
     int dir_fd = publish_scratch_fd(take->publish);
     _cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -286,6 +292,8 @@ static int save_running(Take *take, Error *error) {
     r = begin_files(take, &failure);
     if (r >= 0)
         r = call_keeper(take, with_disk, &ok, &failure);
+    if (r < 0)
+        drop_files(take);
     if (with_disk) {
         int s = settle_disk(take, r < 0, r < 0 ? NULL : &failure);
 
@@ -433,6 +441,7 @@ int snapshot_take(Ramet *ramet, Operation *operation, VmRow *vm, const TakeOptio
     if (r >= 0)
         r = become_ready(&take, &failure);
     if (r < 0) {
+        drop_files(&take);
         snapshot_undo(ramet, take.row.id);
         lineage_collect(ramet);
         (void)error_move(error, &failure);

@@ -185,7 +185,7 @@ def test_disk_full_while_saving(home):
         raise harness.Skip("mounting a small file system needs root")
     folder = f"{home.folder}/small"
     os.mkdir(folder)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=420m,mode=755", "none", folder],
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600m,mode=755", "none", folder],
                              capture_output=True, text=True, check=False)
     if mounted.returncode != 0:
         raise harness.Skip(f"no mount here: {mounted.stderr.strip()}")
@@ -195,19 +195,30 @@ def test_disk_full_while_saving(home):
         inner = small_home(folder)
         inner.ramet("run", "-d", "--name", "src", "--cold", "busybox")
         inner.ramet("exec", "src", "--", "sh", "-c", "echo kept >/dev/shm/x; echo kept >/kept; sync")
-        inner.ramet("exec", "src", "--", "sh", "-c", "head -c 40000000 /dev/urandom >/dev/shm/fill")
-        fill(folder, leave=30 << 20)
-        result = inner.ramet("snapshot", "create", "src", "s", status=None)
-        expect(result.status != 0, "a snapshot larger than the room was made")
-        expect_match(result.err, r"(?i)space|full|room", "message")
+        inner.ramet("exec", "src", "--", "sh", "-c", "head -c 90000000 /dev/urandom >/dev/shm/fill")
+        fill(folder, leave=80 << 20)  # enough to begin
+        for arguments in (("snapshot", "create", "src", "s"), ("fork", "src"), ("standby", "src")):
+            result = inner.ramet(*arguments, status=None)
+            expect(result.status != 0, f"{arguments[0]}: more was saved than there is room for")
+            expect_match(result.err, r"cannot write .*No space left", f"message of {arguments[0]}")
+            check_source(inner)
         os.unlink(f"{folder}/ballast")
+        fill(folder, leave=1 << 20)
+        for arguments in (("snapshot", "create", "src", "s"), ("standby", "src")):
+            result = inner.ramet(*arguments, status=None)
+            expect(result.status != 0, f"{arguments[0]} on a full disk")
+            expect_match(result.err, r"the disk of .* is full", f"message of {arguments[0]}")
         check_source(inner)
-        expect_equal(inner.json("snapshot", "ls"), [], "snapshots")
+        os.unlink(f"{folder}/ballast")
+        expect_equal(inner.json("snapshot", "ls", "-a"), [], "snapshots")
         inner.ramet("snapshot", "create", "src", "s")
         inner.ramet("fork", "s", "--name", "f")
         check_source(inner, "f")
         clean_up(inner)
         inner.check_no_leftovers()
+    except Exception:
+        harness.show_logs(inner or home)
+        raise
     finally:
         if inner:
             inner.close()

@@ -2,6 +2,7 @@
 """snapshot, fork, standby, resume: what grows from what, what is shared, what stays as it was, what a crash leaves."""
 import hashlib
 import os
+import socket
 
 import harness
 from harness import expect, expect_equal, expect_match, is_alive, wait_until
@@ -93,6 +94,28 @@ def test_deep_chains_are_flattened(home):
     home.ramet("start", "a")
     expect_equal(run(home, "a", "wc -l </root/count").strip(), "10")
     expect(home.json("snapshot", "verify", "s9")["ok"], "verify fails")
+
+
+def test_clones_do_not_get_host_ports(home):
+    """A port is forwarded once: the source keeps it, also over standby, and fork says that its clones have none."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home.ramet("run", "-d", "--name", "a", "-p", f"{port}:80", "busybox")
+    run(home, "a", "mkdir /www; echo served >/www/index.html; httpd -p 80 -h /www")
+
+    def served():
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(b"GET /index.html HTTP/1.0\r\n\r\n")
+            return b"served" in b"".join(iter(lambda: client.recv(4096), b""))
+    wait_until(served, "the forwarded port")
+    result = home.ramet("fork", "a", "--name", "f")
+    expect_match(result.err, "ports of a are not forwarded to its clones", "what fork says")
+    wait_until(served, "the source's port after a fork")
+    home.ramet("standby", "a")
+    home.ramet("resume", "a")
+    wait_until(served, "the source's port after standby")
+    expect("ports" not in home.ramet("fork", "f", "--name", "h").err, "a clone has no ports to tell of")
 
 
 def test_a_snapshot_is_as_large_as_what_was_written(home):
