@@ -218,7 +218,7 @@ static void on_freeze_timeout(void *data) {
 
 static int freeze(Snapshot *snapshot, uint64_t timeout_usec, Error *error) {
     Keeper *keeper = snapshot->keeper;
-    snapshot_stage(snapshot, "freeze");
+    snapshot_stage(snapshot, "sync");
     int r = link_open(&keeper->link, FRAME_SYNC, NULL, 0, on_synced, snapshot, &snapshot->freezing);
     if (r < 0)
         return error_set_errno(error, -r, "cannot tell the agent to sync the file systems");

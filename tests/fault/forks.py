@@ -362,7 +362,7 @@ def strike_each(home, path, body, stages, arm, check):
 
 
 BOOT_STAGES = ("plan", "memory", "keeper", "sandbox", "qemu", "load", "agent", "identity")
-SAVE_STAGES = ("plan", "freeze", "pause", "memory", "state", "disks", "write", "publish")
+SAVE_STAGES = ("plan", "sync", "freeze", "pause", "memory", "state", "disks", "write", "publish")
 
 
 def test_daemon_killed_at_each_step(home):
