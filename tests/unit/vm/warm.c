@@ -263,6 +263,31 @@ static size_t list_keepers(pid_t pids[8]) {
     return n;
 }
 
+/* Who looks at a warm clone while it is claimed has read its row before. */
+static void test_claim_is_not_undone(void) {
+    _cleanup_vm_row_ VmRow old = {0}, claimed = {0}, now = {0};
+    _cleanup_error_ Error error = ERROR_INIT;
+    VmRow *rows = NULL;
+    size_t count = 0;
+
+    check_warm("test", 2);
+    CHECK_INT(vms_list(ramet_store(home.ramet), &rows, &count, NULL), 0);
+    for (size_t i = 0; i < count && !*old.id; i++)
+        if (str_equal(rows[i].state, STATE_WARM))
+            must(vms_get(ramet_store(home.ramet), rows[i].id, &old, &error), &error);
+    vm_rows_free(rows, count);
+    CHECK_INT(
+        vms_claim_warm(ramet_store(home.ramet), old.snapshot, "claimed", "test", &claimed, &error),
+        1);
+    CHECK_STR(claimed.id, old.id);
+    must(vm_settle_locked(home.ramet, &old, NULL, &error), &error);
+    must(vms_get(ramet_store(home.ramet), old.id, &now, &error), &error);
+    CHECK_STR(now.state, STATE_CREATING);
+    CHECK_STR(now.name, "claimed");
+    must(vm_remove_locked(home.ramet, &now, &error), &error);
+    check_warm("test", 2);
+}
+
 static void test_pool_outlives_the_daemon(void) {
     pid_t before[8], after[8];
 
@@ -339,6 +364,7 @@ int main(void) {
     RUN(test_crash_while_preparing);
     RUN(test_image_pool);
     RUN(test_failed_claim_is_told);
+    RUN(test_claim_is_not_undone);
     RUN(test_pool_outlives_the_daemon);
     RUN(test_snapshot_pool);
     RUN(test_refusals);
