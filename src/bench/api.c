@@ -52,6 +52,19 @@ int bench_vm_start(const Bench *bench, json_t *options, json_t **vm, uint64_t *u
     return r;
 }
 
+int bench_vms_create(const Bench *bench, const char *image, size_t count, json_t *vms,
+                     Error *error) {
+    for (size_t i = 0; i < count; i++) {
+        _cleanup_json_ json_t *body = json_pack("{s:s,s:b}", "image", image, "start", 0);
+        json_t *vm = NULL;
+        int r = bench_call(bench, "POST", "/v1/vms", body, &vm, error);
+        if (r < 0)
+            return r;
+        json_array_append_new(vms, vm);
+    }
+    return 0;
+}
+
 int bench_vm_remove(const Bench *bench, const json_t *vm, Error *error) {
     const char *id;
     int r = json_get_string("the VM", vm, "id", &id, error);

@@ -36,6 +36,10 @@ bool bench_cancelled(const Bench *bench);
 int bench_vm_start(const Bench *bench, json_t *options, json_t **vm, uint64_t *usec, Error *error);
 int bench_vm_remove(const Bench *bench, const json_t *vm, Error *error);
 
+/* Creates `count` VMs that do not start, and appends them to the list. */
+int bench_vms_create(const Bench *bench, const char *image, size_t count, json_t *vms,
+                     Error *error);
+
 /* Runs the command line client with the NULL-terminated arguments; *usec is how long it took. */
 int bench_cli(const Bench *bench, const char *const *arguments, uint64_t *usec, Error *error);
 

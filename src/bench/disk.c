@@ -135,18 +135,6 @@ static int import_archive(const Bench *bench, const char *archive, const char *i
     return bench_call(bench, "POST", "/v1/images/import", body, NULL, error);
 }
 
-static int create_vms(const Bench *bench, const char *image, json_t *vms, Error *error) {
-    for (size_t i = 0; i < BENCH_VMS; i++) {
-        _cleanup_json_ json_t *body = json_pack("{s:s,s:b}", "image", image, "start", 0);
-        json_t *vm = NULL;
-        int r = bench_call(bench, "POST", "/v1/vms", body, &vm, error);
-        if (r < 0)
-            return r;
-        json_array_append_new(vms, vm);
-    }
-    return 0;
-}
-
 static int remove_vms(const Bench *bench, json_t *vms, Error *error) {
     size_t i;
     json_t *vm;
@@ -177,7 +165,7 @@ static int eight_disks(const Bench *bench, const char *archive, const char *imag
     uint64_t start = clock_monotonic_usec();
     int r = import_archive(bench, archive, image, error);
     if (r >= 0)
-        r = create_vms(bench, image, vms, error);
+        r = bench_vms_create(bench, image, BENCH_VMS, vms, error);
     if (r < 0)
         return r;
     samples_add(samples, (double)(clock_monotonic_usec() - start));

@@ -36,18 +36,6 @@ static int process_sample(const json_t *object, const char *key, Samples *sample
     return r;
 }
 
-static int create_known(const Bench *bench, json_t *vms, Error *error) {
-    for (size_t i = 0; i < KNOWN_VMS; i++) {
-        _cleanup_json_ json_t *body = json_pack("{s:s,s:b}", "image", bench->image, "start", 0);
-        json_t *vm = NULL;
-        int r = bench_call(bench, "POST", "/v1/vms", body, &vm, error);
-        if (r < 0)
-            return r;
-        json_array_append_new(vms, vm);
-    }
-    return 0;
-}
-
 static int look_at_daemon(const Bench *bench, Samples *samples, Error *error) {
     _cleanup_json_ json_t *version = NULL, *list = NULL;
     int r = bench_call(bench, "GET", "/v1/vms?all=1", NULL, &list, error);
@@ -60,7 +48,7 @@ static int daemon_size(const Bench *bench, Samples *samples, Error *error) {
     _cleanup_json_ json_t *vms = json_array();
     size_t i;
     json_t *vm;
-    int r = create_known(bench, vms, error);
+    int r = bench_vms_create(bench, bench->image, KNOWN_VMS, vms, error);
     if (r >= 0)
         r = look_at_daemon(bench, samples, error);
     json_array_foreach(vms, i, vm) {

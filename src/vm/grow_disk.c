@@ -4,21 +4,9 @@
  * knows the size that it saw before the snapshot: block_resize tells it of a change, and then the
  * agent lets the file system grow. */
 
-#include "proto/keeper.h"
 #include "vm/boot_cache.h"
 
 #define CALL_TIMEOUT_USEC (300 * USEC_PER_SEC)
-
-static int call(Ramet *ramet, const VmRow *row, const json_t *request, Error *error) {
-    _cleanup_json_ json_t *ok = NULL;
-    _cleanup_close_ int dir_fd = -1;
-    int r = vm_folder_open(ramet, row->id, &dir_fd, error);
-
-    if (r < 0)
-        return r;
-    return keeper_call(dir_fd, request, NULL, 0, clock_monotonic_usec() + CALL_TIMEOUT_USEC, -1,
-                       NULL, NULL, &ok, error);
-}
 
 int vm_grow_disk(Ramet *ramet, Operation *operation, VmRow *row, const SnapshotRow *snapshot,
                  Error *error) {
@@ -33,9 +21,9 @@ int vm_grow_disk(Ramet *ramet, Operation *operation, VmRow *row, const SnapshotR
     if (wanted <= had)
         return 0;
     operation_enter(operation, "grow");
-    r = call(ramet, row, resize, error);
+    r = vm_call_keeper(ramet, row, resize, CALL_TIMEOUT_USEC, -1, error);
     if (r >= 0)
-        r = call(ramet, row, grow, error);
+        r = vm_call_keeper(ramet, row, grow, CALL_TIMEOUT_USEC, -1, error);
     stages_end(&operation->stages);
     row_set(row, "stages", json_from_stages(&operation->stages));
     return r < 0 ? error_add_context(error, "cannot make the disk of %s larger", row->name) : 0;

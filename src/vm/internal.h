@@ -193,6 +193,10 @@ int vm_start_again(Ramet *ramet, OpLock *lock, VmRow *row, Error *error);
  * is left, takes exit.json. */
 int vm_settle_ended(Ramet *ramet, VmRow *row, RunEnd *end, Error *error);
 
+/* One request to the keeper of a VM, without descriptors, whose answer is only that it was done. */
+int vm_call_keeper(Ramet *ramet, const VmRow *row, const json_t *request, uint64_t timeout_usec,
+                   int cancel_fd, Error *error);
+
 /* Takes what a keeper says of a run (its answer to start or status) into the runtime. */
 void row_take_facts(VmRow *row, const json_t *facts);
 

@@ -70,14 +70,9 @@ bool vm_standby_survives(Ramet *ramet, const VmRow *row) {
  */
 
 static int call_resume(Ramet *ramet, const VmRow *row, Error *error) {
-    _cleanup_json_ json_t *request = json_pack("{s:s}", "op", "resume"), *ok = NULL;
-    _cleanup_close_ int dir_fd = -1;
-    int r = vm_folder_open(ramet, row->id, &dir_fd, error);
+    _cleanup_json_ json_t *request = json_pack("{s:s}", "op", "resume");
 
-    if (r < 0)
-        return r;
-    return keeper_call(dir_fd, request, NULL, 0, clock_monotonic_usec() + CALL_TIMEOUT_USEC, -1,
-                       NULL, NULL, &ok, error);
+    return vm_call_keeper(ramet, row, request, CALL_TIMEOUT_USEC, -1, error);
 }
 
 /* The keeper's own failures let it run on; ours (a full disk) came after it had paused. */

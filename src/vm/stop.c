@@ -14,19 +14,24 @@
 #define CALL_SLACK_USEC (60 * USEC_PER_SEC)
 #define PAUSE_TIMEOUT_USEC (30 * USEC_PER_SEC)
 
-/* One request to the keeper of a VM, without descriptors. */
-static int call_keeper(Ramet *ramet, const VmRow *row, const char *op, uint64_t timeout_usec,
-                       uint64_t bound_usec, int cancel_fd, Error *error) {
-    _cleanup_json_ json_t *request =
-        json_pack("{s:s, s:I}", "op", op, "timeout_us", (json_int_t)timeout_usec);
+int vm_call_keeper(Ramet *ramet, const VmRow *row, const json_t *request, uint64_t timeout_usec,
+                   int cancel_fd, Error *error) {
     _cleanup_json_ json_t *ok = NULL;
     _cleanup_close_ int dir_fd = -1;
     int r = vm_folder_open(ramet, row->id, &dir_fd, error);
 
     if (r < 0)
         return r;
-    return keeper_call(dir_fd, request, NULL, 0, clock_monotonic_usec() + bound_usec, cancel_fd,
+    return keeper_call(dir_fd, request, NULL, 0, clock_monotonic_usec() + timeout_usec, cancel_fd,
                        NULL, NULL, &ok, error);
+}
+
+static int call_keeper(Ramet *ramet, const VmRow *row, const char *op, uint64_t timeout_usec,
+                       uint64_t bound_usec, int cancel_fd, Error *error) {
+    _cleanup_json_ json_t *request =
+        json_pack("{s:s, s:I}", "op", op, "timeout_us", (json_int_t)timeout_usec);
+
+    return vm_call_keeper(ramet, row, request, bound_usec, cancel_fd, error);
 }
 
 int vm_stop_locked(Ramet *ramet, VmRow *row, const char *op, uint64_t timeout_usec, int cancel_fd,
