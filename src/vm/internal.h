@@ -152,7 +152,7 @@ void op_lock_abort(OpLocks *locks, const char *id);
 /* Is the VM's lock held (for reconcile and tests)? */
 bool op_lock_is_held(OpLocks *locks, const char *id);
 
-/* --- keepers and their ends (watcher.c, settle.c) ------------------------------------------------
+/* --- keepers and their ends (watcher.c, settle.c, run_end.c) -------------------------------------
  */
 
 int watcher_new(Ramet *ramet, Watcher **watcher, Error *error);
@@ -199,6 +199,9 @@ int vm_call_keeper(Ramet *ramet, const VmRow *row, const json_t *request, uint64
 
 /* Takes what a keeper says of a run (its answer to start or status) into the runtime. */
 void row_take_facts(VmRow *row, const json_t *facts);
+
+/* Ends one process, by identity; that it is gone already is success. who: "keeper". */
+int vm_end_process(const ProcessIdentity *identity, const char *who, Error *error);
 
 /* Ends whatever process is left of a run, by identity: first the keeper, then its QEMU. */
 int vm_end_processes(Ramet *ramet, const VmRow *row, Error *error);

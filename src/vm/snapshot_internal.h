@@ -193,6 +193,13 @@ typedef struct Restore {
 int vm_launch_from(Ramet *ramet, Operation *operation, VmRow *row, const Restore *restore,
                    int cancel_fd, bool *silent, Error *error);
 
+/* grow.c: how many clones start at a time. */
+long vm_turns_max(void);
+
+/* The row of a VM that grows from it, not inserted yet. ERROR_USAGE for a smaller disk. */
+int vm_grow_plan(const SnapshotRow *snapshot, const char *name, uint64_t disk_bytes, VmRow *row,
+                 Error *error);
+
 /* Makes a VM that grows from a pinned snapshot: its row (creating, so nobody sees it), folder and
  * overlay. Its specification is that of the snapshot's VM, without forwards. On failure nothing is
  * left. The lock and the row are the caller's. */
