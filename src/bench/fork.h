@@ -130,6 +130,13 @@ double fork_ready_usec(const json_t *vm);
 /* Writes random bytes into a clone's memory. */
 int fork_dirty(ForkBench *bench, const json_t *vm, uint64_t bytes, Error *error);
 
+/* --- fork_memory.c ------------------------------------------------------------------------------
+ */
+
+/* Waits until all clones of the answer have done what comes after a start. Those that go on are
+ * left to it after half a minute. */
+int fork_wait_idle(const json_t *answer, Error *error);
+
 /* --- libvirt.c ----------------------------------------------------------------------------------
  */
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
+
 #include "base/clock.h"
 #include "base/str.h"
 #include "bench/fork.h"
+
+#define REMOVE_BOUND_USEC (60 * USEC_PER_SEC)
 
 int fork_vm_cold(ForkBench *bench, uint64_t memory_bytes, json_t **vm, Error *error) {
     json_t *options = json_pack("{s:I, s:b}", "memory_bytes", (json_int_t)memory_bytes, "cold", 1);
@@ -53,9 +57,19 @@ int fork_remove_all(ForkBench *bench, const json_t *answer, Error *error) {
     return r;
 }
 
+/* Forks that were cancelled are still being taken back, and hold it until then. */
 int fork_snapshot_remove(ForkBench *bench, const char *snapshot, Error *error) {
     _cleanup_free_ char *path = str_format("/v1/snapshots/%s?cascade=1", snapshot);
-    return bench_undo(bench->bench, "DELETE", path, NULL, error);
+    uint64_t bound = clock_monotonic_usec() + REMOVE_BOUND_USEC;
+    for (;;) {
+        _cleanup_error_ Error trouble = ERROR_INIT;
+        int r = bench_undo(bench->bench, "DELETE", path, NULL, &trouble);
+        if (r >= 0)
+            return 0;
+        if (trouble.kind != ERROR_CONFLICT || clock_monotonic_usec() >= bound)
+            return error_move(error, &trouble);
+        (void)poll(NULL, 0, 100);
+    }
 }
 
 int fork_pool(ForkBench *bench, const char *source, unsigned count, Error *error) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* What an idle clone takes for itself: QEMU, keeper and the guest's own pages together, as the
- * kernel accounts them (smaps_rollup, proc(5)). A clone is idle when its QEMU hardly used the
+ * kernel accounts them (smaps_rollup, proc(5)). Clones are idle when their QEMUs hardly used the
  * processor for a while. There are several, so that what they share does not count as anybody's
  * own. */
 
@@ -16,7 +16,7 @@
 
 #define CLONES 20
 #define WATCHED_MSEC 100
-#define IDLE_USEC (WATCHED_MSEC * 1000 / 20) /* at most a twentieth of a processor */
+#define IDLE_USEC (WATCHED_MSEC * 1000 / 100) /* of a clone: a hundredth of a processor */
 #define IDLE_BOUND_USEC (30 * USEC_PER_SEC)
 
 static int processor_usec(pid_t pid, uint64_t *usec, Error *error) {
@@ -35,17 +35,31 @@ static pid_t pid_of(const json_t *vm, const char *which) {
     return (pid_t)json_integer_value(json_object_get(vm, which));
 }
 
-/* A clone that has not come to rest by the bound is measured as it is. */
-static int wait_idle(const json_t *vm, Error *error) {
+static int all_processors_usec(const json_t *vms, uint64_t *usec, Error *error) {
+    const json_t *vm;
+    uint64_t sum = 0, one = 0;
+    size_t i;
+    json_array_foreach(vms, i, vm) {
+        int r = processor_usec(pid_of(vm, "qemu_pid"), &one, error);
+        if (r < 0)
+            return r;
+        sum += one;
+    }
+    *usec = sum;
+    return 0;
+}
+
+int fork_wait_idle(const json_t *answer, Error *error) {
+    const json_t *vms = json_object_get(answer, "vms");
+    uint64_t allowed = json_array_size(vms) * IDLE_USEC;
     uint64_t before, now = 0, bound = clock_monotonic_usec() + IDLE_BOUND_USEC;
-    pid_t pid = pid_of(vm, "qemu_pid");
-    int r = processor_usec(pid, &now, error);
+    int r = all_processors_usec(vms, &now, error);
     do {
         before = now;
         (void)poll(NULL, 0, WATCHED_MSEC);
         if (r >= 0)
-            r = processor_usec(pid, &now, error);
-    } while (r >= 0 && now - before > IDLE_USEC && clock_monotonic_usec() < bound);
+            r = all_processors_usec(vms, &now, error);
+    } while (r >= 0 && now - before > allowed && clock_monotonic_usec() < bound);
     return r;
 }
 
@@ -87,10 +101,7 @@ int fork_bench_memory(ForkBench *bench, Error *error) {
     int r = fork_make(bench, bench->snapshot, CLONES, &answer, NULL, error);
     if (r < 0)
         return r;
-    json_array_foreach(json_object_get(answer, "vms"), i, vm) {
-        if (r >= 0)
-            r = wait_idle(vm, error);
-    }
+    r = fork_wait_idle(answer, error);
     json_array_foreach(json_object_get(answer, "vms"), i, vm) {
         if (r >= 0)
             r = sample_memory(bench, vm, error);

@@ -41,14 +41,15 @@ static void add_bars(const ForkBench *bench, json_t *bars) {
     static const struct {
         ForkSample sample;
         const char *title;
-    } ways[] = {{CLAIM_READY, "claim a warm clone"},
-                {FORK_READY, "fork"},
-                {COLD_RAMET, "cold boot"},
-                {COLD_PLAIN, "QEMU: boot"},
-                {MIGRATE_SAVE, "QEMU: migrate to a file"},
-                {MIGRATE_RESTORE, "QEMU: migrate back"},
-                {LIBVIRT_SAVE, "libvirt: save"},
-                {LIBVIRT_RESTORE, "libvirt: restore"}};
+        bool own;
+    } ways[] = {{CLAIM_READY, "claim a warm clone", true},
+                {FORK_READY, "fork", true},
+                {COLD_RAMET, "cold boot", true},
+                {COLD_PLAIN, "QEMU: boot", false},
+                {MIGRATE_SAVE, "QEMU: migrate to a file", false},
+                {MIGRATE_RESTORE, "QEMU: migrate back", false},
+                {LIBVIRT_SAVE, "libvirt: save", false},
+                {LIBVIRT_RESTORE, "libvirt: restore", false}};
     for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
         if (bench->samples[ways[i].sample].count > 0)
             json_array_append_new(bars, json_pack("{s:s, s:f}", "title", ways[i].title, "usec",

@@ -102,6 +102,8 @@ int fork_bench_crowd(ForkBench *bench, Error *error) {
     if (r >= 0)
         r = fork_make(bench, bench->snapshot, CROWD, &crowd, NULL, error);
     if (r >= 0)
+        r = fork_wait_idle(crowd, error);
+    if (r >= 0)
         r = sample_several(bench, runs, FORK_HUNDREDTH, error);
     int removed = crowd ? fork_remove_all(bench, crowd, r < 0 ? NULL : error) : 0;
     if (r >= 0 && removed >= 0)

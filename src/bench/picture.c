@@ -15,13 +15,13 @@
 #include "base/str.h"
 
 #define WIDTH 760.0
-#define LEFT 170.0 /* names end here */
-#define RIGHT 80.0 /* room for the figures */
-#define ROW 20.0   /* height of a row */
-#define BAR 12.0   /* height of a bar */
-#define HEAD 26.0  /* height of a heading */
-#define GAP 16.0   /* above a heading */
-#define STEPS 8    /* lines of the scale, at most */
+#define LEFT 170.0  /* names end here */
+#define RIGHT 110.0 /* room for the figures */
+#define ROW 20.0    /* height of a row */
+#define BAR 12.0    /* height of a bar */
+#define HEAD 26.0   /* height of a heading */
+#define GAP 16.0    /* above a heading */
+#define STEPS 8     /* lines of the scale, at most */
 
 #define GREY "#7d8794"
 static const char *const colours[] = {"#4c8dd6", "#3fa66b", "#d68a3c", "#9a6dd7",
@@ -87,6 +87,8 @@ static void add_line(Canvas *canvas, double usec, double height) {
 static char *figure_text(double usec) {
     if (usec >= 1e6)
         return str_format("%.2f s", usec / 1e6);
+    if (usec < 1e3)
+        return str_format("%.0f µs", usec);
     return usec >= 1e5 ? str_format("%.0f ms", usec / 1e3) : str_format("%.1f ms", usec / 1e3);
 }
 
@@ -118,6 +120,16 @@ static void add_row(Canvas *canvas, const char *name, double start_usec, double 
     add_figure(canvas, start_usec + usec, figure);
 }
 
+/* A stage has the same colour in every start. */
+static const char *colour_of(const char *stage, size_t index) {
+    static const char *const known[] = {"plan", "overlay", "memory", "keeper",   "sandbox",
+                                        "qemu", "load",    "agent",  "identity", "claim"};
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+        if (str_equal(stage, known[i]))
+            index = i;
+    return colours[index % ARRAY_SIZE(colours)];
+}
+
 /* One bar of all stages, and then each for itself. */
 static void add_start(Canvas *canvas, const json_t *start, double yardstick_usec) {
     const json_t *stages = json_object_get(start, "stages"), *stage;
@@ -131,12 +143,12 @@ static void add_start(Canvas *canvas, const json_t *start, double yardstick_usec
     add_name(canvas, "name strong", text_of(start, "title"));
     json_array_foreach(stages, i, stage) {
         add_bar(canvas, number(stage, "start_us"), number(stage, "duration_us"),
-                colours[i % ARRAY_SIZE(colours)]);
+                colour_of(text_of(stage, "name"), i));
     }
     add_figure(canvas, whole, figure);
     json_array_foreach(stages, i, stage) {
         add_row(canvas, text_of(stage, "name"), number(stage, "start_us"),
-                number(stage, "duration_us"), colours[i % ARRAY_SIZE(colours)]);
+                number(stage, "duration_us"), colour_of(text_of(stage, "name"), i));
     }
 }
 
@@ -201,8 +213,8 @@ static void add_bars(Canvas *canvas, const Picture *picture) {
     }
     add_scale(canvas, ROW * (double)json_array_size(picture->bars));
     json_array_foreach(picture->bars, i, bar) {
-        add_row(canvas, text_of(bar, "title"), 0, number(bar, "usec"),
-                colours[i % ARRAY_SIZE(colours)]);
+        bool own = json_is_true(json_object_get(bar, "own"));
+        add_row(canvas, text_of(bar, "title"), 0, number(bar, "usec"), own ? colours[0] : GREY);
     }
 }
 
@@ -223,6 +235,7 @@ char *picture_draw(const Picture *picture) {
     add_heading(&canvas, "title", "Beside other ways to the same guest");
     add_bars(&canvas, picture);
     add_heading(&canvas, "note", picture->note);
+    canvas.y += 4;
     _cleanup_free_ char *body = strbuf_take(&canvas.svg);
     strbuf_add_format(&svg,
                       "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" "

@@ -10,7 +10,7 @@ typedef struct Picture {
     const char *note;      /* borrowed: under what conditions it was measured */
     double yardstick_usec; /* F; 0: not known */
     const json_t *starts;  /* borrowed: [{"title","stages":[{"name","start_us","duration_us"}]}] */
-    const json_t *bars;    /* borrowed: [{"title","usec"}]: whole ways, beside each other */
+    const json_t *bars;    /* borrowed: [{"title","usec","own"}]: whole ways; own: of ours */
 } Picture;
 
 /* From the first stage's origin to the end of the last one. */
