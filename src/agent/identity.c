@@ -18,6 +18,7 @@
 #include "agent/grow.h"
 #include "agent/hooks.h"
 #include "agent/own_file.h"
+#include "agent/user.h"
 
 static OwnFile machine_id_file = {
     .path = "/etc/machine-id", .name = "machine-id", .mode = 0644, .create = true, .fd = -1};
@@ -35,6 +36,7 @@ void identity_prepare(void) {
     own_file_prepare(&machine_id_file);
     own_file_prepare(&boot_id_file);
     network_prepare();
+    user_prepare();
     if (prepared.random_fd < 0)
         prepared.random_fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
     prepared.ssh_keys = hooks_have_ssh_keys();

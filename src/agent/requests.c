@@ -163,8 +163,12 @@ static void take_sync(Session *session, const Frame *frame) {
  * asked for a SYNC before, which took what is slow. */
 static void take_freeze(Session *session, const Frame *frame) {
     Result result = {0};
+    Fields fields;
+    int r = read_fields(frame, &fields, &result);
 
-    if (freeze_all(&result) == 0) {
+    if (r == 0 && !(fields.flags & FREEZE_NOT_DISKS))
+        r = freeze_all(&result);
+    if (r == 0) {
         session->frozen = true;
         identity_prepare();
         vigil_begin(&session->vigil);

@@ -20,4 +20,7 @@ typedef struct User {
  * that is not there. */
 int user_find(const char *specification, User *user, Result *result);
 
+/* Before a snapshot: looks up root, whom most commands are for. */
+void user_prepare(void);
+
 #endif

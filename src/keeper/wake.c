@@ -15,17 +15,16 @@
  * the same breath as the greeting. Its clock can only be near then. The WELCOME tells what the
  * guest's own clock showed, and CLOCK makes it exact, however long it takes until the agent reads
  * that. The thaw comes last: the agent lets nobody else run before it, nor is anything written to
- * the disks (docs/agent.md). A clone that is to stay warm is not thawed at all.
+ * the disks (docs/agent.md). A clone that is to stay warm then runs a command and, with FREEZE,
+ * lets only its agent run again.
  *
  * When the link is lost meanwhile, the next WELCOME begins with IDENTITY anew. */
 
 #define PAYLOAD_ROOM 4096
 #define CLOCK_LIMIT_USEC 1000 /* smaller differences are not worth a step */
 
-static void check_done(Keeper *keeper) {
-    Start *start = &keeper->start;
-    if (keeper->state == KEEPER_STARTING && start->named && !start->clock)
-        start_awake(keeper);
+static int failed(int r, Error *error) {
+    return r < 0 ? error_set_errno(error, -r, "cannot send the VM's identity") : 0;
 }
 
 /* The file systems of a snapshot are frozen. The VM is ready without that: whoever writes to a disk
@@ -35,6 +34,73 @@ static void on_thawed(void *data, const Frame *frame) {
     if (frame && frame->type == FRAME_DONE &&
         done_read(frame, "cannot thaw the file systems", ERROR_FAILED, NULL, &error) < 0)
         log_warning("%s", error.message);
+}
+
+static int send_thaw(Keeper *keeper, Error *error) {
+    LinkStream *stream;
+    return failed(link_open(&keeper->link, FRAME_THAW, NULL, 0, on_thawed, keeper, &stream), error);
+}
+
+static bool stays_warm(const Keeper *keeper) {
+    return keeper->plan.start_paused && keeper->plan.boot == PLAN_BOOT_RESTORE;
+}
+
+/* The clone holds its breath again, or has tried to. */
+static void on_held(void *data, const Frame *frame) {
+    Keeper *keeper = data;
+    if (frame && frame->type == FRAME_DONE && keeper->state == KEEPER_STARTING)
+        start_awake(keeper);
+}
+
+static void hold(Keeper *keeper) {
+    uint8_t payload[32];
+    TlvWriter writer;
+    LinkStream *stream;
+    Error error = ERROR_INIT;
+    tlv_start(&writer, payload, sizeof payload);
+    tlv_add_u64(&writer, TAG_FLAGS, FREEZE_NOT_DISKS);
+    int r = link_open(&keeper->link, FRAME_FREEZE, payload, writer.size, on_held, keeper, &stream);
+    if (r < 0 && r != -ENOTCONN) { /* without a link the next WELCOME begins anew */
+        (void)error_set_errno(&error, -r, "cannot tell the agent to wait");
+        start_fail(keeper, &error);
+    }
+}
+
+/* Whatever came of it, it did what it was for. */
+static void on_exercised(void *data, const Frame *frame) {
+    Keeper *keeper = data;
+    bool over = frame && (frame->type == FRAME_EXIT || frame->type == FRAME_DONE);
+    if (over && keeper->state == KEEPER_STARTING)
+        hold(keeper);
+}
+
+/* A warm clone thaws, runs `true` and holds its breath again before it is paused: the code that its
+ * first user waits for has then run once, and an emulated CPU has it translated. An image without
+ * that command only has less of it. */
+static void exercise(Keeper *keeper) {
+    uint8_t payload[64];
+    TlvWriter writer;
+    LinkStream *stream;
+    Error error = ERROR_INIT;
+    tlv_start(&writer, payload, sizeof payload);
+    tlv_add_text(&writer, TAG_ARG, "true");
+    int r = send_thaw(keeper, &error);
+    if (r == 0)
+        r = failed(link_open(&keeper->link, FRAME_EXEC, payload, writer.size, on_exercised, keeper,
+                             &stream),
+                   &error);
+    if (r < 0)
+        start_fail(keeper, &error);
+}
+
+static void check_done(Keeper *keeper) {
+    Start *start = &keeper->start;
+    if (keeper->state != KEEPER_STARTING || !start->named || start->clock)
+        return;
+    if (stays_warm(keeper))
+        exercise(keeper);
+    else
+        start_awake(keeper);
 }
 
 /* True when the step is over and went well. */
@@ -65,10 +131,6 @@ static void on_clock_set(void *data, const Frame *frame) {
         check_done(keeper);
 }
 
-static int failed(int r, Error *error) {
-    return r < 0 ? error_set_errno(error, -r, "cannot send the VM's identity") : 0;
-}
-
 static int send_identity(Keeper *keeper, Error *error) {
     uint8_t payload[PAYLOAD_ROOM];
     ssize_t size = identity_write(keeper, payload, sizeof payload);
@@ -91,11 +153,6 @@ static int send_clock(Keeper *keeper, Error *error) {
                   error);
 }
 
-static int send_thaw(Keeper *keeper, Error *error) {
-    LinkStream *stream;
-    return failed(link_open(&keeper->link, FRAME_THAW, NULL, 0, on_thawed, keeper, &stream), error);
-}
-
 int wake_greet(Keeper *keeper, const uint8_t *marker, Error *error) {
     keeper->start.welcomed_realtime_usec = 0;
     link_greet(&keeper->link, marker);
@@ -111,7 +168,7 @@ int wake_welcomed(Keeper *keeper, Error *error) {
         r = send_identity(keeper, error);
     if (r == 0 && clone)
         r = send_clock(keeper, error);
-    if (r == 0 && clone && !keeper->plan.start_paused)
+    if (r == 0 && clone && !stays_warm(keeper))
         r = send_thaw(keeper, error);
     return r;
 }

@@ -76,6 +76,8 @@ typedef enum FrameType {
     FRAME_READY = 82, /* → client: the VM as JSON; the command starts */
 } FrameType;
 
+#define FREEZE_NOT_DISKS 1u
+
 typedef enum AgentTag {
     TAG_VERSION = 1,   /* u64 AGENT_PROTOCOL_VERSION */
     TAG_AGENT_VERSION, /* text: ramet's version */
