@@ -52,8 +52,9 @@ static void add_bars(const ForkBench *bench, json_t *bars) {
                 {LIBVIRT_RESTORE, "libvirt: restore", false}};
     for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
         if (bench->samples[ways[i].sample].count > 0)
-            json_array_append_new(bars, json_pack("{s:s, s:f}", "title", ways[i].title, "usec",
-                                                  samples_median(&bench->samples[ways[i].sample])));
+            json_array_append_new(bars, json_pack("{s:s, s:f, s:b}", "title", ways[i].title, "usec",
+                                                  samples_median(&bench->samples[ways[i].sample]),
+                                                  "own", (int)ways[i].own));
 }
 
 int fork_picture(ForkBench *bench, Error *error) {
