@@ -23,7 +23,7 @@ QEMU, KEEPER = "qemu-system-x86_64", "ramet-keeper"
 
 def make_snapshot(home, name="s"):
     """A snapshot of a VM that has something in memory; the VM runs on."""
-    home.ramet("run", "-d", "--name", "src", "--cold", "busybox")
+    home.ramet("run", "-d", "--name", "src", "--cold", "--memory", "128M", "busybox")
     home.ramet("exec", "src", "--", "sh", "-c", "echo kept >/dev/shm/x; echo kept >/kept; sync")
     return home.json("snapshot", "create", "src", name)
 

@@ -7,6 +7,8 @@ Each function gets a Home of its own. A test waits for events with a generous bo
     RAMET_TEMPLATE  folder with a home in which the images were built once; a Home starts as hard links of it,
                     which is safe since bases are frozen files; RAMET_TEMPLATE-booted is a copy of it whose boot
                     cache has the image, so that tests that are not about the first boot need not wait for one
+    RAMET_TEST_TRACE
+                    when set, each command of a test is shown with the time that it took
 """
 import contextlib
 import json
@@ -114,6 +116,7 @@ class Home:
 
     def ramet(self, *args, status=0, stdin=None, timeout=BOUND, env=None, binary=False):
         """Runs the CLI. status: what it must exit with, None for anything. Returns a Result."""
+        began = time.monotonic()
         process = self.start(*args, stdin=subprocess.PIPE, env=env)
         data = stdin.encode() if isinstance(stdin, str) else stdin
         try:
@@ -122,6 +125,8 @@ class Home:
             process.kill()
             out, err = process.communicate()
             raise Failure(f"ramet {' '.join(args)}: no end within {timeout} s\n{err.decode(errors='replace')}")
+        if "RAMET_TEST_TRACE" in os.environ:
+            print(f"{time.monotonic() - began:7.2f} s  {' '.join(args)[:90]!r}", file=sys.stderr)
         result = Result(process, out if binary else out.decode(errors="replace"), err.decode(errors="replace"))
         if status is not None and result.status != status:
             raise Failure(f"ramet {' '.join(args)}: exit status {result.status}, expected {status}\n"

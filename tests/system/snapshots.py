@@ -16,7 +16,8 @@ def sha256(path):
 
 
 def source(home, name="a"):
-    home.ramet("run", "-d", "--cold", "--name", name, "busybox")
+    """Booted, so that its first snapshot is a whole one; with little memory, since much here reads all of it."""
+    home.ramet("run", "-d", "--cold", "--memory", "128M", "--name", name, "busybox")
     home.ramet("exec", name, "--", "sh", "-c", MARK)
 
 

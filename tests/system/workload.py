@@ -43,11 +43,12 @@ def owners(home, vm):
     return memory.split(), sorted(disk.split())
 
 
-def expect_owners(home, vm, wanted):
+def expect_owners(home, vm, wanted, keys=True):
     memory, disk = owners(home, vm)
     expect_equal(memory, sorted(f"{owner}:50" for owner in wanted), f"writes in the memory of {vm}")
     expect_equal(disk, sorted(wanted), f"writes on the disk of {vm}")
-    check_keys(home, vm)
+    if keys:
+        check_keys(home, vm)
 
 
 def file_hash(path):
@@ -88,8 +89,8 @@ def test_database(home):
     expect_equal(home.vm("f-2")["state"], "standby", "state of f-2")
     home.ramet("resume", "f-2", timeout=600)
     write_own(home, "f-2")
-    for fork in forks:
-        expect_owners(home, fork, [fork])
+    for fork in forks:  # all keys were there before; only one has been away since
+        expect_owners(home, fork, [fork], keys=fork == "f-2")
 
     home.ramet("rm", "-f", "g", *forks)
     home.ramet("snapshot", "rm", "s1")
