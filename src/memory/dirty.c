@@ -87,8 +87,11 @@ static int scan_regions(const GuestRam *ram, PageRanges *ranges) {
         if (n < 0)
             return -errno;
         append_regions(ram, regions, n, ranges);
-        /* With a full buffer walk_end may lie before what was returned (seen on 6.18). */
-        uint64_t next = n == SCAN_REGIONS ? regions[n - 1].end : scan.walk_end;
+        /* With more than 512 regions walk_end may lie before the last of them (seen on 6.18: the
+         * kernel gathers as many at once, and tells where the first such batch ended). */
+        uint64_t next = n > 0 ? regions[n - 1].end : scan.walk_end;
+        if (n < SCAN_REGIONS)
+            next = MAX_OF(next, scan.walk_end);
         if (next <= scan.start)
             return -EIO;
         scan.start = next;

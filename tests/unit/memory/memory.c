@@ -95,16 +95,22 @@ static void test_both_scans_see_just_the_written_pages(void) {
     guest_unmap(&guest);
 }
 
+/* More ranges than the kernel gathers at once (512), and more than one call returns (1024). */
 static void test_many_ranges(void) {
-    Guest guest;
-    guest_map(&guest, file_new(RAM_BYTES));
-    for (uint64_t i = 0; i < PAGES; i += 2) /* more ranges than one call returns */
-        fill_page(guest.memory, i, 1);
-    _cleanup_page_ranges_ PageRanges ranges = {0};
-    CHECK_INT(dirty_pages_collect(&guest.ram, &ranges, NULL), 0);
-    CHECK_INT(ranges.count, PAGES / 2);
-    CHECK_INT(ranges.items[PAGES / 2 - 1].first, PAGES - 2);
-    guest_unmap(&guest);
+    static const uint64_t counts[] = {511, 512, 513, 700, 1023, 1024, 1025, 1600, PAGES / 2};
+    for (size_t n = 0; n < ARRAY_SIZE(counts); n++) {
+        Guest guest;
+        guest_map(&guest, file_new(RAM_BYTES));
+        for (uint64_t i = 0; i < counts[n]; i++)
+            fill_page(guest.memory, 2 * i, 1);
+        _cleanup_page_ranges_ PageRanges ranges = {0};
+        CHECK_INT(dirty_pages_collect(&guest.ram, &ranges, NULL), 0);
+        CHECK_INT(ranges.count, counts[n]);
+        CHECK_INT(ranges.pages, counts[n]);
+        for (uint64_t i = 0; i < counts[n]; i++)
+            CHECK_INT(ranges.items[i].first, 2 * i);
+        guest_unmap(&guest);
+    }
 }
 
 static void test_diff_patches_a_sibling(void) {
