@@ -356,6 +356,7 @@ int vm_fork(Ramet *ramet, Operation *operation, const ForkOptions *options, json
     if (r < 0)
         return r;
     r = fork_snapshot(ramet, operation, options, &snapshot, answer, error);
+    pools_kick(ramet);
     snapshot_unpin(ramet, snapshot.id);
     if (r < 0 && snapshot.automatic)
         lineage_collect(ramet);

@@ -80,7 +80,6 @@ int pool_claim(Ramet *ramet, Operation *operation, const SnapshotRow *snapshot,
         return r;
     take_over(&found, planned);
     r = claim_locked(ramet, operation, &found, failure, error);
-    pools_kick(ramet);
     if (r <= 0)
         return r;
     *row = found;

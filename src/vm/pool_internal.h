@@ -77,7 +77,8 @@ void pool_forget(Ramet *ramet, const char *snapshot);
 /* Lets a warm clone of the pinned snapshot become the VM that was planned: name, image,
  * specification. 1: the row (still `creating`; the caller sets its state) and its lock. 0: there is
  * none, or the one that there was failed, which was told and is in *failure (the caller's; freed
- * first). Negative: the request itself cannot be served (name or port taken, cancelled). */
+ * first). Negative: the request itself cannot be served (name or port taken, cancelled). The caller
+ * calls pools_kick once it has served its client: a refill beside that would make it late. */
 int pool_claim(Ramet *ramet, Operation *operation, const SnapshotRow *snapshot,
                const VmRow *planned, OpLock **lock, VmRow *row, json_t **failure, Error *error);
 

@@ -258,9 +258,11 @@ int vm_run(Ramet *ramet, Operation *operation, const VmSpec *spec, bool attached
 
     operation_enter(operation, "plan");
     r = run_it(&run, spec, error);
-    if (r < 0)
-        return r;
-    if (!run.row.remove && run.cached)
+    if (r >= 0 && !run.row.remove && run.cached)
         vm_sync_later(ramet);
-    return vm_answer(ramet, &run.row, vm, error);
+    if (r >= 0)
+        r = vm_answer(ramet, &run.row, vm, error);
+    if (run.cached)
+        pools_kick(ramet);
+    return r;
 }
