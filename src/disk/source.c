@@ -11,8 +11,6 @@
  * eventfd by which extract_source_free ends it. Its error, if any, is set before the ring is
  * finished, and read after the ring's end was seen. */
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -27,13 +25,11 @@
 #include "base/str.h"
 #include "disk/decode.h"
 #include "disk/ring.h"
+#include "disk/sniff.h"
 #include "disk/source.h"
 
-#define PREFIX_BYTES ((size_t)1 << 20)
 #define CHUNK_BYTES ((size_t)1 << 20)
 #define CHUNKS 8
-#define SNIFF_ENTRIES_MAX 64
-#define TAR_BLOCK 512
 
 struct ExtractSource {
     int fd;        /* borrowed */
@@ -271,132 +267,6 @@ int extract_source_finish(ExtractSource *source, const char *expected_sha256,
     return r;
 }
 
-/* ---- what is it? ---- */
-
-static const struct {
-    const char *magic;
-    size_t length;
-    const char *what;
-} FOREIGN[] = {
-    {"KDMV", 4, "a VMDK image"},
-    {"vhdxfile", 8, "a VHDX image"},
-    {"conectix", 8, "a VHD image"},
-    {"BZh", 3, "bzip2 data"},
-    {"\x04\x22\x4d\x18", 4, "lz4 data"},
-    {"PK\x03\x04", 4, "a zip archive"},
-    {"7z\xbc\xaf\x27\x1c", 6, "a 7z archive"},
-};
-
-static int refuse_foreign(const uint8_t *head, size_t size, bool decoded, Error *error) {
-    const char *what = NULL;
-
-    for (size_t i = 0; i < ARRAY_SIZE(FOREIGN); i++)
-        if (size >= FOREIGN[i].length && memcmp(head, FOREIGN[i].magic, FOREIGN[i].length) == 0)
-            what = FOREIGN[i].what;
-    if (decoded && decoder_sniff(head, size) != EXTRACT_PLAIN)
-        what = "data that is compressed twice";
-    if (!what)
-        return 0;
-    error_set(error, ERROR_UNSUPPORTED, ENOTSUP, "this is %s", what);
-    error_set_hint(error, "bring a raw or qcow2 disk (plain, .zst, .xz or .gz), or a tar; "
-                          "`qemu-img convert -O qcow2` reads most other images");
-    return -ENOTSUP;
-}
-
-/* A tar header: its checksum is the sum of its bytes with the checksum field taken as blanks
- * (POSIX.1-2017, pax, "ustar Interchange Format"). */
-static bool is_tar(const uint8_t *head, size_t size) {
-    unsigned long sum = 0, said;
-    char field[9] = {0};
-    char *end;
-
-    if (size < TAR_BLOCK || head[0] == '\0')
-        return false;
-    for (size_t i = 0; i < TAR_BLOCK; i++)
-        sum += i >= 148 && i < 156 ? ' ' : head[i];
-    memcpy(field, head + 148, 8);
-    said = strtoul(field, &end, 8);
-    return end != field && said == sum;
-}
-
-static bool tar_has_disk(const uint8_t *head, size_t size) {
-    struct archive *archive = archive_read_new();
-    struct archive_entry *entry;
-    bool found = false;
-
-    if (!archive)
-        abort();
-    archive_read_support_format_tar(archive);
-    if (archive_read_open_memory(archive, head, size) == ARCHIVE_OK)
-        for (int i = 0; i < SNIFF_ENTRIES_MAX && !found; i++) {
-            if (archive_read_next_header(archive, &entry) < ARCHIVE_WARN)
-                break;
-            found = tar_entry_is_disk(entry);
-        }
-    archive_read_free(archive);
-    return found;
-}
-
-bool tar_entry_is_disk(struct archive_entry *entry) {
-    const char *name = archive_entry_pathname(entry);
-
-    if (!name || archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry))
-        return false;
-    return strcmp(name, "disk.img") == 0 || strcmp(name, "./disk.img") == 0;
-}
-
-static ExtractKind head_kind(const uint8_t *head, size_t size) {
-    if (size >= 4 && memcmp(head, "QFI\xfb", 4) == 0)
-        return EXTRACT_QCOW2;
-    if (is_tar(head, size))
-        return tar_has_disk(head, size) ? EXTRACT_TAR_DISK : EXTRACT_TAR_ROOTFS;
-    return EXTRACT_RAW;
-}
-
-/* Decodes the beginning on the side. Damage behind what is looked at is found later, when it is
- * read. */
-static int decode_head(const ExtractSource *source, uint8_t *head, size_t *size, Error *error) {
-    _cleanup_(decoder_free_p) Decoder *decoder = decoder_new(source->compression);
-    DecodeBuffers buffers = {
-        .in = source->prefix, .in_size = source->prefix_size, .out = head, .out_size = *size};
-    size_t in_before, out_before;
-    int r;
-
-    do {
-        in_before = buffers.in_size;
-        out_before = buffers.out_size;
-        r = decoder_step(decoder, &buffers, error);
-    } while (r >= 0 && buffers.out_size > 0 &&
-             (buffers.in_size < in_before || buffers.out_size < out_before));
-    if (r < 0 && buffers.out_size == *size)
-        return r;
-    error_clear(error);
-    *size -= buffers.out_size;
-    return 0;
-}
-
-static int sniff(ExtractSource *source, Error *error) {
-    _cleanup_free_ uint8_t *head = malloc(PREFIX_BYTES);
-    size_t size = PREFIX_BYTES;
-    Error ignored = ERROR_INIT;
-    int r;
-
-    if (!head)
-        abort();
-    if (source->prefix_size == 0)
-        return error_set(error, ERROR_CORRUPT, ENODATA, "the source is empty");
-    source->compression = decoder_sniff(source->prefix, source->prefix_size);
-    r = decode_head(source, head, &size, error ? error : &ignored);
-    error_clear(&ignored);
-    if (r < 0)
-        return r;
-    r = refuse_foreign(head, size, source->compression != EXTRACT_PLAIN, error);
-    if (r < 0)
-        return r;
-    source->kind = head_kind(head, size);
-    return 0;
-}
-
 /* ---- making ---- */
 
 static int look_at_fd(ExtractSource *source, Error *error) {
@@ -429,14 +299,14 @@ int extract_source_new(int fd, int cancel_fd, ExtractSource **source, Error *err
     r = look_at_fd(new, error);
     if (r < 0)
         return r;
-    new->prefix = malloc(PREFIX_BYTES);
+    new->prefix = malloc(SNIFF_BYTES);
     if (!new->prefix)
         abort();
-    n = read_chunk(new, new->prefix, PREFIX_BYTES, error);
+    n = read_chunk(new, new->prefix, SNIFF_BYTES, error);
     if (n < 0)
         return (int)n;
     new->prefix_size = (size_t)n;
-    r = sniff(new, error);
+    r = sniff_begin(new->prefix, new->prefix_size, &new->kind, &new->compression, error);
     if (r < 0)
         return r;
     *source = TAKE_PTR(new);
