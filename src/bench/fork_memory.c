@@ -20,7 +20,7 @@
 #define IDLE_BOUND_USEC (30 * USEC_PER_SEC)
 
 static int processor_usec(pid_t pid, uint64_t *usec, Error *error) {
-    struct timespec used;
+    struct timespec used = {0};
     clockid_t clock;
     int r = clock_getcpuclockid(pid, &clock);
     if (r == 0 && clock_gettime(clock, &used) < 0)

@@ -166,7 +166,9 @@ static double scale_step(double full_usec) {
 
 static void add_scale(Canvas *canvas, double height) {
     double step = scale_step(canvas->full_usec);
-    for (double usec = 0; usec <= canvas->full_usec; usec += step) {
+    size_t lines = (size_t)(canvas->full_usec / step);
+    for (size_t i = 0; i <= lines; i++) {
+        double usec = step * (double)i;
         bool seconds = step >= 1e5;
         _cleanup_free_ char *label =
             str_format(seconds ? "%.4g s" : "%.4g ms", usec / (seconds ? 1e6 : 1e3));

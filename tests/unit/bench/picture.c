@@ -33,8 +33,9 @@ static void test_whole(void) {
         parse("[{\"title\": \"fork\", \"stages\": ["
               "{\"name\": \"plan\", \"start_us\": 0, \"duration_us\": 900},"
               "{\"name\": \"a<b>&c\", \"start_us\": 900, \"duration_us\": 61100}]}]");
-    _cleanup_json_ json_t *bars = parse("[{\"title\": \"fork\", \"usec\": 62000.0},"
-                                        "{\"title\": \"cold\", \"usec\": 2400000.0, \"own\": true}]");
+    _cleanup_json_ json_t *bars =
+        parse("[{\"title\": \"fork\", \"usec\": 62000.0},"
+              "{\"title\": \"cold\", \"usec\": 2400000.0, \"own\": true}]");
     const Picture picture = {
         .note = "a note", .yardstick_usec = 31000, .starts = starts, .bars = bars};
     _cleanup_free_ char *svg = picture_draw(&picture);
@@ -43,7 +44,7 @@ static void test_whole(void) {
     CHECK(strstr(svg, "a&lt;b>&amp;c") && !strstr(svg, "a<b"));
     CHECK(strstr(svg, "62.0 ms, 2.00 F") && strstr(svg, "2.40 s") && strstr(svg, "a note"));
     CHECK(count(svg, "<rect ") == 1 + 2 + 2 + 2); /* F, the fork whole and in stages, the bars */
-    CHECK(count(svg, "#7d8794\"/>") == 2); /* F and what is not our own */
+    CHECK(count(svg, "#7d8794\"/>") == 2);        /* F and what is not our own */
     CHECK(count(svg, "<text ") == count(svg, "</text>"));
     check_bars(svg);
 }
