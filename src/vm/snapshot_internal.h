@@ -9,7 +9,7 @@
 #include "vm/internal.h"
 #include "vm/snapshot.h"
 
-#define SNAPSHOT_FORMAT 1 /* of the files and of what a restore expects */
+#define SNAPSHOT_FORMAT 2 /* of the files and of what a restore expects */
 
 #define PURPOSE_FORK "fork"
 #define PURPOSE_STANDBY "standby"

@@ -23,7 +23,7 @@ QEMU, KEEPER = "qemu-system-x86_64", "ramet-keeper"
 
 def make_snapshot(home, name="s"):
     """A snapshot of a VM that has something in memory; the VM runs on."""
-    home.ramet("run", "-d", "--name", "src", "--cold", "--memory", "128M", "busybox")
+    home.ramet("run", "-d", "--name", "src", "--cold", "--memory", "96M", "busybox")  # little to hash
     home.ramet("exec", "src", "--", "sh", "-c", "echo kept >/dev/shm/x; echo kept >/kept; sync")
     return home.json("snapshot", "create", "src", name)
 
@@ -185,7 +185,7 @@ def test_disk_full_while_saving(home):
         raise harness.Skip("mounting a small file system needs root")
     folder = f"{home.folder}/small"
     os.mkdir(folder)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600m,mode=755", "none", folder],
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={allocated_mib(harness.TEMPLATE) + 300}m,mode=755", "none", folder],
                              capture_output=True, text=True, check=False)
     if mounted.returncode != 0:
         raise harness.Skip(f"no mount here: {mounted.stderr.strip()}")
@@ -223,6 +223,11 @@ def test_disk_full_while_saving(home):
         if inner:
             inner.close()
         subprocess.run(["umount", "-l", folder], check=True)
+
+
+def allocated_mib(folder):
+    kib = subprocess.run(["du", "-sk", folder], check=True, capture_output=True, text=True).stdout.split()[0]
+    return int(kib) // 1024 + 1
 
 
 def small_home(folder):
