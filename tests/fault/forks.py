@@ -185,7 +185,8 @@ def test_disk_full_while_saving(home):
         raise harness.Skip("mounting a small file system needs root")
     folder = f"{home.folder}/small"
     os.mkdir(folder)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={allocated_mib(harness.TEMPLATE) + 300}m,mode=755", "none", folder],
+    size = allocated_mib(harness.TEMPLATE) + 300
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=755", "none", folder],
                              capture_output=True, text=True, check=False)
     if mounted.returncode != 0:
         raise harness.Skip(f"no mount here: {mounted.stderr.strip()}")
