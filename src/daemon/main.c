@@ -212,9 +212,19 @@ static void tell_ready(Options *options) {
     options->ready_fd = fd_close(options->ready_fd);
 }
 
+/* Only our own: when the home was replaced by another of the same name, its daemon has put a socket
+ * there since. */
+static void remove_socket(const char *path, const struct stat *own) {
+    struct stat now;
+
+    if (stat(path, &now) == 0 && now.st_dev == own->st_dev && now.st_ino == own->st_ino)
+        (void)unlink(path);
+}
+
 /* Serves until the end. */
 static int serve(Options *options, Ramet *ramet, int signal_fd, Error *error) {
     _cleanup_close_ int stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), listen_fd = -1;
+    struct stat own = {0};
     Server *server;
     bool made = false;
     int r;
@@ -224,6 +234,7 @@ static int serve(Options *options, Ramet *ramet, int signal_fd, Error *error) {
     r = listen_open(options->socket, &listen_fd, &made, error);
     if (r < 0)
         return r;
+    (void)stat(options->socket, &own);
     /* clients may connect already; they wait in the backlog while we look around */
     tell_ready(options);
     (void)ramet_reconcile(ramet);
@@ -239,7 +250,7 @@ static int serve(Options *options, Ramet *ramet, int signal_fd, Error *error) {
     /* before the requests have ended: who comes now starts a new daemon, which waits for our lock
      */
     if (made)
-        (void)unlink(options->socket);
+        remove_socket(options->socket, &own);
     if (r == 0 && server_stop(server, STOP_WAIT_USEC) < 0) {
         log_warning("requests will not end: ending with them");
         _exit(0); /* as after a kill: the next start tidies up */

@@ -156,5 +156,19 @@ def test_client_that_is_silent(home):
         connection.close()
 
 
+@without_template
+def test_a_home_of_the_same_name_keeps_its_socket(home):
+    """The home was removed under its daemon, and another made: the end of the first is nothing to the second."""
+    os.makedirs(home.path, exist_ok=True)
+    first = start(home)
+    os.rename(home.path, home.path + ".gone")
+    os.mkdir(home.path)
+    second = start(home)
+    end(first)
+    expect(call(home, "GET", "/v1/version")[0] == 200, "the second daemon cannot be reached")
+    end(second)
+    expect(not os.path.exists(os.path.join(home.path, "ramet.sock")), "its own socket stays")
+
+
 if __name__ == "__main__":
     harness.main()
