@@ -38,7 +38,7 @@ def write_own(home, vm):
 
 def owners(home, vm):
     """Whose writes the VM sees in memory, and whose on its disk."""
-    memory = guest(home, vm, "redis-cli keys 'own:*' | cut -d: -f2 | sort | uniq -c | awk '{print $2 \":\" $1}'")
+    memory = guest(home, vm, "redis-cli keys 'own:*' | grep . | cut -d: -f2 | sort | uniq -c | awk '{print $2 \":\" $1}'")
     disk = guest(home, vm, "ls /root")
     return memory.split(), sorted(disk.split())
 
