@@ -257,7 +257,6 @@ static void add_children(const World *world, const char *id, unsigned depth, jso
 
 static json_t *snapshot_node(const World *world, const SnapshotRow *row, unsigned depth) {
     const SnapshotRow *owner = world_find(world, row->base);
-    _cleanup_(layer_row_free) LayerRow layer = {0};
     _cleanup_free_ char *top = *row->layer ? layer_path(world->ramet, row->layer) : str_copy("");
     uint64_t own = own_memory_bytes(world, row) + allocated_bytes(top);
     uint64_t shared = chain_bytes(world, row->layer) - allocated_bytes(top) +

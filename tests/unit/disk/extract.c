@@ -23,8 +23,7 @@ static void make_files(void) {
     SHELL("tar cf d.tar disk.img && tar cf d2.tar --sparse --format=posix ./disk.img && zstd -q "
           "d.tar -o d.tar.zst && "
           "gzip -1 -c d2.tar >d.tar.gz && xz -0 -k -c d.tar >d.tar.xz");
-    SHELL(
-        "head -c 3M disk.img | zstd -q >multi.zst && tail -c 3M disk.img | zstd -q >>multi.zst");
+    SHELL("head -c 3M disk.img | zstd -q >multi.zst && tail -c 3M disk.img | zstd -q >>multi.zst");
     SHELL("head -c 3M disk.img | gzip -1 >multi.gz && tail -c 3M disk.img | gzip -1 >>multi.gz");
     SHELL("head -c 3M disk.img | xz -0 >multi.xz && tail -c 3M disk.img | xz -0 >>multi.xz");
     if (have_tool("qemu-img"))
