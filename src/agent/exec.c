@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 
 #include "agent/user.h"
+#include "agent/vigil.h"
 #include "proto/agent.h"
 #include "proto/tlv.h"
 
@@ -194,6 +195,7 @@ static void try_paths(Child *child) {
 }
 
 static void __attribute__((noreturn, noinline)) run_child(Child *child) {
+    vigil_leave();
     if (set_up_child(child) < 0) {
         child->failed_errno = errno;
     } else if (chdir(child->directory) < 0) {

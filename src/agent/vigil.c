@@ -82,12 +82,21 @@ void vigil_begin(Vigil *vigil) {
     vigil->on = true;
 }
 
+static void run_like_others(void) {
+    (void)set_scheduler(SCHED_OTHER, 0);
+    (void)sched_setaffinity(0, sizeof(all_cpus), &all_cpus);
+}
+
+void vigil_leave(void) {
+    if (watch && *watch)
+        run_like_others();
+}
+
 void vigil_end(Vigil *vigil) {
     if (!vigil->on)
         return;
     *watch = false;
-    (void)set_scheduler(SCHED_OTHER, 0);
-    (void)sched_setaffinity(0, sizeof(all_cpus), &all_cpus);
+    run_like_others();
     (void)munlockall();
     vigil->on = false;
 }

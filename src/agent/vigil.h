@@ -23,4 +23,8 @@ void vigil_begin(Vigil *vigil);
 /* Lets everybody run again. Does nothing when it is not on. */
 void vigil_end(Vigil *vigil);
 
+/* In a child that the agent starts meanwhile: it gets the priority and the CPUs that others have.
+ * System calls only, for the time after vfork. */
+void vigil_leave(void);
+
 #endif

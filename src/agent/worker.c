@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "agent/vigil.h"
+
 #define PIPE_BYTES (256 * 1024)
 
 /* Moves the descriptor to a number of its own above the standard ones. */
@@ -36,6 +38,7 @@ run_child(const int *ends, WorkerFunction function, void *data) {
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)setpgid(0, 0);
+    vigil_leave();
     function(data, in, out, &result);
     (void)write_all(status, &result, sizeof(result));
     _exit(0);
