@@ -74,7 +74,7 @@ typedef struct Machine {
     unsigned last_node;  /* numbers for nodes and descriptor sets of snapshots */
     unsigned last_fdset; /* above QEMU_FDSET_FREE */
     bool loaded;         /* a restore: the device state is in, the virtual CPUs run */
-    bool held;           /* a snapshot left it paused, its link down and its disks frozen */
+    bool held;           /* a snapshot left it paused and its disks frozen */
     bool gone;
 } Machine;
 

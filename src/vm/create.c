@@ -108,30 +108,8 @@ int vm_insert_row(Ramet *ramet, VmRow *row, Error *error) {
 /* --- the folder
  * --------------------------------------------------------------------------------------- */
 
-static int make_overlay(Ramet *ramet, const VmRow *row, int dir_fd, Error *error) {
+int vm_make_folder(Ramet *ramet, const VmRow *row, bool durable, Error *error) {
     uint64_t bytes = (uint64_t)json_integer_value(json_object_get(row->spec, "disk_bytes"));
-    /* What `run` makes is gone after a crash anyway; later QEMU flushes it when the guest asks. */
-    const OverlaySpec overlay = {.virtual_bytes = bytes,
-                                 .backing_path = row_text(row, "base"),
-                                 .backing_format = "raw",
-                                 .no_sync = row_is_half_run(row)};
-
-    if (*row_text(row, "layer"))
-        return layer_make_overlay(ramet, row, dir_fd, vm_disk_file(row), row_text(row, "layer"),
-                                  row_text(row, "base"), bytes, false, error);
-    return overlay_create_at(dir_fd, "disk.qcow2", &overlay, error);
-}
-
-static int give_to_user(int dir_fd, uint32_t uid, Error *error) {
-    if (uid == 0)
-        return 0;
-    if (fchownat(dir_fd, "disk.qcow2", uid, uid, AT_SYMLINK_NOFOLLOW) < 0 ||
-        fchown(dir_fd, uid, uid) < 0)
-        return error_set_errno(error, errno, "cannot give the VM's folder to user %u", uid);
-    return 0;
-}
-
-static int make_folder(Ramet *ramet, const VmRow *row, Error *error) {
     _cleanup_close_ int dir_fd = -1;
     int r;
 
@@ -139,9 +117,10 @@ static int make_folder(Ramet *ramet, const VmRow *row, Error *error) {
         return error_set_errno(error, errno, "cannot make %s/vms/%s", ramet->home, row->id);
     r = vm_folder_open(ramet, row->id, &dir_fd, error);
     if (r >= 0)
-        r = make_overlay(ramet, row, dir_fd, error);
-    if (r >= 0)
-        r = give_to_user(dir_fd, row->uid, error);
+        r = layer_make_overlay(ramet, row, dir_fd, vm_disk_file(row), row_text(row, "layer"),
+                               row_text(row, "base"), bytes, durable, error);
+    if (r >= 0 && row->uid && fchown(dir_fd, row->uid, row->uid) < 0)
+        r = error_set_errno(error, errno, "cannot give the VM's folder to user %u", row->uid);
     return r;
 }
 
@@ -200,7 +179,10 @@ int vm_make_planned(Ramet *ramet, Operation *operation, VmRow *planned, CreateKi
         return error_move(error, &failure);
 
     operation_enter(operation, "overlay");
-    r = make_folder(ramet, &made, &failure);
+    /* What `run` makes is gone after a crash anyway, and a clone's layers are durable: later QEMU
+     * flushes the overlay when the guest asks. */
+    r = vm_make_folder(ramet, &made, !row_is_half_run(&made) && !*row_text(&made, "layer"),
+                       &failure);
     if (r >= 0 && kind == CREATE_ONLY)
         r = row_set_state(ramet, &made, STATE_CREATED, NULL, &failure);
     if (r < 0) {

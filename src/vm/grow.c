@@ -92,22 +92,6 @@ int vm_grow_plan(const SnapshotRow *snapshot, const char *name, uint64_t disk_by
     return 0;
 }
 
-static int make_folder(Ramet *ramet, const VmRow *row, Error *error) {
-    uint64_t bytes = (uint64_t)json_integer_value(json_object_get(row->spec, "disk_bytes"));
-    _cleanup_close_ int dir_fd = -1;
-    int r;
-
-    if (mkdirat(ramet->vms_fd, row->id, 0700) < 0)
-        return error_set_errno(error, errno, "cannot make %s/vms/%s", ramet->home, row->id);
-    r = vm_folder_open(ramet, row->id, &dir_fd, error);
-    if (r >= 0)
-        r = layer_make_overlay(ramet, row, dir_fd, vm_disk_file(row), row_text(row, "layer"),
-                               row_text(row, "base"), bytes, false, error);
-    if (r >= 0 && row->uid && fchown(dir_fd, row->uid, row->uid) < 0)
-        r = error_set_errno(error, errno, "cannot give the VM's folder to user %u", row->uid);
-    return r;
-}
-
 int vm_grow(Ramet *ramet, Operation *operation, const SnapshotRow *snapshot, const char *name,
             uint64_t disk_bytes, OpLock **lock, VmRow *row, Error *error) {
     _cleanup_error_ Error failure = ERROR_INIT;
@@ -122,7 +106,7 @@ int vm_grow(Ramet *ramet, Operation *operation, const SnapshotRow *snapshot, con
     if (r < 0)
         return error_move(error, &failure);
     operation_enter(operation, "overlay");
-    r = make_folder(ramet, &made, &failure);
+    r = vm_make_folder(ramet, &made, false, &failure);
     if (r < 0) {
         (void)vm_remove_locked(ramet, &made, NULL);
         return error_move(error, &failure);

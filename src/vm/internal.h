@@ -312,6 +312,10 @@ int vm_plan_row(Ramet *ramet, Operation *operation, const VmSpec *spec, CreateKi
 int vm_make_planned(Ramet *ramet, Operation *operation, VmRow *planned, CreateKind kind,
                     OpLock **lock, VmRow *row, Error *error);
 
+/* The VM's folder with its overlay, over its layer or, without one, its base; both are its user's.
+ * durable: flushed before it returns. */
+int vm_make_folder(Ramet *ramet, const VmRow *row, bool durable, Error *error);
+
 /* Gives the row a MAC and a user, and inserts it; the image must still be there. */
 int vm_insert_row(Ramet *ramet, VmRow *row, Error *error);
 
