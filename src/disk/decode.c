@@ -68,8 +68,10 @@ static int too_much_memory(Error *error, const char *what) {
     return -ENOTSUP;
 }
 
+/* At the end of the input "in" may be null, and even null + 0 is undefined. */
 static void advance(DecodeBuffers *buffers, size_t used, size_t made) {
-    buffers->in += used;
+    if (used > 0)
+        buffers->in += used;
     buffers->in_size -= used;
     buffers->out += made;
     buffers->out_size -= made;
