@@ -169,6 +169,19 @@ int vms_claim_warm(Store *store, const char *snapshot, const char *name, const c
     return 1;
 }
 
+int vms_release_warm(Store *store, const char *id, Error *error) {
+    _cleanup_query_ Query query = QUERY_INIT;
+    int r = query_start(&query, store,
+                        "UPDATE vms SET state = 'warm', name = 'warm-' || id"
+                        " WHERE id = ? AND state = 'creating'",
+                        error);
+
+    if (r < 0)
+        return r;
+    query_text(&query, id);
+    return query_run(&query, NULL, error);
+}
+
 int vms_get(Store *store, const char *id, VmRow *row, Error *error) {
     return rows_get_by_id(store, &KIND, id, row, error);
 }

@@ -48,6 +48,10 @@ int vms_set_snapshot(Store *store, const char *id, const char *snapshot, Error *
 int vms_claim_warm(Store *store, const char *snapshot, const char *name, const char *image,
                    VmRow *row, Error *error);
 
+/* Undoes a claim to which nothing was done yet: the clone is `warm` again. One that went meanwhile
+ * is success. */
+int vms_release_warm(Store *store, const char *id, Error *error);
+
 /* By id. */
 int vms_get(Store *store, const char *id, VmRow *row, Error *error);
 

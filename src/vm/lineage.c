@@ -291,8 +291,9 @@ static int cascade_remove(Cascade *cascade, const char *id, unsigned depth, Erro
 
     if (depth > 1000)
         return error_set(error, ERROR_CORRUPT, ELOOP, "snapshots grow from each other");
-    pool_forget(cascade->ramet, id);
-    r = remove_vms(cascade, id, error);
+    r = pool_forget(cascade->ramet, cascade->operation, id, error);
+    if (r >= 0)
+        r = remove_vms(cascade, id, error);
     if (r >= 0)
         r = remove_children(cascade, id, depth, error);
     if (r < 0)

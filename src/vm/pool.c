@@ -140,8 +140,9 @@ int pool_list(Ramet *ramet, json_t **list, Error *error) {
 /* --- setting -----------------------------------------------------------------------------------
  */
 
-/* Between lock and unlock. */
-static int end_pool(Ramet *ramet, const PoolRow *pool, Error *error) {
+/* With the pools' lock. A client that leaves now has ended the pool; the filler removes the rest.
+ */
+static int end_pool(Ramet *ramet, const PoolRow *pool, int cancel_fd, Error *error) {
     char snapshot[VM_ID_SIZE];
     json_t *failure = NULL;
     int r = pools_delete(ramet->store, pool->source, error);
@@ -151,19 +152,21 @@ static int end_pool(Ramet *ramet, const PoolRow *pool, Error *error) {
     if (str_equal(pool->kind, POOL_SNAPSHOT))
         (void)snprintf(snapshot, sizeof(snapshot), "%.32s", pool->source);
     if (r >= 0 && *snapshot)
-        r = pool_trim(ramet, snapshot, 0, error);
+        r = pool_trim(ramet, snapshot, 0, cancel_fd, error);
     return r;
 }
 
-static int change(Ramet *ramet, const PoolRow *pool, Error *error) {
-    int r;
+static int change(Ramet *ramet, const Operation *operation, const PoolRow *pool, Error *error) {
+    _cleanup_op_lock_ OpLock *lock = NULL;
+    int r = pools_lock(ramet, "being changed", operation->cancel_fd, &lock, error);
 
-    pools_lock(ramet);
+    if (r < 0)
+        return error_add_context(error, "cannot change the pool of %s", pool->name);
     if (pool->wanted == 0)
-        r = end_pool(ramet, pool, error);
+        r = end_pool(ramet, pool, operation->cancel_fd, error);
     else
         r = pools_set(ramet->store, pool, error);
-    pools_unlock(ramet);
+    lock = op_unlock(lock);
     pools_forgive(ramet, pool->source);
     pools_kick(ramet);
     return r;
@@ -224,7 +227,7 @@ int pool_set(Ramet *ramet, Operation *operation, const char *source, unsigned co
     if (r >= 0 && count > 0)
         r = check_budget(ramet, &row, error);
     if (r >= 0)
-        r = change(ramet, &row, error);
+        r = change(ramet, operation, &row, error);
     if (r >= 0 && wait && count > 0)
         r = await_filled(ramet, operation, &row, error);
     if (r < 0 || !pool)
@@ -246,11 +249,11 @@ int pool_check_absent(Ramet *ramet, const char *source, const char *what, const 
     return -EBUSY;
 }
 
-void pool_forget(Ramet *ramet, const char *snapshot) {
+int pool_forget(Ramet *ramet, const Operation *operation, const char *snapshot, Error *error) {
     PoolRow row = {.kind = POOL_SNAPSHOT};
 
     if (pools_get(ramet->store, snapshot, &row, NULL) < 0)
-        return;
+        return 0;
     row.wanted = 0;
-    (void)change(ramet, &row, NULL);
+    return change(ramet, operation, &row, error);
 }

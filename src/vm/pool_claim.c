@@ -7,7 +7,9 @@
  * nothing. Then its keeper is told the identity and lets it go on. Nothing is spawned, synced or
  * made on this way: the clone has its folder, overlay, user and address already.
  *
- * A clone that cannot be claimed is removed; the request goes on without it and says so. */
+ * A clone that cannot be claimed is removed; the request goes on without it and says so. One whose
+ * lock did not come, since somebody looks at it and the client did not wait, goes back to its pool.
+ */
 
 #include <errno.h>
 
@@ -64,6 +66,17 @@ static int claim_locked(Ramet *ramet, Operation *operation, VmRow *row, json_t *
     return 0;
 }
 
+/* Nothing was done to it yet. Whoever has its lock may have passed it over, as one that was
+ * claimed, so it is looked at once more. */
+static void give_back(Ramet *ramet, const VmRow *row) {
+    _cleanup_error_ Error error = ERROR_INIT;
+
+    if (vms_release_warm(ramet->store, row->id, &error) < 0)
+        log_warning("cannot give the clone %s back: %s", row->id, error_message(&error));
+    settle_later(ramet, row->id);
+    pools_kick(ramet);
+}
+
 int pool_claim(Ramet *ramet, Operation *operation, const SnapshotRow *snapshot,
                const VmRow *planned, OpLock **lock, VmRow *row, json_t **failure, Error *error) {
     _cleanup_op_lock_ OpLock *taken = NULL;
@@ -75,9 +88,11 @@ int pool_claim(Ramet *ramet, Operation *operation, const SnapshotRow *snapshot,
     r = vms_claim_warm(ramet->store, snapshot->id, planned->name, planned->image, &found, error);
     if (r <= 0)
         return r;
-    r = op_lock(ramet->locks, found.id, "being claimed", -1, &taken, error);
-    if (r < 0)
-        return r;
+    r = op_lock(ramet->locks, found.id, "being claimed", operation->cancel_fd, &taken, error);
+    if (r < 0) {
+        give_back(ramet, &found);
+        return error_add_context(error, "cannot start %s", planned->name);
+    }
     take_over(&found, planned);
     r = claim_locked(ramet, operation, &found, failure, error);
     if (r <= 0)

@@ -94,11 +94,11 @@ int pool_make_clone(Ramet *ramet, const SnapshotRow *snapshot, int cancel_fd, Er
     return 0;
 }
 
-int pool_remove_clone(Ramet *ramet, const char *id, Error *error) {
+int pool_remove_clone(Ramet *ramet, const char *id, int cancel_fd, Error *error) {
     _cleanup_error_ Error failure = ERROR_INIT;
     _cleanup_op_lock_ OpLock *lock = NULL;
     _cleanup_vm_row_ VmRow row = {0};
-    int r = row_lock(ramet, id, "being removed", -1, &lock, &row, &failure);
+    int r = row_lock(ramet, id, "being removed", cancel_fd, &lock, &row, &failure);
 
     if (r == -ENOENT)
         return 0;
@@ -137,7 +137,7 @@ uint64_t clones_sum_bytes(const Clones *clones) {
     return bytes;
 }
 
-int pool_trim(Ramet *ramet, const char *snapshot, uint64_t keep, Error *error) {
+int pool_trim(Ramet *ramet, const char *snapshot, uint64_t keep, int cancel_fd, Error *error) {
     _cleanup_(clones_free) Clones clones = {0};
     uint64_t warm;
     int r = vms_list(ramet->store, &clones.rows, &clones.count, error);
@@ -147,7 +147,7 @@ int pool_trim(Ramet *ramet, const char *snapshot, uint64_t keep, Error *error) {
     warm = clones_count(&clones, snapshot);
     for (size_t i = clones.count; r >= 0 && i-- > 0 && warm > keep;)
         if (is_warm(&clones.rows[i], snapshot)) {
-            r = pool_remove_clone(ramet, clones.rows[i].id, error);
+            r = pool_remove_clone(ramet, clones.rows[i].id, cancel_fd, error);
             warm--;
         }
     return r;

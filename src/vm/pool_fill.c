@@ -8,8 +8,8 @@
  * which takes longer from failure to failure. So it does not matter what was going on when a daemon
  * died: reconcile keeps the warm clones whose keepers answer, and the first steps do the rest.
  *
- * While the mutex `filling` is held no clone is made, so that who ends a pool knows that none
- * follows. */
+ * While the pools' lock is held no clone is made, so that who ends a pool knows that none follows.
+ * It is one of the OpLocks, under a name that no VM has, since who waits for it may leave. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,6 +22,7 @@
 #include "vm/pool_internal.h"
 
 #define RETRY_MAX_USEC (60 * USEC_PER_SEC)
+#define LOCK_ID "pools" /* a VM's is hexadecimal */
 
 /* What is known of a pool beside its row. */
 typedef struct PoolState {
@@ -36,9 +37,8 @@ typedef struct PoolState {
 
 struct Pools {
     pthread_t thread;
-    int stop_fd;             /* owned: readable once it shall end */
-    pthread_mutex_t filling; /* a clone is being made, or pools are being changed */
-    pthread_mutex_t mutex;   /* guards what follows */
+    int stop_fd;           /* owned: readable once it shall end */
+    pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t kicked;
     bool dirty;
     bool stop;
@@ -202,7 +202,7 @@ static int check_budget(Ramet *ramet, const Clones *clones, Error *error) {
     return -ENOMEM;
 }
 
-/* Between lock and unlock. 1: something was done. */
+/* With the pools' lock. 1: something was done. */
 static int mend_pool(Ramet *ramet, const char *source, const SnapshotRow *snapshot, Error *error) {
     _cleanup_(clones_free) Clones clones = {0};
     PoolRow pool;
@@ -219,7 +219,7 @@ static int mend_pool(Ramet *ramet, const char *source, const SnapshotRow *snapsh
     if (warm == pool.wanted)
         return 0;
     if (warm > pool.wanted) {
-        r = pool_trim(ramet, snapshot->id, pool.wanted, error);
+        r = pool_trim(ramet, snapshot->id, pool.wanted, ramet->pools->stop_fd, error);
     } else {
         r = check_budget(ramet, &clones, error);
         if (r >= 0)
@@ -232,15 +232,17 @@ static int mend_pool(Ramet *ramet, const char *source, const SnapshotRow *snapsh
 static int step_pool(Ramet *ramet, const PoolRow *pool) {
     _cleanup_snapshot_row_ SnapshotRow snapshot = {0};
     _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_op_lock_ OpLock *lock = NULL;
     int r;
 
     if (!may_try(ramet->pools, pool->source))
         return 0;
     r = open_source(ramet, pool, &snapshot, &error);
     if (r >= 0) {
-        pools_lock(ramet);
-        r = mend_pool(ramet, pool->source, &snapshot, &error);
-        pools_unlock(ramet);
+        r = pools_lock(ramet, "being filled", ramet->pools->stop_fd, &lock, &error);
+        if (r >= 0)
+            r = mend_pool(ramet, pool->source, &snapshot, &error);
+        lock = op_unlock(lock);
         snapshot_unpin(ramet, snapshot.id);
     }
     if (r < 0 && !is_stopping(ramet->pools))
@@ -278,7 +280,7 @@ static int remove_strays(Ramet *ramet, const PoolRow *pools, size_t count) {
         if (!ours || (str_equal(row->state, STATE_WARM) &&
                       has_pool(ramet->pools, pools, count, row->snapshot)))
             continue;
-        if (pool_remove_clone(ramet, row->id, &error) >= 0)
+        if (pool_remove_clone(ramet, row->id, ramet->pools->stop_fd, &error) >= 0)
             done = 1;
         else
             log_warning("cannot remove the clone %s: %s", row->name, error_message(&error));
@@ -381,14 +383,8 @@ void pools_kick(Ramet *ramet) {
     (void)pthread_mutex_unlock(&pools->mutex);
 }
 
-void pools_lock(Ramet *ramet) {
-    if (ramet->pools)
-        (void)pthread_mutex_lock(&ramet->pools->filling);
-}
-
-void pools_unlock(Ramet *ramet) {
-    if (ramet->pools)
-        (void)pthread_mutex_unlock(&ramet->pools->filling);
+int pools_lock(Ramet *ramet, const char *what, int cancel_fd, OpLock **lock, Error *error) {
+    return op_lock(ramet->locks, LOCK_ID, what, cancel_fd, lock, error);
 }
 
 static void pools_free(Pools *pools) {
@@ -402,7 +398,6 @@ static void pools_free(Pools *pools) {
     (void)fd_close(pools->stop_fd);
     (void)pthread_cond_destroy(&pools->kicked);
     (void)pthread_mutex_destroy(&pools->mutex);
-    (void)pthread_mutex_destroy(&pools->filling);
     free(pools);
 }
 
@@ -412,7 +407,6 @@ static Pools *pools_new(void) {
 
     if (!pools)
         abort();
-    (void)pthread_mutex_init(&pools->filling, NULL);
     (void)pthread_mutex_init(&pools->mutex, NULL);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

@@ -28,9 +28,9 @@ void pools_stop(Ramet *ramet);
 /* Something changed: a clone was claimed or died, a pool was set. Cheap; NULL pools are fine. */
 void pools_kick(Ramet *ramet);
 
-/* Nobody fills between these two. */
-void pools_lock(Ramet *ramet);
-void pools_unlock(Ramet *ramet);
+/* Nobody makes a clone while this lock is held, but its holder. Waits as op_lock does; the lock is
+ * the caller's (op_unlock). */
+int pools_lock(Ramet *ramet, const char *what, int cancel_fd, OpLock **lock, Error *error);
 
 /* What the filler knows of a pool: the snapshot that its clones grow from ("": not known yet), and
  * its last failure, the caller's, or NULL. */
@@ -56,10 +56,10 @@ uint64_t clones_sum_bytes(const Clones *clones);
 int pool_make_clone(Ramet *ramet, const SnapshotRow *snapshot, int cancel_fd, Error *error);
 
 /* Removes one, unless it is gone or was claimed meanwhile, which is success. */
-int pool_remove_clone(Ramet *ramet, const char *id, Error *error);
+int pool_remove_clone(Ramet *ramet, const char *id, int cancel_fd, Error *error);
 
-/* Removes warm clones of a snapshot but for `keep`, the newest first. Between lock and unlock. */
-int pool_trim(Ramet *ramet, const char *snapshot, uint64_t keep, Error *error);
+/* Removes warm clones of a snapshot but for `keep`, the newest first. With the pools' lock. */
+int pool_trim(Ramet *ramet, const char *snapshot, uint64_t keep, int cancel_fd, Error *error);
 
 /* --- pool.c ------------------------------------------------------------------------------------
  */
@@ -68,8 +68,8 @@ int pool_trim(Ramet *ramet, const char *snapshot, uint64_t keep, Error *error);
 int pool_check_absent(Ramet *ramet, const char *source, const char *what, const char *name,
                       Error *error);
 
-/* The pool of a snapshot that is about to go with all that grows from it. */
-void pool_forget(Ramet *ramet, const char *snapshot);
+/* Ends the pool, if there is one, of a snapshot that is about to go with all that grows from it. */
+int pool_forget(Ramet *ramet, const Operation *operation, const char *snapshot, Error *error);
 
 /* --- pool_claim.c ------------------------------------------------------------------------------
  */

@@ -7,8 +7,9 @@
  *
  *   it answers        → starting, running or paused, as it says; it is watched
  *   it is not there   → the run is over: what is left of its processes is ended, by identity, and
- * the end is recorded from exit.json, which the keeper wrote into the VM's folder. A --rm VM is
- * removed it cannot be asked → unknown, and nothing is touched
+ *                       the end is recorded from exit.json, which the keeper wrote into the VM's
+ *                       folder. A --rm VM is removed.
+ *   it cannot be asked → unknown, and nothing is touched
  *
  * All of it is done under the VM's lock and is idempotent, so it does not matter how often or by
  * whom it is called: an operation that ended the VM itself has recorded the end before the
@@ -228,12 +229,13 @@ void vm_settle(Ramet *ramet, const char *id) {
     RunEnd end = RUN_GOES_ON;
     int r;
 
-    r = row_lock(ramet, id, "being looked at", -1, &lock, &row, &error);
+    /* What is not looked at before the daemon ends is looked at when the next one starts. */
+    r = row_lock(ramet, id, "being looked at", ramet->closing_fd, &lock, &row, &error);
     if (r >= 0)
         r = vm_settle_locked(ramet, &row, &end, &error);
     if (r >= 0 && end == RUN_REBOOTS && !ramet_is_closing(ramet))
         r = vm_start_again(ramet, lock, &row, &error);
-    if (r < 0 && r != -ENOENT)
+    if (r < 0 && r != -ENOENT && r != -ECANCELED)
         log_warning("cannot settle VM %s: %s", id, error_message(&error));
 }
 

@@ -103,6 +103,28 @@ static void test_vms_claim(void) {
     CHECK_INT(vms_update(store, &claimed, NULL), 0);
 }
 
+static void test_vms_release_warm(void) {
+    _cleanup_(store_close_p) Store *store = open_store("release.db");
+    _cleanup_vm_row_ VmRow warm = {0}, claimed = {0}, now = {0}, again = {0};
+
+    fill_vm(&warm, ID_A, "pool-1", "52:54:00:00:00:01", 1);
+    (void)snprintf(warm.state, sizeof(warm.state), "warm");
+    (void)snprintf(warm.snapshot, sizeof(warm.snapshot), "s");
+    CHECK_INT(vms_insert(store, &warm, NULL), 0);
+    CHECK_INT(vms_claim_warm(store, "s", "web", "image", &claimed, NULL), 1);
+    CHECK_INT(vms_release_warm(store, ID_A, NULL), 0);
+    CHECK_INT(vms_get(store, ID_A, &now, NULL), 0);
+    CHECK_STR(now.state, "warm");
+    CHECK(!str_equal(now.name, "web")); /* it is free again */
+    CHECK_INT(vms_claim_warm(store, "s", "web", "image", &again, NULL), 1);
+    (void)snprintf(again.state, sizeof(again.state), "removing");
+    CHECK_INT(vms_update(store, &again, NULL), 0);
+    CHECK_INT(vms_release_warm(store, ID_A, NULL), 0);
+    vm_row_free(&now);
+    CHECK_INT(vms_get(store, ID_A, &now, NULL), 0);
+    CHECK_STR(now.state, "removing"); /* who removes it goes on */
+}
+
 static void test_vms_conflicts(void) {
     _cleanup_(store_close_p) Store *store = open_store("conflicts.db");
     _cleanup_error_ Error error = ERROR_INIT;
@@ -386,6 +408,7 @@ int main(void) {
     CHECK(mkdtemp(folder));
     RUN(test_vms_round_trip);
     RUN(test_vms_claim);
+    RUN(test_vms_release_warm);
     RUN(test_vms_conflicts);
     RUN(test_vms_find);
     RUN(test_vms_pick_uid);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@
 #include "check.h"
 #include "home.h"
 #include "vm/images.h"
-#include "vm/pool.h"
+#include "vm/pool_internal.h"
 #include "vm/snapshot_internal.h"
 
 static Home home;
@@ -193,12 +194,14 @@ static void test_damage_is_told(void) {
 /* A hidden VM that a dead daemon left, in whatever state. */
 static void test_crash_while_preparing(void) {
     _cleanup_error_ Error error = ERROR_INIT;
+    OpLock *lock = NULL;
     _cleanup_vm_row_ VmRow row = {0};
 
     must(run_with("cache-x", 0, 1, true, NULL, &error), &error);
-    must(vms_find(ramet_store(home.ramet), "cache-x", &row, &error), &error);
+    must(row_lock(home.ramet, "cache-x", "being hidden", -1, &lock, &row, &error), &error);
     row_set(&row, "hidden", json_string("cache"));
     must(vms_update(ramet_store(home.ramet), &row, &error), &error);
+    lock = op_unlock(lock);
     CHECK_INT(count_shown(), 0);
     home_close(&home);
     home_open(&home);
@@ -288,6 +291,132 @@ static void test_claim_is_not_undone(void) {
     check_warm("test", 2);
 }
 
+/* --- waits that end when the client leaves ------------------------------------------------------
+ */
+
+typedef struct Leaver {
+    int cancel_fd; /* owned: readable once the client is gone */
+    Error error;
+    int result;
+} Leaver;
+
+static void leave(Leaver *leaver, pthread_t thread) {
+    CHECK_INT(eventfd_write(leaver->cancel_fd, 1), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    (void)fd_close(leaver->cancel_fd);
+    CHECK_INT(leaver->result, -ECANCELED);
+    CHECK_INT(leaver->error.kind, ERROR_CANCELLED);
+    error_clear(&leaver->error);
+}
+
+static void *run_and_leave(void *data) {
+    Leaver *leaver = data;
+    _cleanup_vm_spec_ VmSpec spec;
+    Operation op;
+
+    operation_init(&op, 0, leaver->cancel_fd);
+    vm_spec_init(&spec);
+    (void)snprintf(spec.name, sizeof(spec.name), "ok-left");
+    (void)snprintf(spec.image, sizeof(spec.image), "test");
+    leaver->result = vm_run(home.ramet, &op, &spec, false, NULL, &leaver->error);
+    return NULL;
+}
+
+static void await_claim(void) {
+    _cleanup_vm_row_ VmRow row = {0};
+
+    while (vms_find(ramet_store(home.ramet), "ok-left", &row, NULL) < 0)
+        (void)usleep(10000); /* a claim tells no event */
+}
+
+/* Somebody looks at each of the warm clones. */
+static size_t lock_clones(OpLock *locks[8]) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    VmRow *rows = NULL;
+    size_t count = 0, n = 0;
+
+    must(vms_list(ramet_store(home.ramet), &rows, &count, &error), &error);
+    for (size_t i = 0; i < count && n < 8; i++)
+        if (str_equal(rows[i].state, STATE_WARM))
+            must(op_lock(home.ramet->locks, rows[i].id, "being looked at", -1, &locks[n++], &error),
+                 &error);
+    vm_rows_free(rows, count);
+    return n;
+}
+
+static void unlock_clones(OpLock *locks[8], size_t n) {
+    for (size_t i = 0; i < n; i++)
+        (void)op_unlock(locks[i]);
+}
+
+static void await_clones(size_t wanted) {
+    pid_t pids[8];
+
+    while (list_keepers(pids) != wanted || count_folders() != wanted)
+        (void)usleep(10000); /* that a clone went tells no event */
+}
+
+/* The clone goes back to its pool; where another was made meanwhile, there is one too many. */
+static void test_claim_ends_with_its_client(void) {
+    Leaver leaver = {.cancel_fd = eventfd(0, EFD_CLOEXEC), .error = ERROR_INIT};
+    OpLock *locks[8];
+    pthread_t thread;
+    size_t n;
+
+    check_warm("test", 2);
+    n = lock_clones(locks);
+    CHECK_INT(pthread_create(&thread, NULL, run_and_leave, &leaver), 0);
+    await_claim();
+    leave(&leaver, thread);
+    unlock_clones(locks, n);
+    await_clones(2);
+    CHECK_INT(count_shown(), 0);
+    check_boot("ok-left", 0, 1, false, "claimed");
+    await_clones(2);
+}
+
+static void *set_and_leave(void *data) {
+    Leaver *leaver = data;
+    Operation op;
+
+    operation_init(&op, 0, leaver->cancel_fd);
+    leaver->result = pool_set(home.ramet, &op, "test", 0, false, NULL, &leaver->error);
+    return NULL;
+}
+
+/* The filler is at work. */
+static void test_pool_set_ends_with_its_client(void) {
+    Leaver leaver = {.cancel_fd = eventfd(0, EFD_CLOEXEC), .error = ERROR_INIT};
+    _cleanup_error_ Error error = ERROR_INIT;
+    OpLock *lock = NULL;
+    pthread_t thread;
+
+    check_warm("test", 2);
+    must(pools_lock(home.ramet, "being filled", -1, &lock, &error), &error);
+    CHECK_INT(pthread_create(&thread, NULL, set_and_leave, &leaver), 0);
+    leave(&leaver, thread);
+    (void)op_unlock(lock);
+    check_warm("test", 2);
+}
+
+/* The same for clones that are to go: the pool has ended then, and the filler removes the rest. */
+static void test_end_of_pool_ends_with_its_client(void) {
+    Leaver leaver = {.cancel_fd = eventfd(0, EFD_CLOEXEC), .error = ERROR_INIT};
+    OpLock *locks[8];
+    pthread_t thread;
+    PoolRow pool;
+    size_t n;
+
+    check_warm("test", 2);
+    n = lock_clones(locks);
+    CHECK_INT(pthread_create(&thread, NULL, set_and_leave, &leaver), 0);
+    while (pools_get(ramet_store(home.ramet), "test", &pool, NULL) >= 0)
+        (void)usleep(10000); /* the end of a pool tells no event */
+    leave(&leaver, thread);
+    unlock_clones(locks, n);
+    await_clones(0);
+}
+
 static void test_pool_outlives_the_daemon(void) {
     pid_t before[8], after[8];
 
@@ -365,6 +494,9 @@ int main(void) {
     RUN(test_image_pool);
     RUN(test_failed_claim_is_told);
     RUN(test_claim_is_not_undone);
+    RUN(test_claim_ends_with_its_client);
+    RUN(test_pool_set_ends_with_its_client);
+    RUN(test_end_of_pool_ends_with_its_client);
     RUN(test_pool_outlives_the_daemon);
     RUN(test_snapshot_pool);
     RUN(test_refusals);
