@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
-#include <poll.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -45,9 +43,13 @@ void sha256_update_zeroes(Sha256 *hash, uint64_t size) {
     }
 }
 
+void sha256_finish_bytes(Sha256 *hash, uint8_t digest[SHA256_SIZE]) {
+    require(EVP_DigestFinal_ex(hash->context, digest, NULL));
+}
+
 void sha256_finish(Sha256 *hash, char hex[SHA256_HEX_SIZE]) {
     uint8_t digest[SHA256_SIZE];
-    require(EVP_DigestFinal_ex(hash->context, digest, NULL));
+    sha256_finish_bytes(hash, digest);
     hex_encode(digest, sizeof digest, hex);
 }
 
@@ -66,16 +68,11 @@ typedef struct Hashing {
     uint8_t *buffer; /* borrowed: CHUNK_BYTES */
 } Hashing;
 
-static bool is_cancelled(int cancel_fd) {
-    struct pollfd item = {.fd = cancel_fd, .events = POLLIN | POLLRDHUP};
-    return cancel_fd >= 0 && poll(&item, 1, 0) > 0;
-}
-
 /* Adds the bytes from `offset` to `end`; a file that ends before is an error (it shrank). */
 static int hash_range(const Hashing *hashing, uint64_t offset, uint64_t end) {
     while (offset < end) {
         size_t want = (size_t)MIN_OF(end - offset, CHUNK_BYTES);
-        if (is_cancelled(hashing->cancel_fd))
+        if (fd_is_cancelled(hashing->cancel_fd))
             return -ECANCELED;
         ssize_t got = fd_pread_full(hashing->fd, hashing->buffer, want, offset);
         if (got < 0)
@@ -88,25 +85,11 @@ static int hash_range(const Hashing *hashing, uint64_t offset, uint64_t end) {
     return 0;
 }
 
-/* The next piece of data at or after `offset`; both are `size` when only a hole is left. A file
- * system without SEEK_DATA counts as all data. */
-static void find_data(int fd, uint64_t offset, uint64_t size, uint64_t *start, uint64_t *end) {
-    off_t data = lseek(fd, (off_t)offset, SEEK_DATA);
-    if (data < 0) {
-        *start = errno == ENXIO ? size : offset;
-        *end = size;
-        return;
-    }
-    off_t hole = lseek(fd, data, SEEK_HOLE);
-    *start = MIN_OF((uint64_t)data, size);
-    *end = hole < 0 ? size : MIN_OF((uint64_t)hole, size);
-}
-
 /* A hole is as long as it is: it is hashed in parts, so that a cancelled one ends soon. */
 static int hash_hole(const Hashing *hashing, uint64_t size) {
     for (uint64_t part; size > 0; size -= part) {
         part = MIN_OF(size, HOLE_BYTES);
-        if (is_cancelled(hashing->cancel_fd))
+        if (fd_is_cancelled(hashing->cancel_fd))
             return -ECANCELED;
         sha256_update_zeroes(hashing->hash, part);
     }
@@ -116,7 +99,7 @@ static int hash_hole(const Hashing *hashing, uint64_t size) {
 static int hash_file(const Hashing *hashing, uint64_t size) {
     for (uint64_t offset = 0; offset < size;) {
         uint64_t start, end;
-        find_data(hashing->fd, offset, size, &start, &end);
+        fd_find_data(hashing->fd, offset, size, &start, &end);
         int r = hash_hole(hashing, start - offset);
         if (r >= 0)
             r = hash_range(hashing, start, end);

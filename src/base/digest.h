@@ -17,8 +17,9 @@ void sha256_update(Sha256 *hash, const void *data, size_t size);
 /* Adds `size` zero bytes, as a hole in a sparse file reads. */
 void sha256_update_zeroes(Sha256 *hash, uint64_t size);
 
-/* Writes the digest of all that was added, in hexadecimal. */
+/* Writes the digest of all that was added, in hexadecimal or as it is. */
 void sha256_finish(Sha256 *hash, char hex[SHA256_HEX_SIZE]);
+void sha256_finish_bytes(Sha256 *hash, uint8_t digest[SHA256_SIZE]);
 void sha256_free(Sha256 *hash);
 DEFINE_CLEANUP(Sha256 *, sha256_free);
 

@@ -126,6 +126,23 @@ int fd_read_file_at(int dir_fd, const char *path, size_t max_bytes, char **data,
     return read_to_end(fd, max_bytes, data, size ? size : &ignored);
 }
 
+void fd_find_data(int fd, uint64_t offset, uint64_t size, uint64_t *start, uint64_t *end) {
+    off_t data = lseek(fd, (off_t)offset, SEEK_DATA);
+    if (data < 0) {
+        *start = errno == ENXIO ? size : offset;
+        *end = size;
+        return;
+    }
+    off_t hole = lseek(fd, data, SEEK_HOLE);
+    *start = MIN_OF((uint64_t)data, size);
+    *end = hole < 0 ? size : MIN_OF((uint64_t)hole, size);
+}
+
+bool fd_is_cancelled(int cancel_fd) {
+    struct pollfd item = {.fd = cancel_fd, .events = POLLIN | POLLRDHUP};
+    return cancel_fd >= 0 && poll(&item, 1, 0) > 0;
+}
+
 int fd_set_nonblocking(int fd, bool nonblocking) {
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0)

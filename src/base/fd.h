@@ -31,6 +31,14 @@ int fd_pwrite_full(int fd, const void *buffer, size_t size, uint64_t offset);
  * longer one fails with -E2BIG. size may be NULL. */
 int fd_read_file_at(int dir_fd, const char *path, size_t max_bytes, char **data, size_t *size);
 
+/* The next piece of data at or after `offset` of a file of `size` bytes; *start and *end are `size`
+ * when only a hole is left. A file system without SEEK_DATA counts as all data. The descriptor's
+ * position moves. */
+void fd_find_data(int fd, uint64_t offset, uint64_t size, uint64_t *start, uint64_t *end);
+
+/* Is a descriptor that cancels something readable or hung up? -1: no. */
+bool fd_is_cancelled(int cancel_fd);
+
 /* Set or clear the flag. 0 or a negative errno. */
 int fd_set_nonblocking(int fd, bool nonblocking);
 int fd_set_cloexec(int fd, bool cloexec);

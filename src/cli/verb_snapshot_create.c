@@ -3,8 +3,14 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 
+static int show(const json_t *snapshot, json_t **shown, Error *error) {
+    _cleanup_free_ char *id = output_member(snapshot, "id");
+
+    return client_call(API_SNAPSHOT_INSPECT, id, NULL, NULL, shown, error);
+}
+
 static int snapshot_create_run(const Args *args, Error *error) {
-    _cleanup_json_ json_t *request = json_object(), *snapshot = NULL;
+    _cleanup_json_ json_t *request = json_object(), *snapshot = NULL, *shown = NULL;
     _cleanup_free_ char *name = NULL;
     int r;
 
@@ -16,7 +22,9 @@ static int snapshot_create_run(const Args *args, Error *error) {
     if (r < 0)
         return r;
     name = output_member(snapshot, args->n_operands > 1 ? "name" : "id");
-    return output_json_or_line(args, snapshot, name, error);
+    if (args->json) /* who reads that wants the memory's SHA-256 in it */
+        r = show(snapshot, &shown, error);
+    return r < 0 ? r : output_json_or_line(args, shown ? shown : snapshot, name, error);
 }
 
 static const VerbOption options[] = {
@@ -38,7 +46,8 @@ const Verb verb_snapshot_create = {
         "Freezes memory, device state and disk of a VM, and prints the snapshot's name, or its id "
         "when it has no name. A VM that runs is paused for some milliseconds and runs on; its file "
         "systems are synced first. A VM that does not run has no memory: VMs that grow from its "
-        "snapshot boot.",
+        "snapshot boot. With --json this waits until the SHA-256 of the memory is computed, as "
+        "snapshot inspect does.",
     .examples = "ramet snapshot create web1 ready\n"
                 "ramet fork ready -n 8",
     .flags = VERB_JSON,

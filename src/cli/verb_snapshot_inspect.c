@@ -24,7 +24,8 @@ const Verb verb_snapshot_inspect = {
     .operands = operands,
     .description = "Shows all that is known of a snapshot: its files with their digests, what it "
                    "was made by, what grows from it, and how its memory is kept from being written "
-                   "(memory.protection).",
+                   "(memory.protection). The first time it may take a second for each 512 MiB of "
+                   "memory, since the SHA-256 of a whole memory is computed when it is asked for.",
     .examples = "ramet snapshot inspect ready",
     .flags = VERB_JSON,
     .run = snapshot_inspect_run,

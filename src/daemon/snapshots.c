@@ -45,7 +45,7 @@ HANDLER(handle_prune) {
 }
 
 HANDLER(handle_snapshot_inspect) {
-    return snapshot_inspect(request->ramet, request->argument, answer, error);
+    return snapshot_inspect(request->ramet, &request->operation, request->argument, answer, error);
 }
 
 HANDLER(handle_snapshot_list) {

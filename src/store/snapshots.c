@@ -56,9 +56,17 @@ int snapshots_insert(Store *store, const SnapshotRow *row, Error *error) {
     return r;
 }
 
+static int run_update(Query *query, const char *id, Error *error) {
+    int changes;
+    int r = query_run(query, &changes, error);
+
+    if (r < 0)
+        return r;
+    return changes ? 0 : error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no snapshot %s", id);
+}
+
 int snapshots_update(Store *store, const SnapshotRow *row, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
-    int changes;
     int r = query_start(&query, store,
                         "UPDATE snapshots SET state = ?, automatic = ?, purpose = ?, key = ?,"
                         " parent = ?, base = ?, layer = ?, data = ? WHERE id = ?",
@@ -75,11 +83,21 @@ int snapshots_update(Store *store, const SnapshotRow *row, Error *error) {
     query_text(&query, row->layer);
     query_json(&query, row->data);
     query_text(&query, row->id);
-    r = query_run(&query, &changes, error);
+    return run_update(&query, row->id, error);
+}
+
+int snapshots_set_memory_sha256(Store *store, const char *id, const char *sha256, Error *error) {
+    _cleanup_query_ Query query = QUERY_INIT;
+    int r = query_start(&query, store,
+                        "UPDATE snapshots SET data = json_set(data, '$.files.memory.sha256', ?)"
+                        " WHERE id = ?",
+                        error);
+
     if (r < 0)
         return r;
-    return changes ? 0
-                   : error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no snapshot %s", row->id);
+    query_text(&query, sha256);
+    query_text(&query, id);
+    return run_update(&query, id, error);
 }
 
 static int read_row(Query *query, void *row, Error *error) {

@@ -38,6 +38,9 @@ int snapshots_insert(Store *store, const SnapshotRow *row, Error *error);
  * is gone. */
 int snapshots_update(Store *store, const SnapshotRow *row, Error *error);
 
+/* Writes the SHA-256 of its memory into data, and leaves the rest as it is. ERROR_NOT_FOUND. */
+int snapshots_set_memory_sha256(Store *store, const char *id, const char *sha256, Error *error);
+
 /* By id, in whatever state. */
 int snapshots_get(Store *store, const char *id, SnapshotRow *row, Error *error);
 

@@ -23,14 +23,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/digest.h"
 #include "base/log.h"
 #include "memory/seal.h"
 #include "proto/holder.h"
 #include "vm/packed.h"
 #include "vm/snapshot_internal.h"
 
-#define CHUNK_BYTES MIB
 #define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 static HotMemory *find(Ramet *ramet, const char *id) {
@@ -66,82 +64,46 @@ static char *memfd_name(const char *id) {
     return str_format("ramet-mem-%s", id);
 }
 
-/* Copies [from, to) of the file. */
-static int copy_run(int file, int memfd, off_t from, off_t to, Sha256 *hash, uint8_t *chunk) {
-    while (from < to) {
-        size_t size = (size_t)MIN_OF((uint64_t)(to - from), CHUNK_BYTES);
-        ssize_t n = fd_pread_full(file, chunk, size, (uint64_t)from);
-        int r;
-
-        if (n != (ssize_t)size)
-            return n < 0 ? (int)n : -EIO;
-        sha256_update(hash, chunk, size);
-        r = fd_pwrite_full(memfd, chunk, size, (uint64_t)from);
-        if (r < 0)
-            return r;
-        from += (off_t)size;
-    }
-    return 0;
-}
-
-static int copy_and_hash(int file, int memfd, uint64_t bytes, char hex[SHA256_HEX_SIZE]) {
-    _cleanup_(sha256_free_p) Sha256 *hash = sha256_new();
-    _cleanup_free_ uint8_t *chunk = malloc(CHUNK_BYTES);
-    off_t at = 0, end = (off_t)bytes;
-    int r = chunk ? 0 : -ENOMEM;
-
-    while (r >= 0 && at < end) {
-        off_t data = lseek(file, at, SEEK_DATA), hole;
-
-        if (data < 0 && errno != ENXIO)
-            return -errno;
-        if (data < 0)
-            data = end;
-        sha256_update_zeroes(hash, (uint64_t)(data - at));
-        if (data >= end)
-            break;
-        hole = lseek(file, data, SEEK_HOLE);
-        if (hole < 0)
-            return -errno;
-        r = copy_run(file, memfd, data, MIN_OF(hole, end), hash, chunk);
-        at = MIN_OF(hole, end);
-    }
-    if (r >= 0)
-        sha256_finish(hash, hex);
-    return r;
-}
-
 typedef struct Wanted {
     const SnapshotRow *owner; /* borrowed */
     int file;                 /* borrowed */
     bool packed;              /* the file is compressed */
     uint64_t bytes;
     uint64_t data_bytes; /* without holes */
-    const char *sha256;  /* borrowed */
+    const char *digest;  /* borrowed: of the memory */
 } Wanted;
 
-static int read_base(const Wanted *wanted, int memfd, char found[SHA256_HEX_SIZE], Error *error) {
-    int r;
+static int copy_pages(void *data, uint64_t offset, const uint8_t *bytes, size_t size) {
+    const int *memfd = data;
 
-    if (wanted->packed)
-        return packed_read(wanted->file, wanted->bytes, memfd, found, error);
-    r = ftruncate(memfd, (off_t)wanted->bytes) < 0
-            ? -errno
-            : copy_and_hash(wanted->file, memfd, wanted->bytes, found);
-    return r < 0 ? error_set_errno(error, -r, "cannot read the memory base") : 0;
+    return fd_pwrite_full(*memfd, bytes, size, offset);
+}
+
+/* The digest that is recorded is the SHA-256 where an earlier version saved it. */
+static int copy_and_hash(const Wanted *wanted, int memfd, char found[FROZEN_DIGEST_SIZE],
+                         Error *error) {
+    const TreeDigestOptions options = {.cancel_fd = -1, .visit = copy_pages, .data = &memfd};
+    int r = ftruncate(memfd, (off_t)wanted->bytes) < 0
+                ? error_set_errno(error, errno, "cannot make a memfd that large")
+                : tree_digest_file(wanted->file, &options, found, error);
+
+    return r < 0 || frozen_digest_is_tree(wanted->digest) ? r : sha256_file(memfd, found, error);
 }
 
 static int fill(const Wanted *wanted, Error *error) {
     const char *id = wanted->owner->id;
     _cleanup_free_ char *name = memfd_name(id);
     _cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    char found[SHA256_HEX_SIZE];
-    int r = fd < 0 ? error_set_errno(error, errno, "cannot make a memfd")
-                   : read_base(wanted, fd, found, error);
+    char found[FROZEN_DIGEST_SIZE];
+    int r;
 
+    if (fd < 0)
+        return error_set_errno(error, errno, "cannot make a memfd");
+    r = wanted->packed ? packed_read(wanted->file, wanted->bytes, fd, found, error)
+                       : copy_and_hash(wanted, fd, found, error);
     if (r < 0)
         return error_add_context(error, "cannot fill hot memory of snapshot %s", id);
-    if (!str_equal(found, wanted->sha256))
+    if (!str_equal(found, wanted->digest))
         return error_set(error, ERROR_CORRUPT, EBADMSG,
                          "the memory of snapshot %s is not what was saved: its SHA-256 differs",
                          id);
@@ -207,11 +169,11 @@ static int take_fd(const char *folder, const char *number, const char *wanted) {
     return str_has_prefix(target, wanted) ? open(path, O_RDONLY | O_CLOEXEC) : -ENOENT;
 }
 
-static int take_from_process(pid_t pid, const char *id, uint64_t bytes, const char *sha256) {
+static int take_from_process(pid_t pid, const char *id, uint64_t bytes, const char *digest) {
     _cleanup_free_ char *folder = str_format("/proc/%d/fd", (int)pid);
     _cleanup_free_ char *name = memfd_name(id), *wanted = str_format("/memfd:%s", name);
     DIR *dir = pid > 0 ? opendir(folder) : NULL;
-    char found[SHA256_HEX_SIZE];
+    char found[FROZEN_DIGEST_SIZE];
     struct dirent *entry;
     struct stat info;
     int fd = -1;
@@ -224,13 +186,13 @@ static int take_from_process(pid_t pid, const char *id, uint64_t bytes, const ch
         return -ENOENT;
     /* A process that a guest has taken over may have made one of that name itself. */
     if (memory_is_sealed(fd) && fstat(fd, &info) == 0 && (uint64_t)info.st_size == bytes &&
-        sha256_file(fd, found, NULL) >= 0 && str_equal(found, sha256))
+        frozen_digest(fd, digest, found, NULL) >= 0 && str_equal(found, digest))
         return fd;
     (void)fd_close(fd);
     return -ENOENT;
 }
 
-static int take_from_clones(Ramet *ramet, const char *id, uint64_t bytes, const char *sha256) {
+static int take_from_clones(Ramet *ramet, const char *id, uint64_t bytes, const char *digest) {
     size_t count = 0;
     VmRow *rows = NULL;
     int fd = -ENOENT;
@@ -239,7 +201,7 @@ static int take_from_clones(Ramet *ramet, const char *id, uint64_t bytes, const 
         return -ENOENT;
     for (size_t i = 0; i < count && fd < 0; i++)
         if (str_equal(row_text(&rows[i], "memory_owner"), id))
-            fd = take_from_process(row_process(&rows[i], "qemu").pid, id, bytes, sha256);
+            fd = take_from_process(row_process(&rows[i], "qemu").pid, id, bytes, digest);
     vm_rows_free(rows, count);
     return fd;
 }
@@ -261,7 +223,7 @@ static int make_hot(Ramet *ramet, const Wanted *wanted, HotMemory **made, Error 
     (void)snprintf(hot->id, sizeof(hot->id), "%s", wanted->owner->id);
     ramet->hot = hot;
     (void)pthread_mutex_unlock(&ramet->hot_mutex);
-    fd = take_from_clones(ramet, hot->id, wanted->bytes, wanted->sha256);
+    fd = take_from_clones(ramet, hot->id, wanted->bytes, wanted->digest);
     if (fd < 0)
         fd = fill(wanted, error);
     (void)pthread_mutex_lock(&ramet->hot_mutex);
@@ -304,7 +266,7 @@ static int open_owner(Ramet *ramet, const QemuFeatures *features, const Snapshot
     Wanted wanted = {.owner = owner,
                      .packed = snapshot_file_is_packed(file),
                      .bytes = snapshot_u64(owner, "memory_bytes"),
-                     .sha256 = json_string_value(json_object_get(file, "sha256"))};
+                     .digest = snapshot_content_digest(file)};
     _cleanup_close_ int opened = -1;
     _cleanup_free_ char *path = NULL;
     int r = snapshot_open_file(ramet, owner, "memory", &opened, &path, error);
@@ -352,8 +314,8 @@ uint64_t hot_memory_inode(Ramet *ramet, const char *base_id) {
 char *hot_memory_find_problem(Ramet *ramet, const char *base_id) {
     _cleanup_snapshot_row_ SnapshotRow owner = {0};
     _cleanup_close_ int fd = -1;
-    char found[SHA256_HEX_SIZE];
-    const char *sha256;
+    char found[FROZEN_DIGEST_SIZE];
+    const char *digest;
     HotMemory *hot;
 
     (void)pthread_mutex_lock(&ramet->hot_mutex);
@@ -363,10 +325,10 @@ char *hot_memory_find_problem(Ramet *ramet, const char *base_id) {
     (void)pthread_mutex_unlock(&ramet->hot_mutex);
     if (fd < 0 || snapshots_get(ramet->store, base_id, &owner, NULL) < 0)
         return NULL;
-    sha256 = json_string_value(json_object_get(snapshot_file(&owner, "memory"), "sha256"));
+    digest = snapshot_content_digest(snapshot_file(&owner, "memory"));
     if (!memory_is_sealed(fd))
         return str_copy("it is not sealed");
-    if (sha256_file(fd, found, NULL) < 0 || !str_equal(found, sha256))
+    if (frozen_digest(fd, digest, found, NULL) < 0 || !str_equal(found, digest))
         return str_copy("its content is not the snapshot's");
     return NULL;
 }

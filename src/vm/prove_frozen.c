@@ -1,48 +1,78 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* What the clones grow from: memory, device state, every layer of the disk, the image's base, and
- * the memory that the clones map. Each has the inode and the SHA-256 that it had before the first
- * clone was there. */
+ * the memory that the clones map. Each has the inode and the content that it had before the first
+ * clone was there. The content is compared by SHA-256, of a memory base by the tree digest, with
+ * which its SHA-256 was computed or is computed now. */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/digest.h"
 #include "vm/prove_internal.h"
 
-static int look(const char *path, uint64_t *inode, char sha256[SHA256_HEX_SIZE], Error *error) {
+static int look(const char *path, const char *like, uint64_t *inode,
+                char digest[FROZEN_DIGEST_SIZE], Error *error) {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat info;
 
     if (fd < 0 || fstat(fd, &info) < 0)
         return error_set_errno(error, errno, "cannot look at %s", path);
     *inode = info.st_ino;
-    return sha256_file(fd, sha256, error);
+    return frozen_digest(fd, like, digest, error);
+}
+
+static void add(Prove *prove, const char *what, const char *path, uint64_t inode,
+                const char *sha256, const char *tree) {
+    json_t *entry = json_pack("{s:s, s:s, s:I, s:s}", "what", what, "path", path, "inode",
+                              (json_int_t)inode, "sha256", sha256);
+
+    if (tree)
+        (void)json_object_set_new(entry, "tree", json_string(tree));
+    (void)json_array_append_new(prove->frozen, entry);
 }
 
 static int add_path(Prove *prove, const char *what, const char *path, Error *error) {
-    char sha256[SHA256_HEX_SIZE];
+    char sha256[FROZEN_DIGEST_SIZE];
     uint64_t inode;
     int r;
 
     if (!path || !*path)
         return 0;
-    r = look(path, &inode, sha256, error);
+    r = look(path, "", &inode, sha256, error);
     if (r >= 0)
-        (void)json_array_append_new(prove->frozen,
-                                    json_pack("{s:s, s:s, s:I, s:s}", "what", what, "path", path,
-                                              "inode", (json_int_t)inode, "sha256", sha256));
+        add(prove, what, path, inode, sha256, NULL);
     return r;
 }
 
-static int add_snapshot_file(Prove *prove, const SnapshotRow *row, const char *what,
-                             const char *which, Error *error) {
-    const char *name = json_string_value(json_object_get(snapshot_file(row, which), "name"));
+static int add_tree(Prove *prove, const char *what, const char *path, const json_t *file,
+                    Error *error) {
+    const char *tree = json_string_value(json_object_get(file, "tree"));
+    char found[FROZEN_DIGEST_SIZE];
+    uint64_t inode;
+    int r = look(path, tree, &inode, found, error);
+
+    if (r < 0)
+        return r;
+    if (!str_equal(found, tree))
+        return error_set(error, ERROR_CORRUPT, EBADMSG,
+                         "%s is not what was frozen: its content was changed (SHA-256)", path);
+    add(prove, what, path, inode, json_string_value(json_object_get(file, "sha256")), tree);
+    return 0;
+}
+
+static int add_snapshot_file(Prove *prove, SnapshotRow *row, const char *what, const char *which,
+                             Error *error) {
+    int r = snapshot_await_sha256(prove->ramet, prove->operation->cancel_fd, row, error);
+    const json_t *file = snapshot_file(row, which);
+    const char *name = json_string_value(json_object_get(file, "name"));
     _cleanup_free_ char *path = name ? snapshot_path(prove->ramet, row->id, name) : NULL;
 
-    return add_path(prove, what, path, error);
+    if (r < 0)
+        return r;
+    return json_object_get(file, "tree") ? add_tree(prove, what, path, file, error)
+                                         : add_path(prove, what, path, error);
 }
 
 /* A diff stands on another snapshot's whole memory. */
@@ -89,19 +119,20 @@ int prove_freeze_frame(Prove *prove, Error *error) {
 
 static char *find_change(const json_t *file) {
     const char *path = json_string_value(json_object_get(file, "path"));
-    const char *was = json_string_value(json_object_get(file, "sha256"));
+    const char *tree = json_string_value(json_object_get(file, "tree"));
+    const char *was = tree ? tree : json_string_value(json_object_get(file, "sha256"));
     json_int_t inode_was = json_integer_value(json_object_get(file, "inode"));
     _cleanup_error_ Error error = ERROR_INIT;
-    char sha256[SHA256_HEX_SIZE];
+    char found[FROZEN_DIGEST_SIZE];
     uint64_t inode;
 
-    if (look(path, &inode, sha256, &error) < 0)
+    if (look(path, was, &inode, found, &error) < 0)
         return str_copy(error_message(&error));
     if ((json_int_t)inode != inode_was)
         return str_format("%s is another file now: inode %llu, it was %lld", path,
                           (unsigned long long)inode, (long long)inode_was);
-    if (!str_equal(sha256, was))
-        return str_format("the content of %s changed: SHA-256 %.16s…, it was %.16s…", path, sha256,
+    if (!str_equal(found, was))
+        return str_format("the content of %s changed: SHA-256 %.22s…, it was %.22s…", path, found,
                           was);
     return NULL;
 }

@@ -7,7 +7,8 @@
  * A snapshot as JSON: id name key vm image_digest parent children created_at
  * memory{kind path base inode bytes allocated_bytes sha256 protection} disk{path sha256 …}
  * state_bytes pause_us qemu machine cpu accel automatic purpose vms. `memory` is null for the
- * snapshot of a VM that did not run. The caller owns it. */
+ * snapshot of a VM that did not run; `memory.sha256` is null while it is not known, which only
+ * snapshot_inspect waits for. The caller owns it. */
 
 #include "base/json.h"
 #include "vm/operation.h"
@@ -20,7 +21,10 @@ int snapshot_create(Ramet *ramet, Operation *operation, const char *vm, const ch
 
 /* all: also those that standby and the boot cache keep for themselves. */
 int snapshot_list(Ramet *ramet, bool all, json_t **list, Error *error);
-int snapshot_inspect(Ramet *ramet, const char *reference, json_t **snapshot, Error *error);
+
+/* Waits for the SHA-256 of its memory where that is not known yet. */
+int snapshot_inspect(Ramet *ramet, Operation *operation, const char *reference, json_t **snapshot,
+                     Error *error);
 
 /* [{"kind":"snapshot","id","name","own_bytes","shared_bytes","children":[…]}, {"kind":"vm",…}]:
  * snapshots and what grows from them; VMs that grew from none stand at the top. */

@@ -169,10 +169,13 @@ int snapshot_describe(Ramet *ramet, const SnapshotRow *row, json_t **snapshot, E
     return r < 0 ? r : describe(&world, row, snapshot, error);
 }
 
-int snapshot_inspect(Ramet *ramet, const char *reference, json_t **snapshot, Error *error) {
+int snapshot_inspect(Ramet *ramet, Operation *operation, const char *reference, json_t **snapshot,
+                     Error *error) {
     _cleanup_snapshot_row_ SnapshotRow row = {0};
     int r = snapshots_find(ramet->store, reference, &row, error);
 
+    if (r >= 0)
+        r = snapshot_await_sha256(ramet, operation->cancel_fd, &row, error);
     return r < 0 ? r : snapshot_describe(ramet, &row, snapshot, error);
 }
 

@@ -82,11 +82,17 @@ bool snapshot_file_is_packed(const json_t *file) {
     return str_equal(json_string_value(json_object_get(file, "compressed")), "zstd");
 }
 
+const char *snapshot_content_digest(const json_t *file) {
+    const char *tree = json_string_value(json_object_get(file, "tree"));
+    const char *digest = tree ? tree : json_string_value(json_object_get(file, "sha256"));
+
+    return digest ? digest : "";
+}
+
 const char *snapshot_file_digest(const json_t *file) {
     const char *stored = json_string_value(json_object_get(file, "stored_sha256"));
-    const char *sha256 = stored ? stored : json_string_value(json_object_get(file, "sha256"));
 
-    return sha256 ? sha256 : "";
+    return stored ? stored : snapshot_content_digest(file);
 }
 
 static int pack(int from, int to, json_t **entry, Error *error) {

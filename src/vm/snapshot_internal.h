@@ -4,6 +4,7 @@
 
 /* What the files about snapshots share, and what the boot cache and pools build on. */
 
+#include "base/tree_digest.h"
 #include "store/layers.h"
 #include "store/snapshots.h"
 #include "vm/internal.h"
@@ -21,16 +22,27 @@
 
 /* --- frozen files (stamp.c) ---------------------------------------------------------------------
  *
- * A frozen file is remembered by its SHA-256 and by a stamp: size, time of its last change, inode.
+ * A frozen file is remembered by its digest and by a stamp: size, time of its last change, inode.
  * The stamp is compared at each use, which costs a fstat; the digest where the stamp differs, at
- * the first use of a memory base, and by `snapshot verify`. */
+ * the first use of a memory base, and by `snapshot verify`.
+ *
+ * The digest is the SHA-256 of the content, or of a memory base, most of which is holes, the tree
+ * digest (base/tree_digest.h). Which one it is can be seen from the text. */
+
+#define FROZEN_DIGEST_SIZE TREE_DIGEST_SIZE /* the longer of both */
+
+/* Which of both it is, by its text. NULL: no. */
+bool frozen_digest_is_tree(const char *digest);
+
+/* The digest of an open file, of the kind that was recorded, to be compared with it. */
+int frozen_digest(int fd, const char *recorded, char found[FROZEN_DIGEST_SIZE], Error *error);
 
 /* The stamp of an open file; the caller owns it. */
 int stamp_make(int fd, json_t **stamp, Error *error);
 
-/* Is the open file the one that was frozen? ERROR_CORRUPT with the reason. sha256 "" cannot decide
+/* Is the open file the one that was frozen? ERROR_CORRUPT with the reason. digest "" cannot decide
  * a difference, which then is one. path is for messages. */
-int stamp_check(int fd, const json_t *stamp, const char *sha256, const char *path, Error *error);
+int stamp_check(int fd, const json_t *stamp, const char *digest, const char *path, Error *error);
 
 /* --- layers of disks (layers.c) ----------------------------------------------------------------
  */
@@ -124,17 +136,28 @@ int snapshot_open_file(Ramet *ramet, const SnapshotRow *snapshot, const char *wh
  * holds, checked against its digest. The snapshot must be pinned or otherwise kept. */
 int snapshot_open_memory(Ramet *ramet, const SnapshotRow *snapshot, int *fd, Error *error);
 
-/* Compressed files. A file's entry in `files` has beside name, sha256 and stamp: "compressed"
- * ("zstd"), "stored_sha256" (of the file as it lies there, while sha256 is of the content),
- * "bytes" (the content's size) and "data_bytes" (without its holes).
+/* A file's entry in `files` has name, stamp and sha256. A memory base has "tree" (its tree digest)
+ * and gets sha256 only when somebody asks for it (memory_digest.c); one that was saved by an
+ * earlier version has no "tree". A compressed file has beside these: "compressed" ("zstd"),
+ * "stored_sha256" (of the file as it lies there, while sha256 is of the content), "bytes" (the
+ * content's size) and "data_bytes" (without its holes).
  *
  * pack: compresses `name` in a folder into `name`.zst and removes it. *entry has all but the stamp
  * of the new file; the caller owns it. On failure the folder is as before. */
 int snapshot_pack_file(int dir_fd, const char *name, json_t **entry, Error *error);
 bool snapshot_file_is_packed(const json_t *file);
 
-/* The digest of the file as it lies there, "" when unknown. Borrowed from it. */
+/* The digest of the file as it lies there (see frozen_digest), "" when unknown. Borrowed from it.
+ */
 const char *snapshot_file_digest(const json_t *file);
+
+/* The same of the memory that it holds, which differs when it is compressed. */
+const char *snapshot_content_digest(const json_t *file);
+
+/* memory_digest.c: the SHA-256 of its memory, where that is not known yet: computed (which takes a
+ * second for 512 MiB), stored, and put into the row. Who comes meanwhile waits. ERROR_CORRUPT: the
+ * memory is not what was saved. */
+int snapshot_await_sha256(Ramet *ramet, int cancel_fd, SnapshotRow *row, Error *error);
 
 /* Decompresses an opened file into `to` (-1: only checks) and compares size and digest. */
 int snapshot_unpack_file(int fd, const json_t *file, int to, Error *error);

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#include "base/digest.h"
+#include "base/tree_digest.h"
 #include "vm/snapshot_internal.h"
 
 static json_int_t mtime_nsec(const struct stat *info) {
@@ -33,19 +33,30 @@ static int refuse(Error *error, const char *path, const char *why) {
     return -EBADMSG;
 }
 
+int frozen_digest(int fd, const char *recorded, char found[FROZEN_DIGEST_SIZE], Error *error) {
+    const TreeDigestOptions options = {.cancel_fd = -1};
+
+    return frozen_digest_is_tree(recorded) ? tree_digest_file(fd, &options, found, error)
+                                           : sha256_file(fd, found, error);
+}
+
+bool frozen_digest_is_tree(const char *digest) {
+    return digest && str_has_prefix(digest, TREE_DIGEST_PREFIX);
+}
+
 /* A file that was copied with its home has another inode or time, and yet is the same. */
-static int check_digest(int fd, const char *sha256, const char *path, Error *error) {
-    char found[SHA256_HEX_SIZE];
-    int r = *sha256 ? sha256_file(fd, found, error) : 0;
+static int check_digest(int fd, const char *digest, const char *path, Error *error) {
+    char found[FROZEN_DIGEST_SIZE];
+    int r = *digest ? frozen_digest(fd, digest, found, error) : 0;
 
     if (r < 0)
         return r;
-    if (*sha256 && str_equal(found, sha256))
+    if (*digest && str_equal(found, digest))
         return 0;
     return refuse(error, path, "is not what was frozen: its content was changed (SHA-256)");
 }
 
-int stamp_check(int fd, const json_t *stamp, const char *sha256, const char *path, Error *error) {
+int stamp_check(int fd, const json_t *stamp, const char *digest, const char *path, Error *error) {
     struct stat info;
 
     if (fstat(fd, &info) < 0)
@@ -60,5 +71,5 @@ int stamp_check(int fd, const json_t *stamp, const char *sha256, const char *pat
     if (mtime_nsec(&info) == number(stamp, "mtime_ns") &&
         (json_int_t)info.st_ino == number(stamp, "inode"))
         return 0;
-    return check_digest(fd, sha256, path, error);
+    return check_digest(fd, digest, path, error);
 }

@@ -127,23 +127,24 @@ static void drop_files(Take *take) {
     take->publish = NULL;
 }
 
-static int remember_file(Take *take, const char *which, const char *name, Error *error) {
+/* tree: of a memory base, which is mostly holes: its SHA-256 is left for who asks for it. */
+static int remember_file(Take *take, const char *which, const char *name, bool tree, Error *error) {
     int dir_fd = publish_scratch_fd(take->publish);
     _cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    char sha256[SHA256_HEX_SIZE];
+    char digest[FROZEN_DIGEST_SIZE];
     json_t *stamp;
     int r;
 
     if (fd < 0)
         return error_set_errno(error, errno, "cannot open the saved %s", which);
-    r = sha256_file(fd, sha256, error);
+    r = frozen_digest(fd, tree ? TREE_DIGEST_PREFIX : "", digest, error);
     if (r >= 0)
         r = stamp_make(fd, &stamp, error);
     if (r < 0)
         return r;
-    (void)json_object_set_new(
-        json_object_get(take->row.data, "files"), which,
-        json_pack("{s:s, s:s, s:o}", "name", name, "sha256", sha256, "stamp", stamp));
+    (void)json_object_set_new(json_object_get(take->row.data, "files"), which,
+                              json_pack("{s:s, s:s, s:o}", "name", name, tree ? "tree" : "sha256",
+                                        digest, "stamp", stamp));
     return 0;
 }
 
@@ -179,9 +180,9 @@ static int finish_files(Take *take, const char *kind, Error *error) {
     if (renameat(dir_fd, "memory", dir_fd, name) < 0)
         return error_set_errno(error, errno, "cannot name the saved memory");
     r = take->options->compress ? compress_memory(take, name, error)
-                                : remember_file(take, "memory", name, error);
+                                : remember_file(take, "memory", name, !diff, error);
     if (r >= 0)
-        r = remember_file(take, "state", "state", error);
+        r = remember_file(take, "state", "state", false, error);
     if (r >= 0)
         r = publish_commit(take->publish, error);
     if (r < 0)

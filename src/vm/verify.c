@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Reading all that a snapshot stands on: every file is what was frozen (SHA-256, inode, size),
+/* Reading all that a snapshot stands on: every file is what was frozen (digest, inode, size),
  * nobody may write to it (mode), and hot memory is sealed and holds the same. */
 
 #include <errno.h>
@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/digest.h"
 #include "memory/diff.h"
 #include "vm/snapshot_internal.h"
 
@@ -27,13 +26,13 @@ static void add(Report *report, const char *what, const char *path, const char *
     report->ok &= problem == NULL;
 }
 
-/* NULL when all is well; else what is wrong, the caller's. sha256 is of the file as it lies there;
+/* NULL when all is well; else what is wrong, the caller's. digest is of the file as it lies there;
  * packed (may be NULL) is the entry of a compressed one, whose content is looked at as well. */
-static char *find_problem(int fd, const char *sha256, const json_t *stamp, const json_t *packed) {
+static char *find_problem(int fd, const char *digest, const json_t *stamp, const json_t *packed) {
     _cleanup_error_ Error error = ERROR_INIT;
     json_int_t size = json_integer_value(json_object_get(stamp, "size"));
     json_int_t inode = json_integer_value(json_object_get(stamp, "inode"));
-    char found[SHA256_HEX_SIZE];
+    char found[FROZEN_DIGEST_SIZE];
     struct stat info;
 
     if (fstat(fd, &info) < 0)
@@ -43,10 +42,10 @@ static char *find_problem(int fd, const char *sha256, const json_t *stamp, const
                           (long long)size);
     if (packed && snapshot_unpack_file(fd, packed, -1, &error) < 0)
         return str_copy(error_message(&error));
-    if (sha256_file(fd, found, &error) < 0)
+    if (frozen_digest(fd, digest, found, &error) < 0)
         return str_copy(error_message(&error));
-    if (!str_equal(found, sha256))
-        return str_format("its content was changed: SHA-256 %.16s…, not %.16s…", found, sha256);
+    if (!str_equal(found, digest))
+        return str_format("its content was changed: SHA-256 %.22s…, not %.22s…", found, digest);
     if (info.st_mode & 0222)
         return str_format("it can be written to: mode %04o", (unsigned)(info.st_mode & 07777));
     if (stamp && (json_int_t)info.st_ino != inode)
@@ -55,7 +54,7 @@ static char *find_problem(int fd, const char *sha256, const json_t *stamp, const
     return NULL;
 }
 
-static void check_path(Report *report, const char *what, const char *path, const char *sha256,
+static void check_path(Report *report, const char *what, const char *path, const char *digest,
                        const json_t *stamp, const json_t *packed) {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     _cleanup_free_ char *problem = NULL;
@@ -64,7 +63,7 @@ static void check_path(Report *report, const char *what, const char *path, const
     if (fd < 0)
         problem = str_format("it cannot be opened: %s", errno == ENOENT ? "it is gone" : "denied");
     else
-        problem = find_problem(fd, sha256 ? sha256 : "", stamp, packed);
+        problem = find_problem(fd, digest ? digest : "", stamp, packed);
     add(report, what, path, problem);
 }
 

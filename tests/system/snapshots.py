@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """snapshot, fork, standby, resume: what grows from what, what is shared, what stays as it was, what a crash leaves."""
+import contextlib
 import hashlib
 import os
+import signal
 import socket
+import sqlite3
 
 import harness
 from harness import expect, expect_equal, expect_match, is_alive, wait_until
@@ -273,6 +276,53 @@ def test_damaged_files_are_refused(home):
     home.ramet("fork", "s", "--name", "good")
     expect_same_memory(home, "good")
     expect(home.json("snapshot", "verify", "s")["ok"], "verify fails")
+
+
+def sha256_in_list(home):
+    return [(one["name"], one["memory"]["sha256"]) for one in home.json("snapshot", "ls")]
+
+
+def test_sha256_when_asked(home):
+    """Neither a snapshot nor its first fork waits for the SHA-256 of the memory; inspect does, once. Snapshots of an
+    earlier version have nothing else, and are checked by it."""
+    source(home)
+    home.ramet("snapshot", "create", "a", "s")
+    home.ramet("fork", "s", "--name", "f")
+    expect_same_memory(home, "f")
+    expect_equal(sha256_in_list(home), [("s", None)], "before it was asked for")
+    memory = home.json("snapshot", "inspect", "s")["memory"]
+    expect_equal(memory["sha256"], sha256(memory["path"]), "the digest")
+    expect_equal(sha256_in_list(home), [("s", memory["sha256"])], "afterwards")
+    home.ramet("rm", "-f", "f")
+    for older in (False, True):
+        forget_hot_memory(home)
+        if older:
+            forget_trees(home)
+        damage_unseen(memory["path"])
+        if memory["protection"] == "sealed memfd":  # else nobody reads it before the guest does
+            expect_refused(home, "s")
+        home.ramet("snapshot", "verify", "s", status=1)
+        damage_unseen(memory["path"])
+        home.ramet("fork", "s", "--name", "f")
+        expect_same_memory(home, "f")
+        expect(home.json("snapshot", "verify", "s")["ok"], "verify fails")
+        home.ramet("rm", "-f", "f")
+
+
+def forget_trees(home):
+    """As if all snapshots had been saved by a version that had no tree digests. No daemon runs."""
+    with contextlib.closing(sqlite3.connect(f"{home.path}/ramet.db")) as database:
+        changed = database.execute("UPDATE snapshots SET data = json_remove(data, '$.files.memory.tree')"
+                                   " WHERE json_extract(data, '$.files.memory.tree') IS NOT NULL").rowcount
+        database.commit()
+    expect(changed > 0, "no snapshot has a tree digest")
+
+
+def forget_hot_memory(home):
+    home.kill_daemon()
+    for pid in holders(home):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not holders(home), "the end of the memory holder")
 
 
 def compress(home, vm, name):

@@ -391,7 +391,8 @@ int snapshot_list(Ramet *ramet, bool all, json_t **list, Error *error) {
     return called(all ? "all" : "list", list);
 }
 
-int snapshot_inspect(Ramet *ramet, const char *reference, json_t **snapshot, Error *error) {
+int snapshot_inspect(Ramet *ramet, Operation *operation, const char *reference, json_t **snapshot,
+                     Error *error) {
     return called(reference, snapshot);
 }
 

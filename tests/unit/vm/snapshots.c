@@ -6,8 +6,13 @@
 #include "vm/snapshot.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/path.h"
 #include "base/str.h"
 #include "check.h"
@@ -37,6 +42,13 @@ static int fork_source(const char *source, const char *name, unsigned count, Err
 
     operation_init(&op, 0, -1);
     return vm_fork(home.ramet, &op, &options, &answer, error);
+}
+
+static int inspect(const char *name, json_t **snapshot, Error *error) {
+    Operation op;
+
+    operation_init(&op, 0, -1);
+    return snapshot_inspect(home.ramet, &op, name, snapshot, error);
 }
 
 static int remove_snapshot(const char *name, bool cascade, Error *error) {
@@ -163,12 +175,180 @@ static void test_half_made(void) {
 
     CHECK_INT(snapshots_insert(ramet_store(home.ramet), &row, NULL), 0);
     CHECK_INT(path_make_folders(stray, 0700), 0);
-    CHECK_INT(snapshot_inspect(home.ramet, "half", NULL, NULL), -ENOENT);
+    CHECK_INT(inspect("half", NULL, NULL), -ENOENT);
     home_close(&home);
     home_open(&home);
     CHECK_INT(ramet_reconcile(home.ramet), 0);
     CHECK_INT(count_snapshots(), 0);
     check_empty("snapshots");
+}
+
+/* --- the digests of a memory base ---
+ */
+
+static void get_row(const char *name, SnapshotRow *row) {
+    CHECK_INT(snapshots_find(ramet_store(home.ramet), name, row, NULL), 0);
+}
+
+static char *memory_path(const char *name) {
+    _cleanup_snapshot_row_ SnapshotRow row = {0};
+
+    get_row(name, &row);
+    return path_join(home.path, "snapshots", row.id, "memory.base");
+}
+
+/* NULL when it is not known. The caller owns it. */
+static char *listed_sha256(void) {
+    _cleanup_json_ json_t *list = NULL;
+    const char *sha256;
+
+    CHECK_INT(snapshot_list(home.ramet, true, &list, NULL), 0);
+    sha256 = vm_text(json_object_get(json_array_get(list, 0), "memory"), "sha256");
+    return sha256 ? str_copy(sha256) : NULL;
+}
+
+/* As it is on a disk that goes bad: the times stay. */
+static void flip_bit(const char *name, uint64_t offset) {
+    _cleanup_free_ char *path = memory_path(name);
+    _cleanup_close_ int fd = -1;
+    struct timespec times[2];
+    struct stat info;
+    uint8_t byte;
+
+    CHECK_INT(chmod(path, 0600), 0);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    CHECK(fd >= 0 && fstat(fd, &info) == 0);
+    CHECK_INT(fd_pread_full(fd, &byte, 1, offset), 1);
+    byte ^= 4;
+    CHECK_INT(fd_pwrite_full(fd, &byte, 1, offset), 0);
+    times[0] = info.st_atim;
+    times[1] = info.st_mtim;
+    CHECK_INT(futimens(fd, times), 0);
+    CHECK_INT(fchmod(fd, 0444), 0);
+}
+
+/* What was read before is no longer at hand. */
+static void forget_hot(const char *name) {
+    _cleanup_snapshot_row_ SnapshotRow row = {0};
+
+    get_row(name, &row);
+    hot_memory_drop(home.ramet, row.id);
+}
+
+static bool verifies(const char *name) {
+    _cleanup_json_ json_t *report = NULL;
+    json_t *check;
+    Operation op;
+    size_t i;
+
+    operation_init(&op, 0, -1);
+    CHECK_INT(snapshot_verify(home.ramet, &op, name, &report, NULL), 0);
+    json_array_foreach(json_object_get(report, "checks"), i, check) {
+        if (str_equal(vm_text(check, "what"), "memory"))
+            return json_is_true(json_object_get(check, "ok"));
+    }
+    return false;
+}
+
+static void check_fork_refused(const char *name) {
+    _cleanup_error_ Error error = ERROR_INIT;
+
+    forget_hot(name);
+    CHECK(fork_source(name, "ok-bad", 1, &error) < 0);
+    CHECK_INT(error.kind, ERROR_CORRUPT);
+    CHECK_CONTAINS(error_message(&error), "SHA-256");
+    CHECK_INT(count_vms(), 1);
+    CHECK(!verifies(name));
+}
+
+static void check_fork(const char *name) {
+    _cleanup_error_ Error error = ERROR_INIT;
+
+    forget_hot(name);
+    must(fork_source(name, "ok-good", 1, &error), &error);
+    remove_vm("ok-good");
+    CHECK(verifies(name));
+}
+
+/* In a page, and in what is a hole. */
+static void check_flips_are_refused(const char *name) {
+    static const uint64_t offsets[] = {4097, 20 * MIB + 5};
+
+    for (size_t i = 0; i < ARRAY_SIZE(offsets); i++) {
+        flip_bit(name, offsets[i]);
+        check_fork_refused(name);
+        flip_bit(name, offsets[i]);
+        check_fork(name);
+    }
+}
+
+static void *inspect_beside(void *data) {
+    CHECK_INT(inspect("s", data, NULL), 0);
+    return NULL;
+}
+
+/* By two at once; a client that went away gets nothing and stores nothing. */
+static void check_sha256_when_asked(void) {
+    _cleanup_free_ char *before = listed_sha256(), *after = NULL, *path = memory_path("s");
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC), gone = eventfd(1, EFD_CLOEXEC);
+    _cleanup_json_ json_t *one = NULL, *other = NULL;
+    _cleanup_error_ Error error = ERROR_INIT;
+    char expected[SHA256_HEX_SIZE];
+    pthread_t thread;
+    Operation op;
+
+    CHECK(!before);
+    operation_init(&op, 0, gone);
+    CHECK_INT(snapshot_inspect(home.ramet, &op, "s", &one, &error), -ECANCELED);
+    CHECK_INT(error.kind, ERROR_CANCELLED);
+    CHECK_INT(pthread_create(&thread, NULL, inspect_beside, &other), 0);
+    CHECK_INT(inspect("s", &one, NULL), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK_INT(sha256_file(fd, expected, NULL), 0);
+    CHECK_STR(vm_text(json_object_get(one, "memory"), "sha256"), expected);
+    CHECK_STR(vm_text(json_object_get(other, "memory"), "sha256"), expected);
+    after = listed_sha256();
+    CHECK_STR(after, expected);
+}
+
+static void test_memory_digest(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_free_ char *none = NULL;
+
+    must(home_run(&home, "ok", false, NULL, &error), &error);
+    must(take("ok", "s", NULL, &error), &error);
+    check_flips_are_refused("s");
+    flip_bit("s", 4097);
+    CHECK(inspect("s", NULL, &error) < 0);
+    CHECK_INT(error.kind, ERROR_CORRUPT);
+    CHECK_CONTAINS(error_message(&error), "SHA-256");
+    none = listed_sha256();
+    CHECK(!none);
+    flip_bit("s", 4097);
+    check_sha256_when_asked();
+    check_fork("s");
+    remove_vm("ok");
+    must(remove_snapshot("s", false, &error), &error);
+}
+
+/* Saved by a version that had no tree digests. */
+static void test_older_snapshot(void) {
+    _cleanup_snapshot_row_ SnapshotRow row = {0};
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_json_ json_t *snapshot = NULL;
+    _cleanup_free_ char *sha256 = NULL;
+
+    must(home_run(&home, "ok", false, NULL, &error), &error);
+    must(take("ok", "s", NULL, &error), &error);
+    must(inspect("s", &snapshot, &error), &error);
+    get_row("s", &row);
+    CHECK_INT(json_object_del((json_t *)snapshot_file(&row, "memory"), "tree"), 0);
+    must(snapshots_update(ramet_store(home.ramet), &row, &error), &error);
+    check_flips_are_refused("s");
+    sha256 = listed_sha256();
+    CHECK_STR(sha256, vm_text(json_object_get(snapshot, "memory"), "sha256"));
+    remove_vm("ok");
+    must(remove_snapshot("s", false, &error), &error);
 }
 
 int main(void) {
@@ -178,6 +358,8 @@ int main(void) {
     RUN(test_full_disk);
     RUN(test_standby);
     RUN(test_half_made);
+    RUN(test_memory_digest);
+    RUN(test_older_snapshot);
     home_remove(&home);
     return 0;
 }

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_BASE_TREE_DIGEST_H
+#define RAMET_BASE_TREE_DIGEST_H
+
+/* A digest of a sparse file that costs what the file holds and not what it spans.
+ *
+ *     chunk   1 MiB of the file; the last one may be shorter
+ *     page    4 KiB of a chunk; the file's last one may be shorter
+ *     leaf    SHA-256(0x00 | map | the chunk's pages that are not all zero, in order)
+ *             map, 32 bytes: bit i % 8 (1 << it) of byte i / 8 is set for those pages
+ *     root    SHA-256(0x01 | size | for each chunk that is not all zero, ascending: index | leaf)
+ *             size of the file in bytes and index of the chunk: u64, little-endian
+ *     text    "tree1:" and the root in hexadecimal
+ *
+ * A hole and zeroes that were written give the same digest, and neither is hashed. Two different
+ * files would need a collision of SHA-256: the map tells how many pages follow and where in the
+ * chunk they lie, the index where the chunk lies, the size how long the file and its last page are,
+ * and all entries are equally long. That a leaf cannot be passed off as a root and the other way
+ * round is the first byte's doing, as in the trees of Certificate Transparency (RFC 6962, section
+ * 2.1; RFC 9162, section 2.1.1). One level of leaves does: a dense GiB has 40 KiB of them.
+ *
+ * Unlike with the SHA-256 of the whole file, which is one chain, chunks can be hashed by several
+ * threads, and whoever copies the file can do so in the same pass. */
+
+#include "base/digest.h"
+
+#define TREE_DIGEST_PREFIX "tree1:" /* the number changes with the formula */
+#define TREE_DIGEST_SIZE (sizeof(TREE_DIGEST_PREFIX) - 1 + SHA256_HEX_SIZE) /* with the NUL */
+
+/* Gets runs of pages that are not all zero, each page once. 0 or a negative errno, which ends it.
+ */
+typedef int (*TreeDigestVisitor)(void *data, uint64_t offset, const uint8_t *bytes, size_t size);
+
+typedef struct TreeDigestOptions {
+    int cancel_fd;           /* borrowed; readable or hung up: ERROR_CANCELLED; -1: none */
+    unsigned threads;        /* 1: the caller's only, which visits runs in order; else they come in
+                                any order, several at once; 0: as many as there are cores, but few
+                              */
+    TreeDigestVisitor visit; /* may be NULL */
+    void *data;              /* borrowed, for visit */
+} TreeDigestOptions;
+
+/* Of the whole file. The file must not change meanwhile; one that shrinks is an error. */
+int tree_digest_file(int fd, const TreeDigestOptions *options, char digest[TREE_DIGEST_SIZE],
+                     Error *error);
+
+/* The tree digest and the SHA-256 of the whole content (what sha256sum says), both of the same
+ * bytes, which are read once. */
+int tree_digest_and_sha256(int fd, int cancel_fd, char digest[TREE_DIGEST_SIZE],
+                           char sha256[SHA256_HEX_SIZE], Error *error);
+
+#endif
