@@ -44,8 +44,9 @@ int name_check(const char *what, const char *name, Error *error) {
     if (name_is_valid(name))
         return 0;
     _cleanup_free_ char *shown = str_sanitize(name, strnlen(name, 100));
-    return error_set(error, ERROR_USAGE, 0, "'%s' is not a valid %s name: it needs " NAME_RULE,
-                     shown, what);
+    return error_set(error, ERROR_USAGE, 0, "'%s' is not a valid %s%sname: it needs " NAME_RULE,
+                     shown, str_equal(what, "name") ? "" : what,
+                     str_equal(what, "name") ? "" : " ");
 }
 
 static bool is_folder(const char *path) {

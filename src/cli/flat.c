@@ -10,7 +10,7 @@
 static char *scalar_text(const char *key, const json_t *value) {
     uint64_t number = json_is_integer(value) ? (uint64_t)json_integer_value(value) : 0;
 
-    if (json_is_integer(value) && str_has_suffix(key, "_bytes"))
+    if (json_is_integer(value) && (str_has_suffix(key, "_bytes") || str_has_suffix(key, ".bytes")))
         return format_size(number);
     if (json_is_integer(value) && str_has_suffix(key, "_us"))
         return format_duration(number);

@@ -11,13 +11,28 @@
 #include "cli/client.h"
 #include "cli/verbs.h"
 
+static int check_what(const char *what, Error *error) {
+    static const char *const kinds[] = {"boot", "disk", "exec", "fork", "size"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (str_equal(kinds[i], what))
+            return 0;
+    (void)error_set(error, ERROR_USAGE, EINVAL,
+                    "bench: WHAT: \"%.40s\" is none of boot, disk, exec, fork, size", what);
+    error_set_hint(error, "see ramet bench --help");
+    return -EINVAL;
+}
+
 static int bench_run(const Args *args, Error *error) {
     static const char *const passed[] = {"rounds", "image", "archive", "memory", "svg"};
     _cleanup_free_ char *program = path_find_sibling("ramet-bench");
     _cleanup_(strlist_free) StrList argv = {0};
 
     _cleanup_close_ int fd = -1;
-    int r = client_connect(&fd, error); /* starts the daemon, which the program does not */
+    int r = check_what(args->operands[0], error);
+
+    if (r >= 0)
+        r = client_connect(&fd, error); /* starts the daemon, which the program does not */
     if (r < 0)
         return r;
     if (!program)

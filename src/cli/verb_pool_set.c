@@ -12,7 +12,8 @@ static int pool_set_run(const Args *args, Error *error) {
     int r;
 
     if (parse_u64(args->operands[1], 256, &count) < 0)
-        return error_set(error, ERROR_USAGE, EINVAL, "%.40s is no number of clones (0 ... 256)",
+        return error_set(error, ERROR_USAGE, EINVAL,
+                         "pool set: COUNT: \"%.40s\" is no number from 0 to 256",
                          args->operands[1]);
     request = json_pack("{s:s, s:I, s:b}", "source", args->operands[0], "count", (json_int_t)count,
                         "wait", args_flag(args, "wait"));

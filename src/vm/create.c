@@ -127,7 +127,13 @@ int vm_make_folder(Ramet *ramet, const VmRow *row, bool durable, Error *error) {
 /* --- all of it
  * ------------------------------------------------------------------------------------------ */
 
-/* Found out before an image is built for a VM that cannot be made. */
+/* Name and ports are found out before an image is built for a VM that cannot be made. */
+static int check_ports(const VmSpec *spec, Error *error) {
+    _cleanup_json_ json_t *forwards = vm_spec_forwards_to_json(spec);
+
+    return admission_check_ports(forwards, error);
+}
+
 static int check_name(Ramet *ramet, const char *name, Error *error) {
     _cleanup_vm_row_ VmRow taken = {0};
     int r = vms_find(ramet->store, name, &taken, NULL);
@@ -151,6 +157,8 @@ int vm_plan_row(Ramet *ramet, Operation *operation, const VmSpec *spec, CreateKi
         (void)snprintf(resolved.name, sizeof(resolved.name), "%s", name);
     }
     r = check_name(ramet, resolved.name, error);
+    if (r >= 0 && kind != CREATE_ONLY)
+        r = check_ports(spec, error);
     if (r >= 0)
         r = admission_check_disk(ramet, error);
     if (r >= 0)

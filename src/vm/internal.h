@@ -287,6 +287,10 @@ char *image_row_path(const Ramet *ramet, const ImageRow *row);
 int admission_check_memory(uint64_t wanted_bytes, Error *error);
 int admission_check_disk(const Ramet *ramet, Error *error);
 
+/* The member "forwards" of a specification. ERROR_CONFLICT: a host port is taken; ERROR_PERMISSION:
+ * one is not for QEMU. */
+int admission_check_ports(const json_t *forwards, Error *error);
+
 /* launch.c: one attempt to boot cold. On success the row has the processes and everything else
  * about the run; on failure no process is left. cancel_fd: the client or an abort. *silent: it
  * failed since the guest's console said nothing. */

@@ -177,6 +177,16 @@ static int prepare(Launch *launch, Error *error) {
     return r >= 0 && launch->restore ? launch_make_plan(launch, error) : r;
 }
 
+/* Who took the port between the check of it and QEMU's own try. */
+static int explain(const Launch *launch, int r, Error *error) {
+    if (launch->spec.n_forwards == 0 || !error ||
+        !strstr(error_message(error), "host forwarding rule"))
+        return r;
+    error->kind = ERROR_CONFLICT;
+    error_set_hint(error, "choose another host port with -p");
+    return r;
+}
+
 int vm_launch_from(Ramet *ramet, Operation *operation, VmRow *row, const Restore *restore,
                    int cancel_fd, bool *silent, Error *error) {
     _cleanup_(launch_free)
@@ -190,7 +200,7 @@ int vm_launch_from(Ramet *ramet, Operation *operation, VmRow *row, const Restore
     if (r < 0) {
         end_keeper(&launch);
         row_set_process(row, "keeper", NULL);
-        return r;
+        return explain(&launch, r, error);
     }
     return 0;
 }

@@ -154,8 +154,11 @@ int vm_start_first(Ramet *ramet, Operation *operation, OpLock *lock, VmRow *row,
     _cleanup_snapshot_row_ SnapshotRow snapshot = {0};
     _cleanup_error_ Error trouble = ERROR_INIT;
     _cleanup_json_ json_t *failure = NULL;
-    int r = open_cache(ramet, operation, lock, row, &snapshot, &failure, &trouble);
+    int r = admission_check_ports(json_object_get(row->spec, "forwards"), error);
 
+    if (r < 0)
+        return error_add_context(error, "cannot start %s", row->name);
+    r = open_cache(ramet, operation, lock, row, &snapshot, &failure, &trouble);
     if (r < 0) {
         vm_record_failure(ramet, row, &trouble);
         (void)error_move(error, &trouble);

@@ -77,9 +77,9 @@ static int check_memory(uint64_t *bytes, Error *error) {
     if (*bytes == 0)
         return 0;
     if (*bytes < SPEC_MEMORY_MIN_BYTES)
-        return error_set(error, ERROR_USAGE, EINVAL,
-                         "%llu bytes of memory are too few (least: 32M)",
-                         (unsigned long long)*bytes);
+        return error_set(
+            error, ERROR_USAGE, EINVAL, "%llu KiB of memory are too few (least: %llu MiB)",
+            (unsigned long long)(*bytes / KIB), (unsigned long long)(SPEC_MEMORY_MIN_BYTES / MIB));
     if (*bytes > total || *bytes > MEMORY_MAX_BYTES) {
         error_set(error, ERROR_USAGE, EINVAL,
                   "%llu MiB of memory are more than this host has (%llu MiB)",

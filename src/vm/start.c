@@ -87,6 +87,8 @@ static int check_room(Ramet *ramet, const VmRow *row, Error *error) {
     uint64_t memory = (uint64_t)json_integer_value(json_object_get(row->spec, "memory_bytes"));
     int r = admission_check_disk(ramet, error);
 
+    if (r >= 0)
+        r = admission_check_ports(json_object_get(row->spec, "forwards"), error);
     return r < 0 ? r : admission_check_memory(memory, error);
 }
 

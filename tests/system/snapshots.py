@@ -84,6 +84,8 @@ def test_forks_of_forks(home):
     expect_equal(run(home, "last", "cat /root/generations /run/generations"), "1\n2\n3\n4\n" * 2)
     expect_same_memory(home, "last")
     expect_equal(home.json("snapshot", "inspect", "s1")["parent"], home.json("snapshot", "inspect", "s0")["id"])
+    expect_equal([one["name"] for one in home.json("snapshot", "inspect", "s0", "s1")], ["s0", "s1"])
+    expect_match(home.ramet("snapshot", "inspect", "s0").out, r"(?m)^memory\.bytes +[0-9.]+ MiB$", "sizes for people")
 
 
 def test_deep_chains_are_flattened(home):

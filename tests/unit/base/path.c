@@ -38,6 +38,8 @@ static void names(void) {
     CHECK_INT(name_check("VM", "\x1b[2J", &error), -EINVAL);
     CHECK_INT(error.kind, ERROR_USAGE);
     CHECK_CONTAINS(error.message, "'?[2J' is not a valid VM name");
+    CHECK_INT(name_check("name", "A", &error), -EINVAL);
+    CHECK_CONTAINS(error.message, "'A' is not a valid name: ");
 }
 
 static void make_folders(void) {

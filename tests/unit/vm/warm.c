@@ -2,11 +2,13 @@
 
 /* The boot cache and pools, with a scripted keeper: what is prepared, found, claimed and left. */
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -189,6 +191,51 @@ static void test_damage_is_told(void) {
     check_boot("ok", 0, 1, false, "forked");
     CHECK_INT(count_events("cache.prepared"), prepared + 1);
     CHECK_INT(find_entries(after), n); /* the damaged one went */
+}
+
+static int listen_somewhere(uint16_t *port) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    CHECK_INT(bind(fd, (struct sockaddr *)&address, size), 0);
+    CHECK_INT(listen(fd, 1), 0);
+    CHECK_INT(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+static int run_with_port(const char *name, uint16_t port, Error *error) {
+    _cleanup_vm_spec_ VmSpec spec;
+    Operation op = operation();
+
+    vm_spec_init(&spec);
+    (void)snprintf(spec.name, sizeof(spec.name), "%s", name);
+    (void)snprintf(spec.image, sizeof(spec.image), "test");
+    spec.forwards[0] = (SpecForward){.host_ip = "127.0.0.1", .host_port = port, .guest_port = 80};
+    spec.n_forwards = 1;
+    return vm_run(home.ramet, &op, &spec, false, NULL, error);
+}
+
+/* It is not the entry's fault, so that stays. */
+static void test_taken_port_is_told(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_close_ int fd = -1;
+    char ids[8][VM_ID_SIZE];
+    uint16_t port;
+    size_t n = find_entries(ids);
+
+    fd = listen_somewhere(&port);
+    CHECK_INT(run_with_port("ok", port, &error), -EADDRINUSE);
+    CHECK_INT(error.kind, ERROR_CONFLICT);
+    CHECK_CONTAINS(error.hint, "-p");
+    CHECK_INT(run_with_port("ok", 1, &error), -EACCES);
+    CHECK_CONTAINS(error_message(&error), "needs privileges");
+    CHECK_INT(find_entries(ids), n);
+    CHECK_INT(count_shown(), 0);
+    fd = fd_close(fd);
+    must(run_with_port("ok", port, &error), &error);
+    remove_vm("ok");
 }
 
 /* A hidden VM that a dead daemon left, in whatever state. */
@@ -490,6 +537,7 @@ int main(void) {
     RUN(test_keys);
     RUN(test_created_vm);
     RUN(test_damage_is_told);
+    RUN(test_taken_port_is_told);
     RUN(test_crash_while_preparing);
     RUN(test_image_pool);
     RUN(test_failed_claim_is_told);
