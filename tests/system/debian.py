@@ -16,18 +16,23 @@ IMAGE = "deb"
 WRITTEN = 200 << 20
 
 
+DEBIAN = harness.TEMPLATE + "-debian"
+
+
 def build_image(home):
-    """In the template, so that it is built once for each build folder, by whichever test needs it first."""
-    with open(harness.TEMPLATE + ".debian-lock", "w", encoding="utf-8") as lock:
+    """In a home of its own, so that it is built once for each build folder, by whichever test needs it first, and
+    nobody who copies the template sees it half built."""
+    with open(DEBIAN + ".lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        build_in_template(home)
+        if not os.path.exists(DEBIAN):
+            harness.copy_home(harness.TEMPLATE, DEBIAN)
+        build_once(home, {"RAMET_HOME": DEBIAN})
     home.ramet("daemon", "stop", status=None)
     shutil.rmtree(home.path)
-    harness.copy_home(harness.TEMPLATE, home.path)
+    harness.copy_home(DEBIAN, home.path)
 
 
-def build_in_template(home):
-    env = {"RAMET_HOME": harness.TEMPLATE}
+def build_once(home, env):
     built = home.ramet("image", "inspect", IMAGE, status=None, env=env)
     if built.status != 0:
         if not shutil.which("mmdebstrap"):
