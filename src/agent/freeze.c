@@ -73,6 +73,21 @@ int freeze_all(Result *result) {
     return 0;
 }
 
+void freeze_thaw_left_over(void) {
+    _cleanup_(mounts_free) Mounts mounts = {0};
+
+    if (mounts_read(&mounts) < 0)
+        return;
+    for (size_t i = 0; i < mounts.n; i++) {
+        _cleanup_close_ int fd =
+            can_freeze(&mounts, i) ? open(mounts.list[i].folder, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+                                   : -1;
+
+        if (fd >= 0 && ioctl(fd, FITHAW, 0) == 0)
+            agent_log("%s was left frozen; it is thawed", mounts.list[i].folder);
+    }
+}
+
 void freeze_sync(void *unused, int in, int out, Result *result) {
     sync();
 }

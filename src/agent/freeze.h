@@ -9,6 +9,9 @@
 int freeze_all(Result *result);
 void freeze_thaw_all(Result *result);
 
+/* Thaws whatever is frozen: what an agent before this one left. */
+void freeze_thaw_left_over(void);
+
 /* sync(2), which may take long: a worker (worker.h). */
 void freeze_sync(void *unused, int in, int out, Result *result);
 

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "agent/exec.h"
+#include "agent/freeze.h"
 #include "agent/init.h"
 #include "agent/loop.h"
 #include "agent/power.h"
@@ -58,6 +59,7 @@ int main(int argc, char **argv) {
         init_run(argv, &port_fd);
         is_init = getpid() == 1;
     } else {
+        freeze_thaw_left_over();
         port_fd = port_find(AGENT_PORT_NAME, now_usec() + PORT_LIMIT_USEC);
     }
     if (port_fd < 0) {

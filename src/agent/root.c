@@ -91,6 +91,17 @@ static int find_partition(const char *disk, char *device, size_t room) {
     return largest > 0 ? 0 : -ENOENT;
 }
 
+/* Scheduling requests and holding back writers is for the host, which has the disk. In each clone
+ * the kernel's own would run again, and under emulation be translated again. */
+static void leave_scheduling_to_host(const char *disk) {
+    char path[300];
+
+    (void)snprintf(path, sizeof(path), "/sys/block/%s/queue/scheduler", disk);
+    (void)write_text(path, "none", 0644);
+    (void)snprintf(path, sizeof(path), "/sys/block/%s/queue/wbt_lat_usec", disk);
+    (void)write_text(path, "0", 0644);
+}
+
 static int find_device(char *device, size_t room) {
     char disk[64];
 
@@ -103,9 +114,27 @@ static int find_device(char *device, size_t room) {
     (void)snprintf(device, room, "/dev/%s", disk);
     if (access(device, F_OK) < 0)
         return -errno;
+    leave_scheduling_to_host(disk);
     if (!probe_type(device))
         (void)find_partition(disk, device, room);
     return 0;
+}
+
+/* What the guest deletes goes back to the host: an overlay shrinks again. All three kinds know the
+ * option; where the disk cannot discard, it is ignored. What ext4 does in the background after a
+ * mount, each clone would do again, and write to its overlay: an ext4 that was made lazily is not
+ * completed, and its maps of free blocks are read when somebody writes. */
+static int mount_root(const char *device, const char *type) {
+    static const char *const ext4[] = {
+        "discard,noinit_itable,no_prefetch_block_bitmaps",
+        "discard,noinit_itable", /* what an older kernel knows */
+    };
+
+    if (strcmp(type, "ext4") != 0)
+        return mount(device, ROOT_FOLDER, type, 0, "discard");
+    if (mount(device, ROOT_FOLDER, type, 0, ext4[0]) == 0)
+        return 0;
+    return errno == EINVAL ? mount(device, ROOT_FOLDER, type, 0, ext4[1]) : -1;
 }
 
 int root_mount(int uevent_fd, uint64_t deadline_usec, Result *result) {
@@ -125,12 +154,7 @@ int root_mount(int uevent_fd, uint64_t deadline_usec, Result *result) {
                           "cannot mount root: %s holds no file system that this kernel knows",
                           device);
     (void)mkdir(ROOT_FOLDER, 0755);
-    /* What the guest deletes goes back to the host: an overlay shrinks again. All three kinds know
-     * the option; where the disk cannot discard, it is ignored. An ext4 that was made lazily is not
-     * completed in the background: each clone would do that again, and write it to its overlay. */
-    const char *options = strcmp(type, "ext4") == 0 ? "discard,noinit_itable" : "discard";
-
-    if (mount(device, ROOT_FOLDER, type, 0, options) == 0)
+    if (mount_root(device, type) == 0)
         return 0;
     if (errno == ENODEV)
         return result_say(result, ENODEV,

@@ -207,7 +207,7 @@ static void take_hello(Session *session, const Frame *frame) {
     port_flush(&session->port); /* everybody waits for it */
     session->woken = session->frozen;
     if (session->frozen)
-        session->vigil.ends_at_usec = now_usec() + VIGIL_USEC;
+        vigil_prolong(&session->vigil);
 }
 
 void session_thaw(Session *session, Result *result) {

@@ -20,6 +20,9 @@ typedef struct Vigil {
 /* Does nothing when it is on already. */
 void vigil_begin(Vigil *vigil);
 
+/* Begins its time anew. */
+void vigil_prolong(Vigil *vigil);
+
 /* Lets everybody run again. Does nothing when it is not on. */
 void vigil_end(Vigil *vigil);
 

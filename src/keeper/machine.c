@@ -176,8 +176,17 @@ static int make_ends(Keeper *keeper, QemuEnds *ends, Error *error) {
     return fd_set_nonblocking(pipes[0], true);
 }
 
+/* This process's own, and how QEMU's libraries are to be linked. Who has an LD_PRELOAD has a reason
+ * for it. */
+static void make_environment(const Plan *plan, StrList *environment) {
+    for (char **entry = environ; *entry; entry++)
+        strlist_add(environment, *entry);
+    if (*plan->qemu_preload && !getenv("LD_PRELOAD"))
+        strlist_add_format(environment, "LD_PRELOAD=%s", plan->qemu_preload);
+}
+
 static int spawn(Launch *launch, const QemuEnds *ends, pid_t *pid, Error *error) {
-    StrList argv = {0};
+    StrList argv = {0}, environment = {0};
     launch->config.qmp_fd = give(launch, ends->qmp);
     launch->config.agent_fd = give(launch, ends->port);
     launch->config.console_fd = give(launch, ends->console);
@@ -187,13 +196,16 @@ static int spawn(Launch *launch, const QemuEnds *ends, pid_t *pid, Error *error)
     if (r == 0) {
         for (int to = 1; to <= 2; to++)
             launch->moves[launch->n_moves++] = (SpawnFd){.from = ends->error_output, .to = to};
+        make_environment(launch->plan, &environment);
         SpawnOptions options = {.program = launch->plan->qemu,
                                 .argv = argv.items,
+                                .environment = environment.items,
                                 .fds = launch->moves,
                                 .n_fds = launch->n_moves,
                                 .die_with_parent = true};
         r = spawn_process(&options, pid, error);
     }
+    strlist_free(&environment);
     strlist_free(&argv);
     return r;
 }

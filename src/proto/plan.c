@@ -57,6 +57,7 @@ static const Field plan_fields[] = {
     TEXT(Plan, vm_id),
     TEXT(Plan, name),
     STRING(Plan, qemu, 4096),
+    TEXT(Plan, qemu_preload),
     TEXT(Plan, accel),
     TEXT(Plan, machine),
     TEXT(Plan, cpu),

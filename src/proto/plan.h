@@ -68,9 +68,10 @@ typedef struct Plan {
     char name[64];
 
     /* the machine: all of it is part of a snapshot's key */
-    char *qemu;       /* owned: path of the QEMU binary */
-    char accel[8];    /* "kvm" or "tcg" */
-    char machine[32]; /* "microvm" or "q35" */
+    char *qemu;             /* owned: path of the QEMU binary */
+    char qemu_preload[160]; /* its LD_PRELOAD, "" for none (qemu/preload.h) */
+    char accel[8];          /* "kvm" or "tcg" */
+    char machine[32];       /* "microvm" or "q35" */
     char cpu[64];
     uint64_t memory_bytes;
     unsigned cpus;

@@ -24,7 +24,7 @@
 #include "qemu/qmp.h"
 
 #define CACHE_NAME "qemu-features.json"
-#define CACHE_FORMAT 1
+#define CACHE_FORMAT 2
 
 void qemu_features_free(QemuFeatures *features) {
     free(features->binary);
@@ -272,6 +272,7 @@ int qemu_probe_features(const char *binary, uint64_t deadline_usec, QemuFeatures
     r = ask_all(&probe, &found, &reason);
     if (r < 0)
         return probe_failed(&probe, binary, error, &reason);
+    qemu_preload_find(probe.pid, found.preload);
     found.binary = str_copy(binary);
     *features = found;
     return 0;
@@ -321,10 +322,10 @@ int qemu_features_check(const QemuFeatures *features, Error *error) {
 }
 
 json_t *qemu_features_to_json(const QemuFeatures *features) {
-    json_t *json = json_pack("{s:i, s:s, s:I, s:I, s:s, s:s}", "format", CACHE_FORMAT, "binary",
+    json_t *json = json_pack("{s:i, s:s, s:I, s:I, s:s, s:s, s:s}", "format", CACHE_FORMAT, "binary",
                              features->binary, "size_bytes", (json_int_t)features->size_bytes,
                              "mtime_nsec", (json_int_t)features->mtime_nsec, "sha256",
-                             features->sha256, "version", features->version);
+                             features->sha256, "version", features->version, "preload", features->preload);
 
     for (size_t i = 0; i < ARRAY_SIZE(switches); i++)
         if (json_object_set_new(json, switches[i].name,
@@ -374,6 +375,8 @@ int qemu_features_from_json(const json_t *json, QemuFeatures *features, Error *e
         r = read_text(json, "sha256", found.sha256, sizeof(found.sha256), error);
     if (r == 0)
         r = read_text(json, "version", found.version, sizeof(found.version), error);
+    if (r == 0)
+        r = read_text(json, "preload", found.preload, sizeof(found.preload), error);
     if (r == 0)
         r = read_switches(json, &found, error);
     if (r < 0)

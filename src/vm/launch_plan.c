@@ -281,6 +281,7 @@ int launch_make_plan(Launch *launch, Error *error) {
     (void)snprintf(plan->machine, sizeof(plan->machine), "microvm");
     (void)snprintf(plan->cpu, sizeof(plan->cpu), "%s", qemu_default_cpu(launch->accel));
     plan->qemu = str_copy(launch->features.binary);
+    (void)snprintf(plan->qemu_preload, sizeof(plan->qemu_preload), "%s", launch->features.preload);
     plan->cpus = launch->spec.cpus;
     plan->boot = PLAN_BOOT_COLD;
     launch_plan_who(launch);

@@ -121,6 +121,15 @@ def check_disk_shrinks(home, vm):
     expect(empty < full - WRITTEN * 9 // 10, f"{empty} bytes allocated after the file of {WRITTEN} went, {full} before")
 
 
+def check_agent_killed_while_frozen(home):
+    """The next agent thaws what the one before it froze. (One shell: nothing can be loaded from the disk after.)"""
+    home.ramet("exec", "d1", "--", "sh", "-c",
+               "agent=$(systemctl show -p MainPID --value ramet-agent); fsfreeze -f /; kill -9 $agent", status=None)
+    expect_equal(inside(home, "touch /root/thawed && systemctl show -p NRestarts --value ramet-agent"), "1\n",
+                 "restarts of the agent")
+    inside(home, "rm /root/thawed")
+
+
 def check_stop(home):
     inside(home, "redis-cli SET kept yes; for i in $(seq 500); do echo $i >/root/$i; done; echo here >/root/last")
     home.ramet("stop", "d1")
@@ -145,6 +154,7 @@ def test_debian(home):
     check_copies(home)
     check_terminal(home)
     check_disk_shrinks(home, vm)
+    check_agent_killed_while_frozen(home)
     check_stop(home)
     home.ramet("rm", "-f", "d1")
     expect_equal(digest(image["path"]), before, "the base's SHA-256")

@@ -80,6 +80,7 @@ static void test_json(void) {
                              .mtime_nsec = 8,
                              .sha256 = "ab",
                              .version = "9.9",
+                             .preload = "liba.so.1",
                              .microvm = true,
                              .memory_rom = true};
     _cleanup_json_ json_t *json = qemu_features_to_json(&features);
@@ -89,6 +90,7 @@ static void test_json(void) {
     CHECK_INT(qemu_features_from_json(json, &back, &error), 0);
     CHECK(back.microvm && back.memory_rom && !back.kvm && back.size_bytes == 7);
     CHECK_STR(back.version, "9.9");
+    CHECK_STR(back.preload, "liba.so.1");
     qemu_features_free(&back);
     CHECK_INT(json_object_set_new(json, "kvm", json_integer(1)), 0);
     CHECK(qemu_features_from_json(json, &back, &error) < 0);
@@ -96,6 +98,23 @@ static void test_json(void) {
     CHECK(qemu_features_from_json(json, &back, &error) < 0);
     CHECK_INT(qemu_features_check(&features, &error), -ENOSYS);
     CHECK_CONTAINS(error_message(&error), "lacks memory-backend-file");
+}
+
+static void test_preload(void) {
+    char preload[QEMU_PRELOAD_SIZE] = "untouched";
+
+    qemu_preload_read("7f1 r--p 0 08:01 7   /lib/libglib-2.0.so.0.7400.6\n"
+                      "7f2 r-xp 0 08:01 8   /lib/libcapstone.so.4\n"
+                      "7f3 r--p 0 08:01 9   /lib/x86_64-linux-gnu/libc.so.6\n"
+                      "7f4 r--p 0 08:01 9   /lib/x86_64-linux-gnu/libcrypto.so.3\n",
+                      preload);
+    CHECK_STR(preload, "libcrypto.so.3 libc.so.6 libglib-2.0.so.0");
+    qemu_preload_read("7f3 r--p 0 08:01 9   /lib/libc.so.6\n", preload);
+    CHECK_STR(preload, "libc.so.6");
+    qemu_preload_read("7f3 r-xp 0 08:01 9   /usr/bin/static-qemu\n", preload);
+    CHECK_STR(preload, "");
+    qemu_preload_find(getpid(), preload);
+    CHECK_CONTAINS(preload, "libc.so.");
 }
 
 static void test_real(void) {
@@ -137,6 +156,7 @@ int main(void) {
     RUN(test_no_binary);
     RUN(test_scripted);
     RUN(test_json);
+    RUN(test_preload);
     RUN(test_real);
     RUN(test_stale_cache);
     CHECK_INT(path_remove_tree(folder), 0);
