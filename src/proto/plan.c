@@ -1,57 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proto/plan.h"
 
-/* How it works: one table for each struct names its members, their kind and their bounds. Writing
- * and reading both walk the same table, so that they cannot differ. Lists (disks, files, forwards,
- * patches) are walked by hand around the tables.
+/* How it works: one table for each struct names its members, their kind and their bounds
+ * (plan_fields.h), for writing and for reading. Lists (disks, files, forwards, patches) are walked
+ * by hand around the tables.
  *
- * Reading trusts nothing: every text is bounded and printable, every number is within its maximum,
- * every descriptor's index is below n_fds. What the tables cannot say (which texts an accelerator
- * may be, that a cold boot has a kernel) is checked at the end. */
+ * Reading trusts nothing. What the tables cannot say (which texts an accelerator may be, that a
+ * cold boot has a kernel) is checked at the end. */
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/str.h"
+#include "proto/plan_fields.h"
 
 #define MEMORY_BYTES_MIN (1 * MIB)
 #define MEMORY_BYTES_MAX (64 * 1024 * GIB)
 #define CPUS_MAX 1024
-
-typedef enum FieldKind {
-    FIELD_TEXT,   /* char[limit] */
-    FIELD_STRING, /* char *, owned, below `limit` bytes */
-    FIELD_U64,
-    FIELD_UNSIGNED,
-    FIELD_U16,
-    FIELD_BOOL,
-    FIELD_BYTES, /* uint8_t[limit] as hexadecimal digits */
-    FIELD_FD,    /* -1 or an index */
-} FieldKind;
-
-typedef struct Field {
-    const char *name;
-    FieldKind kind;
-    size_t offset;
-    uint64_t limit; /* size of a text or bytes, greatest value of a number */
-} Field;
-
-#define TEXT(type, name) \
-    { #name, FIELD_TEXT, offsetof(type, name), sizeof(((type *)NULL)->name) }
-#define BYTES(type, name) \
-    { #name, FIELD_BYTES, offsetof(type, name), sizeof(((type *)NULL)->name) }
-#define STRING(type, name, limit) \
-    { #name, FIELD_STRING, offsetof(type, name), limit }
-#define U64(type, name, limit) \
-    { #name, FIELD_U64, offsetof(type, name), limit }
-#define UNSIGNED(type, name, limit) \
-    { #name, FIELD_UNSIGNED, offsetof(type, name), limit }
-#define U16(type, name) \
-    { #name, FIELD_U16, offsetof(type, name), UINT16_MAX }
-#define BOOL(type, name) \
-    { #name, FIELD_BOOL, offsetof(type, name), 1 }
-#define FD(type, name) \
-    { #name, FIELD_FD, offsetof(type, name), 0 }
 
 static const Field plan_fields[] = {
     TEXT(Plan, vm_id),
@@ -134,47 +99,6 @@ void plan_free(Plan *plan) {
     plan->qemu = plan->cmdline = NULL;
 }
 
-static json_t *write_bytes(const uint8_t *data, size_t size) {
-    char text[2 * 16 + 1];
-    hex_encode(data, MIN_OF(size, (size_t)16), text);
-    return json_string(text);
-}
-
-static json_t *write_number(uint64_t value) {
-    return json_integer((json_int_t)MIN_OF(value, (uint64_t)INT64_MAX));
-}
-
-static json_t *write_field(const Field *field, const char *base) {
-    const void *at = base + field->offset;
-    switch (field->kind) {
-    case FIELD_TEXT:
-        return json_string(at);
-    case FIELD_STRING:
-        return *(char *const *)at ? json_string(*(char *const *)at) : json_null();
-    case FIELD_U64:
-        return write_number(*(const uint64_t *)at);
-    case FIELD_UNSIGNED:
-        return write_number(*(const unsigned *)at);
-    case FIELD_U16:
-        return write_number(*(const uint16_t *)at);
-    case FIELD_BOOL:
-        return json_boolean(*(const bool *)at);
-    case FIELD_BYTES:
-        return write_bytes(at, field->limit);
-    case FIELD_FD:
-        return json_integer(*(const PlanFd *)at);
-    }
-    return NULL;
-}
-
-static json_t *write_struct(const Field *fields, size_t n_fields, const void *base) {
-    json_t *object = json_object();
-    for (size_t i = 0; i < n_fields; i++)
-        json_object_set_new(object, fields[i].name, write_field(&fields[i], base));
-    return object;
-}
-#define WRITE(fields, base) write_struct(fields, ARRAY_SIZE(fields), base)
-
 static json_t *write_disk(const PlanDisk *disk) {
     json_t *object = WRITE(disk_fields, disk);
     json_t *files = json_array();
@@ -202,120 +126,6 @@ json_t *plan_to_json(const Plan *plan) {
     return object;
 }
 
-static int wrong(Error *error, const char *name, const char *rule) {
-    return error_set(error, ERROR_USAGE, 0, "%s of the plan %s", name, rule);
-}
-
-static bool is_printable(const char *text, size_t limit) {
-    size_t length = strlen(text);
-    if (length >= limit)
-        return false;
-    for (; *text; text++)
-        if (*text < ' ' || *text > '~')
-            return false;
-    return true;
-}
-
-static int read_text(const Field *field, const json_t *value, void *at, Error *error) {
-    const char *text = json_string_value(value);
-    if (!text || json_string_length(value) != strlen(text) || !is_printable(text, field->limit))
-        return wrong(error, field->name, "is no printable text or too long");
-    if (field->kind == FIELD_STRING) {
-        free(*(char **)at);
-        *(char **)at = str_copy(text);
-    } else {
-        memcpy(at, text, strlen(text) + 1);
-    }
-    return 0;
-}
-
-static int read_number(const Field *field, const json_t *value, void *at, Error *error) {
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        (uint64_t)json_integer_value(value) > field->limit)
-        return wrong(error, field->name, "is no number within its bounds");
-    uint64_t number = (uint64_t)json_integer_value(value);
-    if (field->kind == FIELD_U64)
-        *(uint64_t *)at = number;
-    else if (field->kind == FIELD_UNSIGNED)
-        *(unsigned *)at = (unsigned)number;
-    else
-        *(uint16_t *)at = (uint16_t)number;
-    return 0;
-}
-
-static int read_fd(const char *name, const json_t *value, size_t n_fds, PlanFd *fd, Error *error) {
-    if (!json_is_integer(value) || json_integer_value(value) < PLAN_NO_FD ||
-        json_integer_value(value) >= (json_int_t)n_fds)
-        return wrong(error, name, "names a descriptor that did not come");
-    *fd = (PlanFd)json_integer_value(value);
-    return 0;
-}
-
-static int read_bool(const Field *field, const json_t *value, bool *at, Error *error) {
-    if (!json_is_boolean(value))
-        return wrong(error, field->name, "is not true or false");
-    *at = json_is_true(value);
-    return 0;
-}
-
-static int read_bytes(const Field *field, const json_t *value, uint8_t *at, Error *error) {
-    const char *text = json_string_value(value);
-    if (!text || hex_decode(text, at, field->limit) < 0)
-        return wrong(error, field->name, "is not so many hexadecimal digits");
-    return 0;
-}
-
-static int read_field(const Field *field, const json_t *value, size_t n_fds, char *base,
-                      Error *error) {
-    void *at = base + field->offset;
-    switch (field->kind) {
-    case FIELD_TEXT:
-    case FIELD_STRING:
-        return read_text(field, value, at, error);
-    case FIELD_U64:
-    case FIELD_UNSIGNED:
-    case FIELD_U16:
-        return read_number(field, value, at, error);
-    case FIELD_BOOL:
-        return read_bool(field, value, at, error);
-    case FIELD_BYTES:
-        return read_bytes(field, value, at, error);
-    case FIELD_FD:
-        return read_fd(field->name, value, n_fds, at, error);
-    }
-    return -EINVAL;
-}
-
-static int read_struct(const char *what, const Field *fields, size_t n_fields, const json_t *object,
-                       size_t n_fds, void *base, Error *error) {
-    if (!json_is_object(object))
-        return wrong(error, what, "is no object");
-    for (size_t i = 0; i < n_fields; i++) {
-        const json_t *value = json_object_get(object, fields[i].name);
-        if (!value || json_is_null(value))
-            continue; /* stays as plan_init made it */
-        int r = read_field(&fields[i], value, n_fds, base, error);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-#define READ(what, fields, object, n_fds, base, error) \
-    read_struct(what, fields, ARRAY_SIZE(fields), object, n_fds, base, error)
-
-/* The list called `name`, with at most `max` items; absent is empty. */
-static int read_list(const json_t *object, const char *name, size_t max, const json_t **list,
-                     size_t *count, Error *error) {
-    const json_t *found = json_object_get(object, name);
-    if (found && !json_is_array(found))
-        return wrong(error, name, "is no list");
-    if (json_array_size(found) > max)
-        return wrong(error, name, "has too many items");
-    *list = found;
-    *count = json_array_size(found);
-    return 0;
-}
-
 /* QEMU's options are separated by commas: texts that go into one must not bring their own. */
 static bool is_plain(const char *text) {
     return text[strspn(
@@ -326,7 +136,7 @@ static int read_disk(const json_t *object, size_t n_fds, PlanDisk *disk, Error *
     const json_t *files = NULL;
     int r = READ("disks", disk_fields, object, n_fds, disk, error);
     if (r == 0)
-        r = read_list(object, "files", PLAN_CHAIN_MAX, &files, &disk->n_files, error);
+        r = fields_read_list(object, "files", PLAN_CHAIN_MAX, &files, &disk->n_files, error);
     for (size_t i = 0; r == 0 && i < disk->n_files; i++)
         r = READ("files", file_fields, json_array_get(files, i), n_fds, &disk->files[i], error);
     return r;
@@ -334,26 +144,26 @@ static int read_disk(const json_t *object, size_t n_fds, PlanDisk *disk, Error *
 
 static int check_disk(const PlanDisk *disk, Error *error) {
     if (disk->n_files == 0)
-        return wrong(error, "a disk", "has no files");
+        return fields_wrong(error, "a disk", "has no files");
     if (!is_plain(disk->serial))
-        return wrong(error, "serial", "has characters that QEMU would take for its own");
+        return fields_wrong(error, "serial", "has characters that QEMU would take for its own");
     for (size_t i = 0; i < disk->n_files; i++) {
         const PlanDiskFile *file = &disk->files[i];
         if (!str_equal(file->format, "qcow2") && !str_equal(file->format, "raw"))
-            return wrong(error, "format", "is neither qcow2 nor raw");
+            return fields_wrong(error, "format", "is neither qcow2 nor raw");
         if (file->fd < 0)
-            return wrong(error, "a disk", "has a file without a descriptor");
+            return fields_wrong(error, "a disk", "has a file without a descriptor");
         if (i > 0 && file->fd_write >= 0)
-            return wrong(error, "a disk", "would write below its overlay");
+            return fields_wrong(error, "a disk", "would write below its overlay");
     }
     if (!disk->read_only && disk->files[0].fd_write < 0)
-        return wrong(error, "a disk", "is to be written but not open for it");
+        return fields_wrong(error, "a disk", "is to be written but not open for it");
     return 0;
 }
 
 static int read_disks(const json_t *json, size_t n_fds, Plan *plan, Error *error) {
     const json_t *list;
-    int r = read_list(json, "disks", PLAN_DISKS_MAX, &list, &plan->n_disks, error);
+    int r = fields_read_list(json, "disks", PLAN_DISKS_MAX, &list, &plan->n_disks, error);
     for (size_t i = 0; r == 0 && i < plan->n_disks; i++) {
         r = read_disk(json_array_get(list, i), n_fds, &plan->disks[i], error);
         if (r == 0)
@@ -364,21 +174,21 @@ static int read_disks(const json_t *json, size_t n_fds, Plan *plan, Error *error
 
 static int read_forwards(const json_t *json, Plan *plan, Error *error) {
     const json_t *list;
-    int r = read_list(json, "forwards", PLAN_FORWARDS_MAX, &list, &plan->n_forwards, error);
+    int r = fields_read_list(json, "forwards", PLAN_FORWARDS_MAX, &list, &plan->n_forwards, error);
     for (size_t i = 0; r == 0 && i < plan->n_forwards; i++) {
         PlanForward *forward = &plan->forwards[i];
         r = READ("forwards", forward_fields, json_array_get(list, i), 0, forward, error);
         if (r == 0 && (!is_plain(forward->host_ip) || !forward->guest_port))
-            r = wrong(error, "forwards", "have an address or port that is none");
+            r = fields_wrong(error, "forwards", "have an address or port that is none");
     }
     return r;
 }
 
 static int read_patches(const json_t *json, size_t n_fds, Plan *plan, Error *error) {
     const json_t *list;
-    int r = read_list(json, "patch_fds", PLAN_PATCHES_MAX, &list, &plan->n_patches, error);
+    int r = fields_read_list(json, "patch_fds", PLAN_PATCHES_MAX, &list, &plan->n_patches, error);
     for (size_t i = 0; r == 0 && i < plan->n_patches; i++)
-        r = read_fd("patch_fds", json_array_get(list, i), n_fds, &plan->patch_fds[i], error);
+        r = fields_read_fd("patch_fds", json_array_get(list, i), n_fds, &plan->patch_fds[i], error);
     return r;
 }
 
@@ -390,7 +200,7 @@ static int read_choice(const json_t *json, const char *name, const char *const *
             *choice = (unsigned)i;
             return 0;
         }
-    return wrong(error, name, "is missing or unknown");
+    return fields_wrong(error, name, "is missing or unknown");
 }
 
 static int read_choices(const json_t *json, Plan *plan, Error *error) {
@@ -407,31 +217,31 @@ static int read_choices(const json_t *json, Plan *plan, Error *error) {
 
 static int check_machine(const Plan *plan, Error *error) {
     if (!plan->vm_id[0] || !is_plain(plan->vm_id))
-        return wrong(error, "vm_id", "is missing or no name");
+        return fields_wrong(error, "vm_id", "is missing or no name");
     if (!plan->qemu || plan->qemu[0] != '/')
-        return wrong(error, "qemu", "is no absolute path");
+        return fields_wrong(error, "qemu", "is no absolute path");
     if (!str_equal(plan->accel, "kvm") && !str_equal(plan->accel, "tcg"))
-        return wrong(error, "accel", "is neither kvm nor tcg");
+        return fields_wrong(error, "accel", "is neither kvm nor tcg");
     if (!plan->machine[0] || !is_plain(plan->machine))
-        return wrong(error, "machine", "is missing or no name");
+        return fields_wrong(error, "machine", "is missing or no name");
     if (plan->memory_bytes < MEMORY_BYTES_MIN)
-        return wrong(error, "memory_bytes", "is under 1 MiB");
+        return fields_wrong(error, "memory_bytes", "is under 1 MiB");
     if (plan->cpus == 0)
-        return wrong(error, "cpus", "is 0");
+        return fields_wrong(error, "cpus", "is 0");
     return 0;
 }
 
 static int check_descriptors(const Plan *plan, Error *error) {
     if (plan->memory_fd < 0)
-        return wrong(error, "memory_fd", "is missing");
+        return fields_wrong(error, "memory_fd", "is missing");
     if (plan->console_dir_fd < 0)
-        return wrong(error, "console_dir_fd", "is missing");
+        return fields_wrong(error, "console_dir_fd", "is missing");
     if (plan->boot == PLAN_BOOT_COLD && plan->kernel_fd < 0)
-        return wrong(error, "kernel_fd", "is missing");
+        return fields_wrong(error, "kernel_fd", "is missing");
     if (plan->boot == PLAN_BOOT_RESTORE && plan->state_fd < 0)
-        return wrong(error, "state_fd", "is missing");
+        return fields_wrong(error, "state_fd", "is missing");
     if (plan->network == PLAN_NETWORK_TAP && plan->tap_fd < 0)
-        return wrong(error, "tap_fd", "is missing");
+        return fields_wrong(error, "tap_fd", "is missing");
     return 0;
 }
 
