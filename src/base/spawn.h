@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/process.h" /* what was started is remembered by its identity */
 
 typedef struct SpawnFd {
     int from; /* descriptor here; -1: /dev/null */
@@ -46,25 +47,5 @@ void spawn_output_free(SpawnOutput *output);
  * NULL; it is filled whenever the tool ran to its end, also when it exited other than 0. */
 int spawn_run(const SpawnOptions *options, uint64_t timeout_usec, int cancel_fd,
               SpawnOutput *output, Error *error);
-
-/* A process that cannot be mistaken for another: its id and its start time in clock ticks since
- * boot (proc(5), /proc/PID/stat field 22). */
-typedef struct ProcessIdentity {
-    pid_t pid; /* 0: none */
-    uint64_t start_ticks;
-} ProcessIdentity;
-
-/* The identity of a process that lives; -ESRCH when there is none. */
-int process_identify(pid_t pid, ProcessIdentity *identity);
-
-/* A pidfd for exactly that process; -ESRCH when it is gone or the pid belongs to another one now.
- */
-int process_open(const ProcessIdentity *identity);
-
-/* Signals exactly that process; gone is -ESRCH. */
-int process_signal(const ProcessIdentity *identity, int signal);
-
-/* Waits until it is gone, at most until the deadline (monotonic). Works for non-children. */
-int process_wait_gone(const ProcessIdentity *identity, uint64_t deadline_usec);
 
 #endif
