@@ -21,125 +21,47 @@
 #include "vm/boot_cache.h"
 #include "vm/pool_internal.h"
 
-#define RETRY_MAX_USEC (60 * USEC_PER_SEC)
 #define LOCK_ID "pools" /* a VM's is hexadecimal */
-
-/* What is known of a pool beside its row. */
-typedef struct PoolState {
-    char source[64];
-    char snapshot[VM_ID_SIZE]; /* that its clones grow from; empty: not known yet */
-    bool full;                 /* and that was told */
-    unsigned failures;
-    uint64_t retry_usec;
-    json_t *failure; /* owned */
-    struct PoolState *next;
-} PoolState;
 
 struct Pools {
     pthread_t thread;
+    PoolStates *states;    /* owned */
     int stop_fd;           /* owned: readable once it shall end */
-    pthread_mutex_t mutex; /* guards what follows */
+    pthread_mutex_t mutex; /* guards what follows; taken before that of the states */
     pthread_cond_t kicked;
     bool dirty;
     bool stop;
-    PoolState *states; /* owned */
 };
 
-/* --- states ------------------------------------------------------------------------------------
+/* --- what is known of the pools ----------------------------------------------------------------
  */
 
-/* With the mutex. */
-static PoolState *state_of(Pools *pools, const char *source) {
-    PoolState *state = pools->states;
-
-    while (state && !str_equal(state->source, source))
-        state = state->next;
-    if (state)
-        return state;
-    state = calloc(1, sizeof(*state));
-    if (!state)
-        abort();
-    (void)snprintf(state->source, sizeof(state->source), "%s", source);
-    state->next = pools->states;
-    pools->states = state;
-    return state;
-}
-
 void pools_look(Ramet *ramet, const char *source, char snapshot[VM_ID_SIZE], json_t **failure) {
-    Pools *pools = ramet->pools;
-
     snapshot[0] = '\0';
     *failure = NULL;
-    if (!pools)
-        return;
-    (void)pthread_mutex_lock(&pools->mutex);
-    (void)snprintf(snapshot, VM_ID_SIZE, "%s", state_of(pools, source)->snapshot);
-    *failure = json_incref(state_of(pools, source)->failure);
-    (void)pthread_mutex_unlock(&pools->mutex);
+    if (ramet->pools)
+        pool_states_look(ramet->pools->states, source, snapshot, failure);
 }
 
 void pools_forgive(Ramet *ramet, const char *source) {
-    Pools *pools = ramet->pools;
-    PoolState *state;
-
-    if (!pools)
-        return;
-    (void)pthread_mutex_lock(&pools->mutex);
-    state = state_of(pools, source);
-    json_decref(state->failure);
-    state->failure = NULL;
-    state->failures = 0;
-    state->retry_usec = 0;
-    state->full = false;
-    (void)pthread_mutex_unlock(&pools->mutex);
-}
-
-static bool may_try(Pools *pools, const char *source) {
-    bool may;
-
-    (void)pthread_mutex_lock(&pools->mutex);
-    may = state_of(pools, source)->retry_usec <= clock_monotonic_usec();
-    (void)pthread_mutex_unlock(&pools->mutex);
-    return may;
-}
-
-static void note_snapshot(Pools *pools, const char *source, const char *snapshot) {
-    (void)pthread_mutex_lock(&pools->mutex);
-    (void)snprintf(state_of(pools, source)->snapshot, VM_ID_SIZE, "%s", snapshot);
-    (void)pthread_mutex_unlock(&pools->mutex);
+    if (ramet->pools)
+        pool_states_forgive(ramet->pools->states, source);
 }
 
 static void note_failure(Ramet *ramet, const PoolRow *pool, const Error *error) {
     _cleanup_json_ json_t *wrapped = json_from_error(error);
-    Pools *pools = ramet->pools;
-    uint64_t wait_usec;
-    PoolState *state;
+    json_t *failure = json_object_get(wrapped, "error");
 
-    (void)pthread_mutex_lock(&pools->mutex);
-    state = state_of(pools, pool->source);
-    json_decref(state->failure);
-    state->failure = json_incref(json_object_get(wrapped, "error"));
-    wait_usec = (uint64_t)USEC_PER_SEC << MIN_OF(state->failures, 10u);
-    wait_usec = MIN_OF(wait_usec, RETRY_MAX_USEC);
-    state->retry_usec = clock_monotonic_usec() + wait_usec;
-    state->failures++;
-    state->full = false;
-    (void)pthread_mutex_unlock(&pools->mutex);
+    pool_states_note_failure(ramet->pools->states, pool->source, failure);
     log_warning("the pool of %s: %s", pool->name, error_message(error));
-    ramet_event(ramet, "pool.failed", NULL, pool->name, json_object_get(wrapped, "error"));
+    ramet_event(ramet, "pool.failed", NULL, pool->name, failure);
 }
 
 /* Told once each time that it becomes full. */
 static void note_full(Ramet *ramet, const PoolRow *pool, bool full) {
     _cleanup_json_ json_t *detail = json_pack("{s:I}", "warm", (json_int_t)pool->wanted);
-    Pools *pools = ramet->pools;
-    bool news;
 
-    (void)pthread_mutex_lock(&pools->mutex);
-    news = full && !state_of(pools, pool->source)->full;
-    state_of(pools, pool->source)->full = full;
-    (void)pthread_mutex_unlock(&pools->mutex);
-    if (news)
+    if (pool_states_note_full(ramet->pools->states, pool->source, full))
         ramet_event(ramet, "pool.filled", NULL, pool->name, detail);
 }
 
@@ -185,7 +107,7 @@ static int open_source(Ramet *ramet, const PoolRow *pool, SnapshotRow *snapshot,
                                               : snapshot_pin(ramet, pool->source, snapshot, error);
 
     if (r >= 0)
-        note_snapshot(ramet->pools, pool->source, snapshot->id);
+        pool_states_note_snapshot(ramet->pools->states, pool->source, snapshot->id);
     return r;
 }
 
@@ -235,7 +157,7 @@ static int step_pool(Ramet *ramet, const PoolRow *pool) {
     _cleanup_op_lock_ OpLock *lock = NULL;
     int r;
 
-    if (!may_try(ramet->pools, pool->source))
+    if (!pool_states_may_try(ramet->pools->states, pool->source))
         return 0;
     r = open_source(ramet, pool, &snapshot, &error);
     if (r >= 0) {
@@ -253,16 +175,10 @@ static int step_pool(Ramet *ramet, const PoolRow *pool) {
 }
 
 static bool has_pool(Pools *pools, const PoolRow *rows, size_t count, const char *snapshot) {
-    bool found = false;
-
-    (void)pthread_mutex_lock(&pools->mutex);
-    for (size_t i = 0; i < count && !found; i++) {
-        const char *known = state_of(pools, rows[i].source)->snapshot;
-
-        found = !*known || str_equal(known, snapshot); /* whose source is not known may want it */
-    }
-    (void)pthread_mutex_unlock(&pools->mutex);
-    return found;
+    for (size_t i = 0; i < count; i++)
+        if (pool_states_may_want(pools->states, rows[i].source, snapshot))
+            return true;
+    return false;
 }
 
 /* Clones of no pool, and those whose keepers answer no more. */
@@ -307,23 +223,13 @@ static bool step(Ramet *ramet) {
 /* --- the thread --------------------------------------------------------------------------------
  */
 
-/* With the mutex. UINT64_MAX: no pool waits for another try. */
-static uint64_t next_retry(const Pools *pools) {
-    uint64_t next = UINT64_MAX;
-
-    for (const PoolState *state = pools->states; state; state = state->next)
-        if (state->retry_usec > 0)
-            next = MIN_OF(next, state->retry_usec);
-    return next;
-}
-
 /* False: it shall end. */
 static bool wait_for_work(Pools *pools) {
     bool go_on;
 
     (void)pthread_mutex_lock(&pools->mutex);
     while (!pools->dirty && !pools->stop) {
-        uint64_t until = next_retry(pools);
+        uint64_t until = pool_states_next_retry(pools->states);
         struct timespec time = {.tv_sec = (time_t)(until / USEC_PER_SEC),
                                 .tv_nsec = (long)(until % USEC_PER_SEC) * 1000};
 
@@ -340,34 +246,13 @@ static bool wait_for_work(Pools *pools) {
     return go_on;
 }
 
-/* Pools that were ended need no state, and no retry that wakes us. */
-static void forget_states(Ramet *ramet) {
-    Pools *pools = ramet->pools;
-    PoolState **link = &pools->states;
-    PoolRow row;
-
-    (void)pthread_mutex_lock(&pools->mutex);
-    while (*link) {
-        PoolState *state = *link;
-
-        if (pools_get(ramet->store, state->source, &row, NULL) != -ENOENT) {
-            link = &state->next;
-            continue;
-        }
-        *link = state->next;
-        json_decref(state->failure);
-        free(state);
-    }
-    (void)pthread_mutex_unlock(&pools->mutex);
-}
-
 static void *fill_thread(void *data) {
     Ramet *ramet = data;
 
     while (wait_for_work(ramet->pools)) {
         while (!is_stopping(ramet->pools) && step(ramet))
             ;
-        forget_states(ramet);
+        pool_states_forget(ramet->pools->states, ramet->store);
     }
     return NULL;
 }
@@ -388,13 +273,7 @@ int pools_lock(Ramet *ramet, const char *what, int cancel_fd, OpLock **lock, Err
 }
 
 static void pools_free(Pools *pools) {
-    while (pools->states) {
-        PoolState *state = pools->states;
-
-        pools->states = state->next;
-        json_decref(state->failure);
-        free(state);
-    }
+    pool_states_free(pools->states);
     (void)fd_close(pools->stop_fd);
     (void)pthread_cond_destroy(&pools->kicked);
     (void)pthread_mutex_destroy(&pools->mutex);
@@ -407,6 +286,7 @@ static Pools *pools_new(void) {
 
     if (!pools)
         abort();
+    pools->states = pool_states_new();
     (void)pthread_mutex_init(&pools->mutex, NULL);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
