@@ -7,13 +7,14 @@
  * there the base is copied once into a memfd that is then sealed against writing, and all clones
  * map that one memfd ("hot memory").
  *
- * Hot memory is filled at first use, by one thread while others wait, and its content is hashed on
- * the way, so that a base that was changed on disk is refused before the first clone sees it. A
- * compressed base becomes hot memory with any QEMU. It
- * has a budget; what was used least recently goes first (clones that map it keep it alive for
- * themselves). When the daemon ends the memfd lives on in the memory holder (hot_holder.c) and in
- * the clones, and the next daemon takes it back from one of them: a memfd of that name, sealed,
- * with the right digest, is the base, whoever holds it. */
+ * Hot memory is filled when a snapshot is taken, since its base is read and hashed then anyway; but
+ * not when nobody is likely to fork it soon (standby) or when others would have to go for it. Else
+ * it is filled at first use, by one thread while others wait, and its content is hashed on the way,
+ * so that a base that was changed on disk is refused before the first clone sees it. A compressed
+ * base becomes hot memory with any QEMU. It has a budget; what was used least recently goes first
+ * (clones that map it keep it alive for themselves). When the daemon ends the memfd lives on in the
+ * memory holder (hot_holder.c) and in the clones, and the next daemon takes it back from one of
+ * them: a memfd of that name, sealed, with the right digest, is the base, whoever holds it. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -73,7 +74,7 @@ typedef struct Wanted {
     const char *digest;  /* borrowed: of the memory */
 } Wanted;
 
-static int copy_pages(void *data, uint64_t offset, const uint8_t *bytes, size_t size) {
+int hot_memory_copy(void *data, uint64_t offset, const uint8_t *bytes, size_t size) {
     const int *memfd = data;
 
     return fd_pwrite_full(*memfd, bytes, size, offset);
@@ -82,7 +83,7 @@ static int copy_pages(void *data, uint64_t offset, const uint8_t *bytes, size_t 
 /* The digest that is recorded is the SHA-256 where an earlier version saved it. */
 static int copy_and_hash(const Wanted *wanted, int memfd, char found[FROZEN_DIGEST_SIZE],
                          Error *error) {
-    const TreeDigestOptions options = {.cancel_fd = -1, .visit = copy_pages, .data = &memfd};
+    const TreeDigestOptions options = {.cancel_fd = -1, .visit = hot_memory_copy, .data = &memfd};
     int r = ftruncate(memfd, (off_t)wanted->bytes) < 0
                 ? error_set_errno(error, errno, "cannot make a memfd that large")
                 : tree_digest_file(wanted->file, &options, found, error);
@@ -130,14 +131,20 @@ static HotMemory *least_recent(Ramet *ramet) {
     return oldest;
 }
 
+static uint64_t sum_bytes(Ramet *ramet) {
+    uint64_t sum = 0;
+
+    for (HotMemory *hot = ramet->hot; hot; hot = hot->next)
+        sum += hot->filling ? 0 : hot->bytes;
+    return sum;
+}
+
 /* Lets go of what was used least recently. */
 static bool make_room(Ramet *ramet, uint64_t wanted) {
     for (;;) {
-        uint64_t sum = 0;
+        uint64_t sum = sum_bytes(ramet);
         HotMemory *oldest = least_recent(ramet);
 
-        for (HotMemory *hot = ramet->hot; hot; hot = hot->next)
-            sum += hot->filling ? 0 : hot->bytes;
         if (sum + wanted <= ramet->hot_budget_bytes || !oldest)
             return sum + wanted <= ramet->hot_budget_bytes;
         drop(ramet, oldest);
@@ -153,6 +160,65 @@ static int check_room(Ramet *ramet, uint64_t wanted, Error *error) {
               (unsigned long long)(ramet->hot_budget_bytes / MIB));
     error_set_hint(error, "raise RAMET_HOT_MEMORY, or use a QEMU from 8.2 on, which needs none");
     return -ENOMEM;
+}
+
+/* --- filling it with a new base ----------------------------------------------------------------
+ */
+
+/* A half of the budget is left to what is forked for certain. */
+static bool has_room(Ramet *ramet, uint64_t wanted, bool certain) {
+    return sum_bytes(ramet) + wanted <= ramet->hot_budget_bytes / (certain ? 1 : 2);
+}
+
+static bool is_needed(Ramet *ramet) {
+    QemuFeatures features = {0};
+    const char *accel;
+    bool needed = host_probe(ramet, &features, &accel, NULL) >= 0 && !features.memory_rom;
+
+    qemu_features_free(&features);
+    return needed;
+}
+
+int hot_memory_begin(Ramet *ramet, const char *id, int base_fd, bool certain) {
+    _cleanup_free_ char *name = memfd_name(id);
+    _cleanup_close_ int fd = -1;
+    struct stat info;
+    bool room;
+
+    if (!is_needed(ramet))
+        return -1;
+    (void)pthread_mutex_lock(&ramet->hot_mutex);
+    room = has_room(ramet, allocated(base_fd), certain);
+    (void)pthread_mutex_unlock(&ramet->hot_mutex);
+    fd = room ? memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
+    if (fd < 0 || fstat(base_fd, &info) < 0 || ftruncate(fd, info.st_size) < 0)
+        return -1;
+    return TAKE_FD(fd);
+}
+
+void hot_memory_keep(Ramet *ramet, const char *id, int memfd, bool certain) {
+    _cleanup_close_ int fd = memfd;
+    uint64_t bytes;
+    HotMemory *hot;
+
+    if (fd < 0 || fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+        return;
+    bytes = allocated(fd);
+    (void)pthread_mutex_lock(&ramet->hot_mutex);
+    if (has_room(ramet, bytes, certain)) { /* others may have come meanwhile */
+        hot = calloc(1, sizeof(*hot));
+        if (!hot)
+            abort();
+        *hot = (HotMemory){.fd = TAKE_FD(fd),
+                           .bytes = bytes,
+                           .used_usec = clock_monotonic_usec(),
+                           .next = ramet->hot};
+        (void)snprintf(hot->id, sizeof(hot->id), "%s", id);
+        ramet->hot = hot;
+        hot_holder_put(ramet, hot);
+        hot->touched_usec = 0; /* the holder hears of its first use at once */
+    }
+    (void)pthread_mutex_unlock(&ramet->hot_mutex);
 }
 
 /* --- taking it back from a clone ---------------------------------------------------------------

@@ -106,6 +106,14 @@ int layers_collect(Ramet *ramet, size_t *count, Error *error);
 int hot_memory_open(Ramet *ramet, const QemuFeatures *features, const SnapshotRow *snapshot,
                     int *fd, char **name, Error *error);
 
+/* Filling it while a base is made, in the pass that hashes it. begin: a memfd to copy the base's
+ * pages into with hot_memory_copy (a TreeDigestVisitor; data: the memfd), the caller's; -1 when
+ * that is not wanted. keep: seals it and takes it, whether it is kept or not; the snapshot need not
+ * be ready yet. certain: a fork follows at once. */
+int hot_memory_begin(Ramet *ramet, const char *id, int base_fd, bool certain);
+int hot_memory_copy(void *data, uint64_t offset, const uint8_t *bytes, size_t size);
+void hot_memory_keep(Ramet *ramet, const char *id, int memfd, bool certain);
+
 /* The inode of the sealed memfd of a base, 0 when it is not hot. */
 uint64_t hot_memory_inode(Ramet *ramet, const char *base_id);
 char *hot_memory_find_problem(Ramet *ramet, const char *base_id);

@@ -34,12 +34,14 @@ typedef struct Take {
     const TakeOptions *options;
     SnapshotRow row;  /* owned */
     Publish *publish; /* owned */
+    int hot_fd;       /* owned: hot memory with what the memory base holds; -1: none */
     bool switched;    /* the keeper said that the VM writes to the new overlay */
 } Take;
 
 static void take_free(Take *take) {
     snapshot_row_free(&take->row);
     publish_free(take->publish);
+    (void)fd_close(take->hot_fd);
 }
 
 /* --- the row -----------------------------------------------------------------------------------
@@ -127,8 +129,21 @@ static void drop_files(Take *take) {
     take->publish = NULL;
 }
 
-/* tree: of a memory base, which is mostly holes: its SHA-256 is left for who asks for it. */
-static int remember_file(Take *take, const char *which, const char *name, bool tree, Error *error) {
+/* When hot memory cannot be filled, the base is merely hashed. */
+static int hash_base(Take *take, int fd, char digest[FROZEN_DIGEST_SIZE], Error *error) {
+    TreeDigestOptions options = {.cancel_fd = -1, .visit = hot_memory_copy, .data = &take->hot_fd};
+
+    if (!take->options->standby)
+        take->hot_fd = hot_memory_begin(take->ramet, take->row.id, fd, take->row.automatic);
+    if (take->hot_fd >= 0 && tree_digest_file(fd, &options, digest, NULL) >= 0)
+        return 0;
+    take->hot_fd = fd_close(take->hot_fd);
+    options.visit = NULL;
+    return tree_digest_file(fd, &options, digest, error);
+}
+
+/* base: a memory base, which is mostly holes: its SHA-256 is left for who asks for it. */
+static int remember_file(Take *take, const char *which, const char *name, bool base, Error *error) {
     int dir_fd = publish_scratch_fd(take->publish);
     _cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     char digest[FROZEN_DIGEST_SIZE];
@@ -137,13 +152,13 @@ static int remember_file(Take *take, const char *which, const char *name, bool t
 
     if (fd < 0)
         return error_set_errno(error, errno, "cannot open the saved %s", which);
-    r = frozen_digest(fd, tree ? TREE_DIGEST_PREFIX : "", digest, error);
+    r = base ? hash_base(take, fd, digest, error) : sha256_file(fd, digest, error);
     if (r >= 0)
         r = stamp_make(fd, &stamp, error);
     if (r < 0)
         return r;
     (void)json_object_set_new(json_object_get(take->row.data, "files"), which,
-                              json_pack("{s:s, s:s, s:o}", "name", name, tree ? "tree" : "sha256",
+                              json_pack("{s:s, s:s, s:o}", "name", name, base ? "tree" : "sha256",
                                         digest, "stamp", stamp));
     return 0;
 }
@@ -395,6 +410,7 @@ static int become_ready(Take *take, Error *error) {
         if (r < 0)
             return r;
     }
+    hot_memory_keep(take->ramet, row->id, TAKE_FD(take->hot_fd), row->automatic);
     (void)snprintf(row->state, sizeof(row->state), SNAPSHOT_READY);
     if (row->automatic)
         snapshot_pin_id(take->ramet, row->id);
@@ -415,6 +431,7 @@ void snapshot_undo(Ramet *ramet, const char *id) {
     _cleanup_free_ char *path = snapshot_path(ramet, id, NULL);
     _cleanup_error_ Error error = ERROR_INIT;
 
+    hot_memory_drop(ramet, id);
     if (path_remove_tree(path) < 0)
         log_warning("cannot remove %s", path);
     else if (snapshots_delete(ramet->store, id, &error) < 0)
@@ -423,8 +440,8 @@ void snapshot_undo(Ramet *ramet, const char *id) {
 
 int snapshot_take(Ramet *ramet, Operation *operation, VmRow *vm, const TakeOptions *options,
                   SnapshotRow *row, Error *error) {
-    _cleanup_(take_free)
-        Take take = {.ramet = ramet, .operation = operation, .vm = vm, .options = options};
+    _cleanup_(take_free) Take take = {
+        .ramet = ramet, .operation = operation, .vm = vm, .options = options, .hot_fd = -1};
     _cleanup_error_ Error failure = ERROR_INIT;
     int r = check_state(vm, &failure);
 

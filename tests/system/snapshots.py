@@ -410,13 +410,12 @@ def holders(home):
 def test_hot_memory_outlives_the_daemon(home):
     """The same memfd after a kill of the daemon while no clone runs; the holder goes with the last hot base."""
     source(home)
-    snapshot(home, "a", "s")
-    expect_equal(holders(home), [], "holders before any fork")
-    vm = home.ramet("fork", "s", "--name", "f", "--json").json()
-    inode = home.json("snapshot", "inspect", "s")["memory"]["hot_inode"]
+    expect_equal(holders(home), [], "holders before any snapshot")
+    inode = snapshot(home, "a", "s")["memory"]["hot_inode"]
     if inode is None:
         raise harness.Skip("this QEMU maps the file itself")
     holder = holders(home)
+    vm = home.ramet("fork", "s", "--name", "f", "--json").json()
     expect_equal((len(holder), vm["memory"]["base_inode"]), (1, inode))
     home.ramet("rm", "-f", "f", "a")
     home.check_no_leftovers()
@@ -454,6 +453,8 @@ def test_hot_memory_keeps_to_its_budget(home):
     home.ramet("daemon", "stop")
     home.env["RAMET_HOT_MEMORY"] = "1M"
     expect(not hot("two"), "more than the budget was taken back")
+    home.ramet("snapshot", "create", "a", "three")
+    expect(not hot("three"), "hot memory beyond the budget")
     result = home.ramet("fork", "one", "--name", "g", status=1)
     expect_match(result.err, r"budget for hot memory.*RAMET_HOT_MEMORY", "message")
     expect_same_memory(home, "f")

@@ -331,6 +331,50 @@ static void test_memory_digest(void) {
     must(remove_snapshot("s", false, &error), &error);
 }
 
+static uint64_t hot_inode(const char *name) {
+    _cleanup_snapshot_row_ SnapshotRow row = {0};
+
+    get_row(name, &row);
+    return hot_memory_inode(home.ramet, row.id);
+}
+
+/* Hot from the start, while a half of the budget is free; the fake's memory has one page. */
+static void test_hot_from_the_start(void) {
+    uint64_t budget = home.ramet->hot_budget_bytes, inode;
+    _cleanup_error_ Error error = ERROR_INIT;
+
+    home.ramet->hot_budget_bytes = 8192;
+    must(home_run(&home, "ok", false, NULL, &error), &error);
+    must(take("ok", "s", NULL, &error), &error);
+    must(take("ok", "later", NULL, &error), &error);
+    inode = hot_inode("s");
+    CHECK(inode != 0);
+    CHECK_INT(hot_inode("later"), 0);
+    must(fork_source("s", "ok-f", 1, &error), &error);
+    CHECK_INT(hot_inode("s"), inode);
+    remove_vm("ok-f");
+    must(fork_source("ok", "ok-f", 1, &error), &error); /* of the VM: an automatic one */
+    CHECK(home.ramet->hot && home.ramet->hot->next && !home.ramet->hot->next->next);
+    remove_vm("ok-f");
+    remove_vm("ok");
+    must(remove_snapshot("s", false, &error), &error);
+    must(remove_snapshot("later", false, &error), &error);
+    CHECK(!home.ramet->hot);
+    home.ramet->hot_budget_bytes = budget;
+}
+
+static void test_standby_is_not_hot(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    Operation op;
+
+    operation_init(&op, 0, -1);
+    must(home_run(&home, "ok", false, NULL, &error), &error);
+    must(vm_standby(home.ramet, &op, "ok", NULL, &error), &error);
+    CHECK(!home.ramet->hot);
+    remove_vm("ok");
+    check_empty("snapshots");
+}
+
 /* Saved by a version that had no tree digests. */
 static void test_older_snapshot(void) {
     _cleanup_snapshot_row_ SnapshotRow row = {0};
@@ -360,6 +404,8 @@ int main(void) {
     RUN(test_half_made);
     RUN(test_memory_digest);
     RUN(test_older_snapshot);
+    RUN(test_hot_from_the_start);
+    RUN(test_standby_is_not_hot);
     home_remove(&home);
     return 0;
 }
