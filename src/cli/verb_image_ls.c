@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/client.h"
+#include "cli/list.h"
 #include "cli/output.h"
-#include "cli/table.h"
 #include "cli/verbs.h"
 
 static void add_row(Table *table, const json_t *image) {
@@ -15,21 +14,9 @@ static void add_row(Table *table, const json_t *image) {
 }
 
 static int image_ls_run(const Args *args, Error *error) {
-    _cleanup_json_ json_t *images = NULL;
-    _cleanup_(table_free_p) Table *table = NULL;
-    const json_t *image;
-    size_t i;
-    int r = client_call(API_IMAGE_LIST, NULL, NULL, NULL, &images, error);
+    static const char *const columns[] = {"NAME", "DIGEST", ">SIZE", ">ON DISK", "CREATED", NULL};
 
-    if (r < 0)
-        return r;
-    if (args->json)
-        return output_json(images, error);
-    table =
-        table_new(stdout, (const char *[]){"NAME", "DIGEST", ">SIZE", ">ON DISK", "CREATED", NULL});
-    json_array_foreach(images, i, image) add_row(table, image);
-    table_print(table);
-    return output_flush(error);
+    return list_print(args, API_IMAGE_LIST, NULL, columns, add_row, error);
 }
 
 const Verb verb_image_ls = {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/client.h"
+#include "cli/list.h"
 #include "cli/output.h"
-#include "cli/table.h"
 #include "cli/verbs.h"
 
 static void add_row(Table *table, const json_t *pool) {
@@ -19,21 +18,10 @@ static void add_row(Table *table, const json_t *pool) {
 }
 
 static int pool_ls_run(const Args *args, Error *error) {
-    _cleanup_json_ json_t *pools = NULL;
-    _cleanup_(table_free_p) Table *table = NULL;
-    const json_t *pool;
-    size_t i;
-    int r = client_call(API_POOL_LIST, NULL, NULL, NULL, &pools, error);
+    static const char *const columns[] = {"SOURCE",  "KIND",    ">WARM",   ">WANTED",
+                                          ">MEMORY", "CREATED", "TROUBLE", NULL};
 
-    if (r < 0)
-        return r;
-    if (args->json)
-        return output_json(pools, error);
-    table = table_new(stdout, (const char *[]){"SOURCE", "KIND", ">WARM", ">WANTED", ">MEMORY",
-                                               "CREATED", "TROUBLE", NULL});
-    json_array_foreach(pools, i, pool) add_row(table, pool);
-    table_print(table);
-    return output_flush(error);
+    return list_print(args, API_POOL_LIST, NULL, columns, add_row, error);
 }
 
 const Verb verb_pool_ls = {

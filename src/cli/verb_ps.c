@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/client.h"
+#include "cli/list.h"
 #include "cli/output.h"
-#include "cli/table.h"
 #include "cli/verbs.h"
 
 static void add_row(Table *table, const json_t *vm) {
@@ -16,10 +16,14 @@ static void add_row(Table *table, const json_t *vm) {
     table_add(table, (const char *[]){short_id, name, image, state, boot, memory, cpus, ip, age});
 }
 
-static int print_ids(const json_t *vms, Error *error) {
+static int print_ids(const char *query, Error *error) {
+    _cleanup_json_ json_t *vms = NULL;
     const json_t *vm;
     size_t i;
+    int r = client_call(API_VM_LIST, NULL, query, NULL, &vms, error);
 
+    if (r < 0)
+        return r;
     json_array_foreach(vms, i, vm) {
         _cleanup_free_ char *id = output_member(vm, "id");
 
@@ -31,23 +35,11 @@ static int print_ids(const json_t *vms, Error *error) {
 static int ps_run(const Args *args, Error *error) {
     static const char *const columns[] = {"ID",      "NAME",  "IMAGE", "STATE",   "BOOT",
                                           ">MEMORY", ">CPUS", "IP",    "CREATED", NULL};
-    _cleanup_json_ json_t *vms = NULL;
-    _cleanup_(table_free_p) Table *table = NULL;
-    const json_t *vm;
-    size_t i;
-    int r =
-        client_call(API_VM_LIST, NULL, args_flag(args, "all") ? "all=1" : NULL, NULL, &vms, error);
+    const char *query = args_flag(args, "all") ? "all=1" : NULL;
 
-    if (r < 0)
-        return r;
-    if (args->json)
-        return output_json(vms, error);
-    if (args_flag(args, "quiet"))
-        return print_ids(vms, error);
-    table = table_new(stdout, columns);
-    json_array_foreach(vms, i, vm) add_row(table, vm);
-    table_print(table);
-    return output_flush(error);
+    if (args_flag(args, "quiet") && !args->json)
+        return print_ids(query, error);
+    return list_print(args, API_VM_LIST, query, columns, add_row, error);
 }
 
 static const VerbOption options[] = {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/client.h"
+#include "cli/list.h"
 #include "cli/output.h"
-#include "cli/table.h"
 #include "cli/verbs.h"
 
 static char *short_id(const json_t *object, const char *key) {
@@ -25,22 +24,11 @@ static void add_row(Table *table, const json_t *snapshot) {
 }
 
 static int snapshot_ls_run(const Args *args, Error *error) {
-    _cleanup_json_ json_t *snapshots = NULL;
-    _cleanup_(table_free_p) Table *table = NULL;
-    const json_t *snapshot;
-    size_t i;
-    int r = client_call(API_SNAPSHOT_LIST, NULL, args_flag(args, "all") ? "all=1" : NULL, NULL,
-                        &snapshots, error);
+    static const char *const columns[] = {"NAME", "ID",     "OF VM",   "MEMORY", ">SIZE",
+                                          ">VMS", "PARENT", "CREATED", NULL};
 
-    if (r < 0)
-        return r;
-    if (args->json)
-        return output_json(snapshots, error);
-    table = table_new(stdout, (const char *[]){"NAME", "ID", "OF VM", "MEMORY", ">SIZE", ">VMS",
-                                               "PARENT", "CREATED", NULL});
-    json_array_foreach(snapshots, i, snapshot) add_row(table, snapshot);
-    table_print(table);
-    return output_flush(error);
+    return list_print(args, API_SNAPSHOT_LIST, args_flag(args, "all") ? "all=1" : NULL, columns,
+                      add_row, error);
 }
 
 static const VerbOption options[] = {
