@@ -2,12 +2,11 @@
 #include "image/deferred.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "crafted.h"
 #include "image/image.h"
+#include "together.h"
 
 static char *kernel_path; /* crafted, so that nothing is downloaded */
 static char disk_digest[BASE_ID_SIZE];
@@ -188,38 +187,14 @@ static void test_cancelled(void) {
     CHECK_INT(close(pair[0]), 0);
 }
 
-static void *import_once(void *data) {
-    ImageInfo *info = data;
+static void import_once(ImageInfo *info) {
     ImageContext context = crafted_context("together");
     CHECK_INT(import(&context, "disk.img.zst", NULL, true, info, NULL), 0);
-    return NULL;
+    CHECK(base_id_source(info->digest));
 }
 
-static size_t import_in_threads(void) {
-    pthread_t threads[4];
-    ImageInfo infos[4] = {0};
-    size_t extracted = 0;
-    for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
-        CHECK_INT(pthread_create(&threads[i], NULL, import_once, &infos[i]), 0);
-    for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
-        CHECK_INT(pthread_join(threads[i], NULL), 0);
-        CHECK(base_id_source(infos[i].digest));
-        extracted += !infos[i].reused;
-        image_info_free(&infos[i]);
-    }
-    return extracted;
-}
-
-/* Two processes with four threads each: one of the eight extracts. */
 static void test_together(void) {
-    pid_t child = fork();
-    if (child == 0)
-        _exit((int)import_in_threads());
-    size_t here = import_in_threads();
-    int status;
-    CHECK_INT(waitpid(child, &status, 0), child);
-    CHECK(WIFEXITED(status));
-    CHECK_INT(here + (size_t)WEXITSTATUS(status), 1);
+    together_check(import_once);
 }
 
 static void test_names(void) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
-#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
 #include "crafted.h"
 #include "image/image.h"
+#include "together.h"
 
 static char *kernel_path; /* crafted, so that nothing is downloaded */
 
@@ -197,40 +197,14 @@ static void test_pipe(void) {
     crafted_shell("test -z \"$(ls pipe/locks | grep import)\"");
 }
 
-static void *import_once(void *data) {
-    ImageInfo *info = data;
+static void import_once(ImageInfo *info) {
     ImageContext context = crafted_context("together");
     _cleanup_free_ char *path = crafted_path("settled.img");
     CHECK_INT(import_file(&context, path, NULL, 0, info, NULL), 0);
-    return NULL;
-}
-
-/* Two processes with four threads each: one of the eight extracts. */
-static size_t import_in_threads(void) {
-    pthread_t threads[4];
-    ImageInfo infos[4] = {0};
-    size_t extracted = 0;
-    for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
-        CHECK_INT(pthread_create(&threads[i], NULL, import_once, &infos[i]), 0);
-    for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
-        CHECK_INT(pthread_join(threads[i], NULL), 0);
-        CHECK_STR(infos[i].digest, infos[0].digest);
-        extracted += !infos[i].reused;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
-        image_info_free(&infos[i]);
-    return extracted;
 }
 
 static void test_together(void) {
-    pid_t child = fork();
-    if (child == 0)
-        _exit((int)import_in_threads());
-    size_t here = import_in_threads();
-    int status;
-    CHECK_INT(waitpid(child, &status, 0), child);
-    CHECK(WIFEXITED(status));
-    CHECK_INT(here + (size_t)WEXITSTATUS(status), 1);
+    together_check(import_once);
 }
 
 static void test_cancelled(void) {
