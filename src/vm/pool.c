@@ -145,10 +145,11 @@ int pool_list(Ramet *ramet, json_t **list, Error *error) {
 static int end_pool(Ramet *ramet, const PoolRow *pool, int cancel_fd, Error *error) {
     char snapshot[VM_ID_SIZE];
     json_t *failure = NULL;
-    int r = pools_delete(ramet->store, pool->source, error);
+    int r;
 
-    pools_look(ramet, pool->source, snapshot, &failure);
+    pools_look(ramet, pool->source, snapshot, &failure); /* the filler forgets it with the row */
     json_decref(failure);
+    r = pools_delete(ramet->store, pool->source, error);
     if (str_equal(pool->kind, POOL_SNAPSHOT))
         (void)snprintf(snapshot, sizeof(snapshot), "%.32s", pool->source);
     if (r >= 0 && *snapshot)
