@@ -241,6 +241,7 @@ typedef struct Paths {
 
 /* The files that a command's name may mean. */
 static void fill_paths(const char *name, const char *search, Paths *paths) {
+    struct stat info;
     size_t n = 0;
 
     while (!strchr(name, '/') && search && n < PATHS_MAX) {
@@ -248,8 +249,9 @@ static void fill_paths(const char *name, const char *search, Paths *paths) {
         int r = snprintf(paths->text[n], sizeof(paths->text[n]), "%.*s/%s",
                          (int)(length ? length : 1), length ? search : ".", name);
 
-        /* A failed exec costs more than a look, most of all under emulation. */
-        bool absent = length > 0 && search[0] == '/' && access(paths->text[n], F_OK) < 0;
+        /* A failed exec costs more than a look, most of all under emulation. Behind the first that
+         * is there, the others are hardly ever tried. */
+        bool absent = n == 0 && length > 0 && search[0] == '/' && stat(paths->text[n], &info) < 0;
 
         if (r > 0 && (size_t)r < sizeof(paths->text[n]) && !absent) {
             paths->list[n] = paths->text[n];
