@@ -8,7 +8,8 @@
  * which takes longer from failure to failure. So it does not matter what was going on when a daemon
  * died: reconcile keeps the warm clones whose keepers answer, and the first steps do the rest.
  *
- * While the pools' lock is held no clone is made, so that who ends a pool knows that none follows.
+ * While the pools' lock is held no clone is made and no snapshot is looked for, so that who ends a
+ * pool knows that none follows, and may remove what it grew from.
  * It is one of the OpLocks, under a name that no VM has, since who waits for it may leave. */
 
 #include <errno.h>
@@ -125,23 +126,20 @@ static int check_budget(Ramet *ramet, const Clones *clones, Error *error) {
 }
 
 /* With the pools' lock. 1: something was done. */
-static int mend_pool(Ramet *ramet, const char *source, const SnapshotRow *snapshot, Error *error) {
+static int mend_pool(Ramet *ramet, const PoolRow *pool, const SnapshotRow *snapshot, Error *error) {
     _cleanup_(clones_free) Clones clones = {0};
-    PoolRow pool;
     uint64_t warm;
     int r;
 
-    if (pools_get(ramet->store, source, &pool, NULL) < 0)
-        return 0; /* it was ended meanwhile */
     r = vms_list(ramet->store, &clones.rows, &clones.count, error);
     if (r < 0)
         return r;
     warm = clones_count(&clones, snapshot->id);
-    note_full(ramet, &pool, warm == pool.wanted);
-    if (warm == pool.wanted)
+    note_full(ramet, pool, warm == pool->wanted);
+    if (warm == pool->wanted)
         return 0;
-    if (warm > pool.wanted) {
-        r = pool_trim(ramet, snapshot->id, pool.wanted, ramet->pools->stop_fd, error);
+    if (warm > pool->wanted) {
+        r = pool_trim(ramet, snapshot->id, pool->wanted, ramet->pools->stop_fd, error);
     } else {
         r = check_budget(ramet, &clones, error);
         if (r >= 0)
@@ -155,18 +153,21 @@ static int step_pool(Ramet *ramet, const PoolRow *pool) {
     _cleanup_snapshot_row_ SnapshotRow snapshot = {0};
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_op_lock_ OpLock *lock = NULL;
+    PoolRow now;
     int r;
 
     if (!pool_states_may_try(ramet->pools->states, pool->source))
         return 0;
-    r = open_source(ramet, pool, &snapshot, &error);
+    r = pools_lock(ramet, "being filled", ramet->pools->stop_fd, &lock, &error);
+    if (r >= 0 && pools_get(ramet->store, pool->source, &now, NULL) < 0)
+        return 0; /* it was ended meanwhile */
+    if (r >= 0)
+        r = open_source(ramet, &now, &snapshot, &error);
     if (r >= 0) {
-        r = pools_lock(ramet, "being filled", ramet->pools->stop_fd, &lock, &error);
-        if (r >= 0)
-            r = mend_pool(ramet, pool->source, &snapshot, &error);
-        lock = op_unlock(lock);
+        r = mend_pool(ramet, &now, &snapshot, &error);
         snapshot_unpin(ramet, snapshot.id);
     }
+    lock = op_unlock(lock);
     if (r < 0 && !is_stopping(ramet->pools))
         note_failure(ramet, pool, &error);
     else if (r > 0)
