@@ -68,7 +68,10 @@ static size_t count_folders(void) {
 
     CHECK(dir);
     while ((entry = readdir(dir)))
-        count += entry->d_name[0] != '.';
+        if (entry->d_name[0] != '.') {
+            printf("# vms/%s\n", entry->d_name);
+            count++;
+        }
     (void)closedir(dir);
     return count;
 }
