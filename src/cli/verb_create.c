@@ -14,8 +14,8 @@ static int create_run(const Args *args, Error *error) {
 
 static const VerbOption options[] = {SPEC_OPTIONS, {.name = NULL}};
 static const VerbOperand operands[] = {
-    {"IMAGE", ARG_IMAGE, "name or digest of an image; busybox and debian are built when absent", 1,
-     1},
+    {"IMAGE", ARG_IMAGE, "name, id or digest of an image; busybox and debian are built when absent",
+     1, 1},
     {.name = NULL},
 };
 

@@ -15,7 +15,7 @@ static int image_inspect_run(const Args *args, Error *error) {
 }
 
 static const VerbOperand operands[] = {
-    {"IMAGE", ARG_IMAGE, "name or digest of an image", 1, MANY},
+    {"IMAGE", ARG_IMAGE, "name, id or digest of an image", 1, MANY},
     {.name = NULL},
 };
 

@@ -148,8 +148,8 @@ static const VerbOption options[] = {
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
-    {"IMAGE", ARG_IMAGE, "name or digest of an image; busybox and debian are built when absent", 1,
-     1},
+    {"IMAGE", ARG_IMAGE, "name, id or digest of an image; busybox and debian are built when absent",
+     1, 1},
     {"CMD", ARG_COMMAND, "program and arguments to run in the VM", 0, MANY},
     {.name = NULL},
 };

@@ -19,7 +19,7 @@ typedef struct Member {
 
 static const Member members[] = {
     {"Check", "name", "string", "what was examined"},
-    {"Check", "status", "string", "ok, warning or error"},
+    {"Check", "status", "string", "ok, info, warning or error"},
     {"Check", "found", "string", "what was found"},
     {"Check", "why", "string", "why it matters"},
     {"Check", "mend", "string", "what to do"},
@@ -66,7 +66,7 @@ static const Member members[] = {
     {"Pool", "warm", "integer", "how many are ready to be claimed"},
     {"Pool", "memory_bytes", "integer", "what those hold for themselves"},
     {"Pool", "created_at", "string", "RFC 3339"},
-    {"Pool", "error", "Error", "why the last clone could not be made; null: it could"},
+    {"Pool", "error", "ErrorDetail", "why the last clone could not be made; null: it could"},
     {"Prune", "snapshots", "[string]", "names or ids of those that went"},
     {"Prune", "layers", "integer", "how many layers of disks went"},
     {"Prune", "freed_bytes", "integer", NULL},
@@ -127,6 +127,8 @@ static const Member members[] = {
     {"VM", "snapshot", "string", "that it was forked from"},
     {"VM", "created_at", "string", "RFC 3339"},
     {"VM", "disk", "Disk", NULL},
+    {"VM", "error", "ErrorDetail", "of a failed one; else null"},
+    {"VM", "fallback", "ErrorDetail", "why it took another way than it could have; else null"},
     {"VM", "memory", "Memory", NULL},
     {"VM", "stages", "[Stage]", NULL},
     {"Proof", "id", "string", NULL},

@@ -33,6 +33,15 @@ int images_insert(Store *store, const ImageRow *row, Error *error) {
     return r;
 }
 
+void image_row_id(const ImageRow *row, char id[IMAGE_ID_SIZE]) {
+    _cleanup_free_ char *text =
+        str_format("%s %llu", row->name, (unsigned long long)row->created_at_usec);
+    char hex[SHA256_HEX_SIZE];
+
+    sha256_data(text, strlen(text), hex);
+    (void)snprintf(id, IMAGE_ID_SIZE, "%.*s", IMAGE_ID_SIZE - 1, hex);
+}
+
 static int read_row(Query *query, void *row, Error *error) {
     ImageRow found = {0};
     int r;
@@ -86,12 +95,37 @@ static int get_by_digest(Store *store, const char *prefix, ImageRow *row, Error 
     return rows_get(store, &KIND, "digest GLOB ? ORDER BY name LIMIT 1", pattern, NULL, row, error);
 }
 
+/* There are few of them, and their ids are stored nowhere. */
+static int get_by_id(Store *store, const char *reference, ImageRow *row, Error *error) {
+    char name[sizeof(row->name)] = "";
+    ImageRow *rows;
+    size_t count;
+    int r = images_list(store, &rows, &count, error);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < count; i++) {
+        char id[IMAGE_ID_SIZE];
+
+        image_row_id(&rows[i], id);
+        if (str_equal(id, reference))
+            (void)snprintf(name, sizeof(name), "%s", rows[i].name);
+    }
+    image_rows_free(rows, count);
+    return *name ? images_get(store, name, row, error) : 0;
+}
+
 int images_find(Store *store, const char *reference, ImageRow *row, Error *error) {
     const char *digest = reference;
     int r = images_get(store, reference, row, error);
 
     if (r != 0)
         return r < 0 ? r : 0;
+    if (strlen(reference) == IMAGE_ID_SIZE - 1) {
+        r = get_by_id(store, reference, row, error);
+        if (r != 0)
+            return r < 0 ? r : 0;
+    }
     if (str_has_prefix(reference, "sha256:"))
         digest += strlen("sha256:");
     if (is_digest_prefix(digest)) {

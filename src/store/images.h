@@ -9,6 +9,8 @@
 #include "base/json.h"
 #include "store/store.h"
 
+#define IMAGE_ID_SIZE 33 /* 32 hexadecimal digits and the NUL */
+
 /* "sha256:" and 64 digits, with the NUL */
 #define IMAGE_ROW_DIGEST_SIZE (7 + SHA256_HEX_SIZE)
 
@@ -29,8 +31,12 @@ int images_insert(Store *store, const ImageRow *row, Error *error);
 /* By name: 1 and the row, 0 when there is none. */
 int images_get(Store *store, const char *name, ImageRow *row, Error *error);
 
-/* By name, by digest, or by the start of a digest (6 digits or more, "sha256:" allowed) that fits
- * only one digest. ERROR_NOT_FOUND, or ERROR_CONFLICT when it fits several. */
+/* What it is called by beside its name, as long as it is there, also while its digest is not known:
+ * 32 hexadecimal digits, which follow from its name and the time when it was made. */
+void image_row_id(const ImageRow *row, char id[IMAGE_ID_SIZE]);
+
+/* By name, by id, by digest, or by the start of a digest (6 digits or more, "sha256:" allowed) that
+ * fits only one digest. ERROR_NOT_FOUND, or ERROR_CONFLICT when it fits several. */
 int images_find(Store *store, const char *reference, ImageRow *row, Error *error);
 
 /* All of them by name; the caller frees with image_rows_free. */

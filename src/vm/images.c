@@ -53,12 +53,14 @@ static int describe(const Ramet *ramet, const ImageRow *row, json_t **image, Err
     _cleanup_free_ char *created = clock_format_realtime(row->created_at_usec);
     _cleanup_free_ char *path = image_row_path(ramet, row);
     struct stat info = {0};
+    char id[IMAGE_ID_SIZE];
 
     if (stat(path, &info) < 0)
         info.st_blocks = 0;
+    image_row_id(row, id);
     *image = json_pack(
-        "{s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o}", "name", row->name,
-        "digest", image_digest_to_json(row->digest), "path", path, "virtual_bytes",
+        "{s:s, s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o}", "id", id, "name",
+        row->name, "digest", image_digest_to_json(row->digest), "path", path, "virtual_bytes",
         member_or_null(row->detail, "virtual_bytes"), "allocated_bytes",
         (json_int_t)info.st_blocks * 512, "kernel", member_or_null(row->detail, "kernel"),
         "kernel_key", member_or_null(row->detail, "kernel_key"), "agent_version", RAMET_VERSION,

@@ -182,6 +182,7 @@ static void test_images(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     ImageRow one = {.name = "one", .created_at_usec = 5}, two = {.name = "two"}, found = {0};
     ImageRow *rows = NULL;
+    char id[IMAGE_ID_SIZE];
     size_t count;
 
     (void)snprintf(one.digest, sizeof(one.digest), "sha256:abcdef%058d", 1);
@@ -192,6 +193,11 @@ static void test_images(void) {
     CHECK_INT(images_find(store, "one", &found, &error), 0);
     CHECK_INT(found.created_at_usec, 5);
     CHECK_INT(images_find(store, one.digest, &found, &error), 0);
+    image_row_id(&one, id);
+    CHECK_INT(images_find(store, id, &found, &error), 0);
+    CHECK_STR(found.name, "one");
+    id[0] = id[0] == 'a' ? 'b' : 'a';
+    CHECK_INT(images_find(store, id, &found, &error), -ENOENT);
     CHECK_INT(images_find(store, "abcdef", &found, &error), -EEXIST);
     CHECK_INT(images_find(store, "three", &found, &error), -ENOENT);
     CHECK_INT(images_list(store, &rows, &count, &error), 0);
