@@ -105,15 +105,13 @@ static void answer(Snapshot *snapshot, bool full) {
     request_answer(snapshot->connection, ok);
 }
 
+/* The daemon makes it durable when it publishes it, and hashes it in the meantime. */
 static int write_memory(Snapshot *snapshot, bool full, Error *error) {
     bool blank = snapshot->keeper->plan.boot == PLAN_BOOT_COLD;
-    int r = full ? memory_capture_write_base(snapshot->capture,
-                                             blank ? -1 : snapshot->keeper->memory_fd,
-                                             snapshot->memory_fd, error)
-                 : memory_diff_write(snapshot->capture, snapshot->memory_fd, error);
-    if (r == 0 && (fsync(snapshot->memory_fd) < 0 || fsync(snapshot->state_fd) < 0))
-        r = error_set_errno(error, errno, "cannot write the snapshot out");
-    return r;
+    return full ? memory_capture_write_base(snapshot->capture,
+                                            blank ? -1 : snapshot->keeper->memory_fd,
+                                            snapshot->memory_fd, error)
+                : memory_diff_write(snapshot->capture, snapshot->memory_fd, error);
 }
 
 static void on_write(void *data) {

@@ -152,6 +152,7 @@ static int remember_file(Take *take, const char *which, const char *name, bool b
 
     if (fd < 0)
         return error_set_errno(error, errno, "cannot open the saved %s", which);
+    (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* goes on while it is hashed */
     r = base ? hash_base(take, fd, digest, error) : sha256_file(fd, digest, error);
     if (r >= 0)
         r = stamp_make(fd, &stamp, error);
