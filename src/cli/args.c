@@ -106,6 +106,9 @@ static int check_value(ArgKind kind, const VerbOption *option, const char *text,
         return name_check("VM", text, error);
     case ARG_SNAPSHOT:
         return name_check("snapshot", text, error);
+    case ARG_FORK_SOURCE:
+    case ARG_POOL_SOURCE:
+        return name_check("name", text, error);
     case ARG_IMAGE:
         return check_image(text, error);
     case ARG_RECIPE:

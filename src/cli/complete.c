@@ -5,11 +5,8 @@
 #include "base/str.h"
 #include "cli/client.h"
 
-int complete_print(const char *what) {
-    ApiId id = str_equal(what, "images")      ? API_IMAGE_LIST
-               : str_equal(what, "snapshots") ? API_SNAPSHOT_LIST
-                                              : API_VM_LIST;
-    _cleanup_free_ char *path = api_path(id, NULL, str_equal(what, "vms") ? "all=1" : NULL);
+static int print_names(ApiId id, const char *query) {
+    _cleanup_free_ char *path = api_path(id, NULL, query);
     HttpCall call = HTTP_CALL("GET", path);
     _cleanup_close_ int fd = -1;
     _cleanup_json_ json_t *list = NULL;
@@ -25,4 +22,27 @@ int complete_print(const char *what) {
             (void)puts(name);
     }
     return 0;
+}
+
+int complete_print(const char *what) {
+    static const struct {
+        const char *what;
+        ApiId id;
+        const char *query;
+    } lists[] = {
+        {"running", API_VM_LIST, NULL},
+        {"vms", API_VM_LIST, "all=1"},
+        {"images", API_IMAGE_LIST, NULL},
+        {"snapshots", API_SNAPSHOT_LIST, NULL},
+        {"fork-sources", API_SNAPSHOT_LIST, NULL},
+        {"fork-sources", API_VM_LIST, "all=1"},
+        {"pool-sources", API_SNAPSHOT_LIST, NULL},
+        {"pool-sources", API_IMAGE_LIST, NULL},
+    };
+    int status = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        if (str_equal(lists[i].what, what))
+            status |= print_names(lists[i].id, lists[i].query);
+    return status;
 }

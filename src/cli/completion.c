@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Completions for bash(1), zsh(1) and fish(1), from the table of verbs. Names of VMs and images
- * come from `ramet --complete vms|running|images`, which asks a daemon that runs and never starts
+ * come from `ramet --complete WHAT` (complete.h), which asks a daemon that runs and never starts
  * one.
  *
  * The bash and zsh functions walk the words: the verb (one or two words) picks its options, the
@@ -20,11 +20,15 @@ static const char *kind_word(ArgKind kind) {
     case ARG_FOLDER:
         return "folder";
     case ARG_IMAGE:
-        return "image";
+        return "images";
     case ARG_VM:
-        return "vm";
+        return "vms";
     case ARG_SNAPSHOT:
-        return "snapshot";
+        return "snapshots";
+    case ARG_FORK_SOURCE:
+        return "fork-sources";
+    case ARG_POOL_SOURCE:
+        return "pool-sources";
     case ARG_COPY_PATH:
         return "copy";
     case ARG_COMMAND:
@@ -123,11 +127,8 @@ static const char bash_rest[] =
     "    words\\ *) COMPREPLY=($(compgen -W \"${1#words }\" -- \"$cur\")) ;;\n"
     "    file) compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
     "    folder) compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\")) ;;\n"
-    "    snapshot) COMPREPLY=($(compgen -W \"$(ramet --complete snapshots 2>/dev/null)\" -- "
-    "\"$cur\")) ;;\n"
-    "    image) COMPREPLY=($(compgen -W \"$(ramet --complete images 2>/dev/null)\" -- \"$cur\")) "
-    ";;\n"
-    "    vm) COMPREPLY=($(compgen -W \"$(ramet --complete vms 2>/dev/null)\" -- \"$cur\")) ;;\n"
+    "    images|vms|snapshots|*-sources)\n"
+    "        COMPREPLY=($(compgen -W \"$(ramet --complete \"$1\" 2>/dev/null)\" -- \"$cur\")) ;;\n"
     "    recipe) COMPREPLY=($(compgen -W 'busybox debian' -- \"$cur\")) ;;\n"
     "    copy)\n"
     "        compopt -o nospace -o filenames\n"
@@ -177,9 +178,8 @@ static const char zsh_rest[] =
     "    words\\ *) compadd -- ${=1#words } ;;\n"
     "    file) _files ;;\n"
     "    folder) _files -/ ;;\n"
-    "    snapshot) compadd -- ${=\"$(ramet --complete snapshots 2>/dev/null)\"} ;;\n"
-    "    image) compadd -- ${=\"$(ramet --complete images 2>/dev/null)\"} ;;\n"
-    "    vm) compadd -- ${=\"$(ramet --complete vms 2>/dev/null)\"} ;;\n"
+    "    images|vms|snapshots|*-sources)\n"
+    "        compadd -- ${=\"$(ramet --complete \"$1\" 2>/dev/null)\"} ;;\n"
     "    recipe) compadd -- busybox debian ;;\n"
     "    copy) _files; compadd -S : -- ${=\"$(ramet --complete vms 2>/dev/null)\"} ;;\n"
     "    esac\n"
@@ -237,6 +237,10 @@ static const char *fish_values(ArgKind kind) {
         return "-f -a '(ramet --complete snapshots 2>/dev/null)'";
     case ARG_VM:
         return "-f -a '(ramet --complete vms 2>/dev/null)'";
+    case ARG_FORK_SOURCE:
+        return "-f -a '(ramet --complete fork-sources 2>/dev/null)'";
+    case ARG_POOL_SOURCE:
+        return "-f -a '(ramet --complete pool-sources 2>/dev/null)'";
     case ARG_COPY_PATH:
         return "-F -a '(ramet --complete vms 2>/dev/null | string replace -r \\$ :)'";
     case ARG_RECIPE:

@@ -32,6 +32,8 @@ typedef enum ArgKind {
     ARG_IMAGE,         /* an image's name or digest */
     ARG_VM,            /* a VM's name or id */
     ARG_SNAPSHOT,      /* a snapshot's name or id */
+    ARG_FORK_SOURCE,   /* that of a snapshot or of a VM */
+    ARG_POOL_SOURCE,   /* a snapshot's name or id, or an image's name */
     ARG_COMMAND,       /* a program and its arguments: the rest of the line */
 } ArgKind;
 

@@ -290,7 +290,7 @@ static const VerbOption options[] = {
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
-    {"SOURCE", ARG_SNAPSHOT, "name or id of a snapshot, or of a VM", 1, 1},
+    {"SOURCE", ARG_FORK_SOURCE, "name or id of a snapshot, or of a VM", 1, 1},
     {"CMD", ARG_COMMAND, "program and arguments to run in each VM", 0, MANY},
     {.name = NULL},
 };

@@ -31,7 +31,7 @@ static const VerbOption options[] = {
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
-    {"SOURCE", ARG_SNAPSHOT, "name or id of a snapshot, or name of an image", 1, 1},
+    {"SOURCE", ARG_POOL_SOURCE, "name or id of a snapshot, or name of an image", 1, 1},
     {"COUNT", ARG_TEXT, "how many clones; 0 ends the pool", 1, 1},
     {.name = NULL},
 };

@@ -95,14 +95,23 @@ void verb_each_option(const Verb *verb, VerbOptionHandler each, void *data) {
 
 const char *verb_option_value(const VerbOption *option) {
     static const char *const values[] = {
-        [ARG_TEXT] = "TEXT",         [ARG_NUMBER] = "N",
-        [ARG_SIZE] = "SIZE",         [ARG_NAME] = "NAME",
-        [ARG_ENV] = "K=V",           [ARG_FORWARD] = "[IP:]HOST:GUEST[/udp]",
-        [ARG_FILE] = "FILE",         [ARG_FOLDER] = "FOLDER",
-        [ARG_RECIPE] = "FROM",       [ARG_FILE_OR_STDIN] = "FILE",
-        [ARG_IMAGE] = "IMAGE",       [ARG_VM] = "VM",
-        [ARG_SNAPSHOT] = "SNAPSHOT", [ARG_COMMAND] = "CMD",
+        [ARG_TEXT] = "TEXT",
+        [ARG_NUMBER] = "N",
+        [ARG_SIZE] = "SIZE",
+        [ARG_NAME] = "NAME",
+        [ARG_ENV] = "K=V",
+        [ARG_FORWARD] = "[IP:]HOST:GUEST[/udp]",
+        [ARG_FILE] = "FILE",
+        [ARG_FOLDER] = "FOLDER",
+        [ARG_RECIPE] = "FROM",
+        [ARG_FILE_OR_STDIN] = "FILE",
+        [ARG_IMAGE] = "IMAGE",
+        [ARG_VM] = "VM",
+        [ARG_SNAPSHOT] = "SNAPSHOT",
+        [ARG_COMMAND] = "CMD",
         [ARG_COPY_PATH] = "PATH",
+        [ARG_FORK_SOURCE] = "SOURCE",
+        [ARG_POOL_SOURCE] = "SOURCE",
     };
 
     if (option->kind == ARG_FLAG)

@@ -148,7 +148,8 @@ static void completes(const char *words, int at, const char *expected) {
     _cleanup_(spawn_output_free) SpawnOutput output = {0};
 
     CHECK_INT(help_generate("bash", folder, NULL), 0);
-    script = str_format("compopt() { :; }; . %s/ramet; COMP_WORDS=(%s); COMP_CWORD=%d; _ramet; "
+    script = str_format("compopt() { :; }; ramet() { echo \"say-$2\"; }; . %s/ramet; "
+                        "COMP_WORDS=(%s); COMP_CWORD=%d; _ramet; "
                         "echo \"${COMPREPLY[*]}\"",
                         folder, words, at);
     char *argv[] = {(char *)"bash", (char *)"-c", script, NULL};
@@ -168,6 +169,11 @@ static void test_bash(void) {
     completes("ramet run --net", 2, "--network\n");
     completes("ramet run --network n", 3, "none\n");
     completes("ramet image build x --from bu", 5, "busybox\n");
+    completes("ramet stop say-v", 2, "say-vms\n");
+    completes("ramet run say-i", 2, "say-images\n");
+    completes("ramet snapshot rm say-s", 3, "say-snapshots\n");
+    completes("ramet fork say-", 2, "say-fork-sources\n");
+    completes("ramet pool set say-", 3, "say-pool-sources\n");
 }
 
 int main(void) {
