@@ -25,6 +25,7 @@
 #include "agent/port.h"
 #include "agent/power.h"
 #include "agent/root.h"
+#include "agent/timer_chip.h"
 #include "agent/uevent.h"
 #include "proto/agent.h"
 
@@ -193,6 +194,7 @@ void init_run(char **argv, int *port_fd) {
     uint64_t deadline = now_usec() + DEVICE_LIMIT_USEC;
 
     modules_load();
+    timer_chip_stop();
     if (root_mount(uevents, deadline, &result) < 0 || root_switch(&result) < 0)
         fail(&result, -1);
     mount_run();
