@@ -172,7 +172,8 @@ static int extract_all(Extraction *extraction) {
     if (r == 0 && archive_write_close(extraction->disk) < ARCHIVE_WARN)
         r = failed(extraction, extraction->disk, extraction->target ? extraction->target : "it");
     if (r == 0 && !extraction->top)
-        r = error_set(extraction->error, ERROR_CORRUPT, EBADMSG, "the archive is empty");
+        r = error_set(extraction->error, ERROR_CORRUPT, EBADMSG,
+                      "nothing came: what is there is no file, folder, link or pipe");
     return r;
 }
 
