@@ -203,6 +203,25 @@ static int make_by_import(const ImageContext *context, const void *request, Imag
     return image_import(context, request, info, error);
 }
 
+/* An image of another recipe is another one: that needs no building to be known. */
+static int check_recipe(Ramet *ramet, const char *name, const char *recipe, Error *error) {
+    _cleanup_image_row_ ImageRow there = {0};
+    int r = images_get(ramet->store, name, &there, error);
+    const char *source;
+    size_t size;
+
+    if (r <= 0 || !image_recipe_exists(recipe))
+        return MIN_OF(r, 0);
+    source = json_string_value(json_object_get(there.detail, "source"));
+    if (!source || !str_has_prefix(source, "recipe "))
+        return 0;
+    source += strlen("recipe ");
+    size = strcspn(source, ": ");
+    return size == strcspn(recipe, ":") && memcmp(source, recipe, size) == 0
+               ? 0
+               : name_taken(name, error);
+}
+
 int image_op_build(Ramet *ramet, Operation *operation, const ImageBuildOptions *options,
                    json_t **image, Error *error) {
     const ImageBuildRequest request = {.name = options->name,
@@ -212,9 +231,13 @@ int image_op_build(Ramet *ramet, Operation *operation, const ImageBuildOptions *
                                        .size_bytes = options->size_bytes,
                                        .kernel = {options->kernel, options->modules}};
     const Maker maker = {make_by_build, &request, options->name, "image.built"};
+    int r;
 
     if (!options->from)
         return error_set(error, ERROR_USAGE, EINVAL, "an image is built from a recipe; name one");
+    r = options->name ? check_recipe(ramet, options->name, options->from, error) : 0;
+    if (r < 0)
+        return r;
     return make_and_describe(ramet, operation, &maker, image, error);
 }
 

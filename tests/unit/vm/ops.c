@@ -388,6 +388,20 @@ static void test_images(void) {
     CHECK_INT(image_op_inspect(home.ramet, -1, "test", &image, &error), -ENOENT);
 }
 
+static void test_another_recipe_is_refused_at_once(void) {
+    const ImageBuildOptions options = {.name = "made", .from = "debian:nosuch"};
+    ImageRow row = {.name = "made", .digest = "sha256:aa"};
+    _cleanup_error_ Error error = ERROR_INIT;
+    Operation op = operation();
+
+    row.detail = json_pack("{s:s}", "source", "recipe busybox");
+    must(images_insert(ramet_store(home.ramet), &row, &error), &error);
+    image_row_free(&row);
+    CHECK_INT(image_op_build(home.ramet, &op, &options, NULL, &error), -EEXIST);
+    CHECK_INT(error.kind, ERROR_CONFLICT);
+    must(images_delete(ramet_store(home.ramet), "made", &error), &error);
+}
+
 int main(void) {
     home_make(&home);
     RUN(test_run_and_stop);
@@ -407,6 +421,7 @@ int main(void) {
     RUN(test_many_at_once);
     RUN(test_refusals);
     RUN(test_images);
+    RUN(test_another_recipe_is_refused_at_once);
     home_remove(&home);
     return 0;
 }
