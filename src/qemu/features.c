@@ -322,10 +322,11 @@ int qemu_features_check(const QemuFeatures *features, Error *error) {
 }
 
 json_t *qemu_features_to_json(const QemuFeatures *features) {
-    json_t *json = json_pack("{s:i, s:s, s:I, s:I, s:s, s:s, s:s}", "format", CACHE_FORMAT, "binary",
-                             features->binary, "size_bytes", (json_int_t)features->size_bytes,
-                             "mtime_nsec", (json_int_t)features->mtime_nsec, "sha256",
-                             features->sha256, "version", features->version, "preload", features->preload);
+    json_t *json =
+        json_pack("{s:i, s:s, s:I, s:I, s:s, s:s, s:s}", "format", CACHE_FORMAT, "binary",
+                  features->binary, "size_bytes", (json_int_t)features->size_bytes, "mtime_nsec",
+                  (json_int_t)features->mtime_nsec, "sha256", features->sha256, "version",
+                  features->version, "preload", features->preload);
 
     for (size_t i = 0; i < ARRAY_SIZE(switches); i++)
         if (json_object_set_new(json, switches[i].name,
