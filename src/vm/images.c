@@ -82,6 +82,55 @@ static ImageContext make_context(Ramet *ramet, Operation *operation) {
                           .cancel_fd = operation->cancel_fd};
 }
 
+/* --- base files
+ * --------------------------------------------------------------------------------------------- */
+
+/* Another name of the file that was removed, unless an image has it. */
+static int remove_name(Ramet *ramet, int folder_fd, const char *name, const struct stat *removed,
+                       Error *error) {
+    char id[BASE_ID_SIZE];
+    struct stat info;
+    size_t images;
+    int r;
+
+    if (base_id_from_name(name, id) < 0 ||
+        fstatat(folder_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0 ||
+        info.st_ino != removed->st_ino || info.st_dev != removed->st_dev)
+        return 0;
+    r = images_count_digest(ramet->store, id, &images, error);
+    if (r < 0 || images > 0)
+        return r;
+    if (unlinkat(folder_fd, name, 0) < 0 && errno != ENOENT)
+        return error_set_errno(error, errno, "cannot remove %s", name);
+    return 0;
+}
+
+static int remove_names(Ramet *ramet, const struct stat *removed, Error *error) {
+    int folder_fd = openat(ramet->home_fd, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+    DIR *folder = folder_fd >= 0 ? fdopendir(folder_fd) : NULL;
+    struct dirent *entry;
+
+    if (!folder) {
+        r = error_set_errno(error, errno, "cannot open %s/images", ramet->home);
+        (void)fd_close(folder_fd);
+        return r;
+    }
+    while (r >= 0 && (entry = readdir(folder)))
+        r = remove_name(ramet, folder_fd, entry->d_name, removed, error);
+    (void)closedir(folder);
+    return r;
+}
+
+/* First the name that the row has, so that nobody links to it any more, then the others. */
+static int remove_base(Ramet *ramet, const ImageRow *row, Error *error) {
+    _cleanup_free_ char *path = image_row_path(ramet, row);
+    struct stat info;
+
+    if (stat(path, &info) < 0 || unlink(path) < 0)
+        return errno == ENOENT ? 0 : error_set_errno(error, errno, "cannot remove %s", path);
+    return info.st_nlink > 1 ? remove_names(ramet, &info, error) : 0;
+}
+
 /* --- adding
  * ------------------------------------------------------------------------------------------- */
 
@@ -147,6 +196,19 @@ static int await_comparison(Ramet *ramet, int cancel_fd, ImageInfo *info, Error 
     return r < 0 ? r : image_digest_await(ramet, cancel_fd, info->digest, error);
 }
 
+/* What was made for a name that stands for something else. */
+static void drop_unused(Ramet *ramet, const ImageInfo *info) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    ImageRow row = {0};
+    size_t names;
+
+    (void)snprintf(row.digest, sizeof(row.digest), "%s", info->digest);
+    if (images_count_digest(ramet->store, row.digest, &names, &error) < 0 || names > 0)
+        return;
+    if (remove_base(ramet, &row, &error) < 0)
+        log_warning("cannot remove an image that has no name: %s", error_message(&error));
+}
+
 static int make_once(Ramet *ramet, Operation *operation, const Maker *maker, ImageRow *row,
                      Error *error) {
     _cleanup_image_info_ ImageInfo info = {0};
@@ -159,6 +221,8 @@ static int make_once(Ramet *ramet, Operation *operation, const Maker *maker, Ima
         return r;
     (void)pthread_mutex_lock(&ramet->images_mutex);
     r = add_row(ramet, &info, maker->event, row, error);
+    if (r == -EEXIST)
+        drop_unused(ramet, &info);
     (void)pthread_mutex_unlock(&ramet->images_mutex);
     return r;
 }
@@ -358,52 +422,6 @@ static void prune_cache(Ramet *ramet, const ImageRow *row) {
     if (vms_count_digest(ramet->store, row->digest, &vms, NULL) >= 0 && vms == 0 &&
         images_count_digest(ramet->store, row->digest, &names, NULL) >= 0 && names <= 1)
         boot_cache_prune(ramet, row->digest);
-}
-
-/* Another name of the file that was removed, unless an image has it. */
-static int remove_name(Ramet *ramet, int folder_fd, const char *name, const struct stat *removed,
-                       Error *error) {
-    char id[BASE_ID_SIZE];
-    struct stat info;
-    size_t images;
-    int r;
-
-    if (base_id_from_name(name, id) < 0 ||
-        fstatat(folder_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0 ||
-        info.st_ino != removed->st_ino || info.st_dev != removed->st_dev)
-        return 0;
-    r = images_count_digest(ramet->store, id, &images, error);
-    if (r < 0 || images > 0)
-        return r;
-    if (unlinkat(folder_fd, name, 0) < 0 && errno != ENOENT)
-        return error_set_errno(error, errno, "cannot remove %s", name);
-    return 0;
-}
-
-static int remove_names(Ramet *ramet, const struct stat *removed, Error *error) {
-    int folder_fd = openat(ramet->home_fd, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-    DIR *folder = folder_fd >= 0 ? fdopendir(folder_fd) : NULL;
-    struct dirent *entry;
-
-    if (!folder) {
-        r = error_set_errno(error, errno, "cannot open %s/images", ramet->home);
-        (void)fd_close(folder_fd);
-        return r;
-    }
-    while (r >= 0 && (entry = readdir(folder)))
-        r = remove_name(ramet, folder_fd, entry->d_name, removed, error);
-    (void)closedir(folder);
-    return r;
-}
-
-/* First the name that the row has, so that nobody links to it any more, then the others. */
-static int remove_base(Ramet *ramet, const ImageRow *row, Error *error) {
-    _cleanup_free_ char *path = image_row_path(ramet, row);
-    struct stat info;
-
-    if (stat(path, &info) < 0 || unlink(path) < 0)
-        return errno == ENOENT ? 0 : error_set_errno(error, errno, "cannot remove %s", path);
-    return info.st_nlink > 1 ? remove_names(ramet, &info, error) : 0;
 }
 
 static int remove_unlocked(Ramet *ramet, const char *reference, Error *error) {

@@ -169,6 +169,22 @@ def test_two_imports_at_once(home):
     expect_equal(len({(image["path"], os.stat(image["path"]).st_ino) for image in images}), 1, "bases")
 
 
+def test_refused_name_leaves_no_base(home):
+    """What the name stands for is found out once the disk is there; it goes again then."""
+    def bases():
+        return sorted(name for name in os.listdir(f"{home.path}/images") if name.endswith(".raw"))
+    one, two = small_disk(home), compress(small_disk(home, "two.img"), "zst")
+    home.ramet("image", "import", one, "--name", "one")
+    before = bases()
+    for name in (two, f"{home.folder}/two.img"):
+        result = home.ramet("image", "import", name, "--name", "one", status=4)
+        expect_match(result.err, "another image one", "what the import says")
+        expect_equal(bases(), before, "bases")
+    home.ramet("image", "import", two, "--name", "two")
+    home.ramet("image", "import", f"{home.folder}/two.img", "--name", "one", status=4)
+    expect(os.path.exists(home.json("image", "inspect", "two")["path"]), "the base of another name went")
+
+
 @harness.without_template
 def test_daemon_killed_before_a_digest_is_known(home):
     """The disk is mostly a hole: unpacked in a moment, and not hashed in one."""
