@@ -280,6 +280,9 @@ char *identity_name(void); /* "vm-3f9a1c" */
 int image_for_vm(Ramet *ramet, Operation *operation, const char *reference, ImageRow *image,
                  Error *error);
 
+/* image_remove.c: removes the base that no image stands for any more. With the images' mutex. */
+int image_base_remove(Ramet *ramet, const ImageRow *row, Error *error);
+
 /* Where the base of an image is. The caller owns it. */
 char *image_row_path(const Ramet *ramet, const ImageRow *row);
 
