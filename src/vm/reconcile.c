@@ -5,16 +5,19 @@
  * In this order: scratch goes; half made and half removed VMs go; each VM that may run is settled
  * (its keeper is asked, see settle.c); --rm VMs whose client is gone, or that do not run, go;
  * folders that belong to no VM go; half made and half removed snapshots go, and what nothing needs
- * (lineage.c). Digests of images that are not known yet are computed. Every failure is logged and
- * counted, and none stops the rest: the VMs that can be taken over are taken over. */
+ * (lineage.c), and bases for which nothing stands. Digests of images that are not known yet are
+ * computed. Every failure is logged and counted, and none stops the rest: the VMs that can be taken
+ * over are taken over. */
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "disk/base_file.h"
 #include "proto/keeper.h"
 #include "vm/boot_cache.h"
 #include "vm/image_digest.h"
@@ -89,6 +92,47 @@ static size_t remove_stray_folder(Ramet *ramet, int dir_fd, const char *name) {
     log_info("reconcile: removing vms/%s, which belongs to no VM", name);
     kill_stray(dir_fd, name);
     return remove_name(ramet, dir_fd, name);
+}
+
+/* --- bases
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static int count_uses(Ramet *ramet, const char *id, size_t *uses, Error *error) {
+    size_t images = 0, vms = 0, snapshots = 0;
+    int r = images_count_digest(ramet->store, id, &images, error);
+
+    if (r >= 0)
+        r = vms_count_digest(ramet->store, id, &vms, error);
+    if (r >= 0)
+        r = snapshots_count_digest(ramet->store, id, &snapshots, error);
+    *uses = images + vms + snapshots;
+    return r;
+}
+
+/* A base that was published by a daemon that died before the image had its row. One with another
+ * name beside this is left: that name may be the one that is used (docs/image-digest.md). */
+static size_t remove_stray_base(Ramet *ramet, int dir_fd, const char *name) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    char id[BASE_ID_SIZE];
+    struct stat info;
+    size_t uses;
+    int r;
+
+    if (base_id_from_name(name, id) < 0 || fstatat(dir_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0 ||
+        info.st_nlink > 1)
+        return 0;
+    r = count_uses(ramet, id, &uses, &error);
+    if (r < 0 || uses > 0)
+        return complain(r, "base", name, &error);
+    log_info("reconcile: removing images/%s, for which no image stands", name);
+    return remove_name(ramet, dir_fd, name);
+}
+
+static size_t remove_stray_bases(Ramet *ramet) {
+    _cleanup_close_ int fd = openat(ramet->home_fd, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return fd < 0 ? 0 : for_each_name(ramet, fd, remove_stray_base);
 }
 
 /* --- VMs
@@ -181,6 +225,7 @@ size_t ramet_reconcile(Ramet *ramet) {
     failures += reconcile_vms(ramet);
     failures += for_each_name(ramet, ramet->vms_fd, remove_stray_folder);
     failures += lineage_reconcile(ramet);
+    failures += remove_stray_bases(ramet);
     boot_cache_reconcile(ramet);
     image_digests_reconcile(ramet);
     pools_start(ramet);

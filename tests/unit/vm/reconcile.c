@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "disk/base_file.h"
 #include "home.h"
+#include "vm/images.h"
 #include "vm/internal.h"
 
 static Home home;
@@ -183,6 +185,41 @@ static void test_leftovers(void) {
     CHECK(access(stray, F_OK) < 0);
 }
 
+#define SHA_8(digit) digit digit digit digit digit digit digit digit
+#define SHA_OF(digit) \
+    SHA_8(digit)      \
+    SHA_8(digit) SHA_8(digit) SHA_8(digit) SHA_8(digit) SHA_8(digit) SHA_8(digit) SHA_8(digit)
+
+static void make_file(const char *path) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+
+    CHECK(fd >= 0);
+    CHECK_INT(close(fd), 0);
+}
+
+/* Bases that were published just before a daemon died. What has another name, or is no base, stays.
+ */
+static void test_stray_bases(void) {
+    _cleanup_free_ char *stray = base_path(home.path, SHA_OF("a")),
+                        *linked = base_path(home.path, SHA_OF("b")),
+                        *twin = path_join(home.path, "images", "src-" SHA_OF("c") ".raw"),
+                        *other = path_join(home.path, "images", "notes.txt");
+    _cleanup_json_ json_t *list = NULL;
+
+    make_file(stray);
+    make_file(linked);
+    make_file(other);
+    CHECK_INT(link(linked, twin), 0);
+    restart_daemon();
+    CHECK(access(stray, F_OK) < 0);
+    CHECK_INT(access(linked, F_OK), 0);
+    CHECK_INT(access(other, F_OK), 0);
+    CHECK_INT(unlink(linked) | unlink(twin) | unlink(other), 0);
+    CHECK_INT(image_op_list(home.ramet, &list, NULL), 0);
+    for (size_t i = 0; i < json_array_size(list); i++) /* those that images stand for are there */
+        CHECK_INT(access(vm_text(json_array_get(list, i), "path"), F_OK), 0);
+}
+
 static void tell_agent_stage(void *data, const json_t *event) {
     if (str_equal(vm_text(event, "name"), "agent"))
         (void)!write(*(int *)data, "x", 1);
@@ -303,6 +340,7 @@ int main(void) {
     RUN(test_orphan);
     RUN(test_half_made);
     RUN(test_leftovers);
+    RUN(test_stray_bases);
     RUN(test_starting_is_taken_over);
     RUN(test_rm_without_owner);
     RUN(test_rm_that_does_not_run);
