@@ -102,6 +102,7 @@ static const Member members[] = {
     {"SnapshotMemory", "allocated_bytes", "integer", NULL},
     {"SnapshotMemory", "sha256", "string", "of the content; null: not known yet (inspect waits)"},
     {"SnapshotMemory", "protection", "string", "sealed memfd, or read-only file"},
+    {"SnapshotMemory", "problem", "string", "inspect: why there is no sha256, or null"},
     {"Stage", "name", "string", NULL},
     {"Stage", "start_us", "integer", "from the request's arrival"},
     {"Stage", "duration_us", "integer", NULL},

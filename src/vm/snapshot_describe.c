@@ -86,7 +86,7 @@ static json_t *describe_memory(const World *world, const SnapshotRow *row) {
     if (stat(path, &info) < 0)
         info = (struct stat){0};
     hot = hot_memory_inode(world->ramet, row->base);
-    return json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:s, s:o}", "kind",
+    return json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:s, s:o, s:n}", "kind",
                      member(row->data, "kind"), "path", path, "base", text_or_null(base), "inode",
                      (json_int_t)info.st_ino, "bytes",
                      content ? json_integer_value(content) : (json_int_t)info.st_size,
@@ -94,7 +94,7 @@ static json_t *describe_memory(const World *world, const SnapshotRow *row) {
                      (json_int_t)info.st_blocks * 512, "sha256", member(file, "sha256"),
                      "compressed", member(file, "compressed"), "protection",
                      rom ? "read-only file" : "sealed memfd", "hot_inode",
-                     hot ? json_integer((json_int_t)hot) : json_null());
+                     hot ? json_integer((json_int_t)hot) : json_null(), "problem");
 }
 
 static json_t *describe_disk(const World *world, const SnapshotRow *row) {
@@ -169,14 +169,23 @@ int snapshot_describe(Ramet *ramet, const SnapshotRow *row, json_t **snapshot, E
     return r < 0 ? r : describe(&world, row, snapshot, error);
 }
 
+/* What is left of a damaged snapshot can be looked at; sha256 is null then. */
 int snapshot_inspect(Ramet *ramet, Operation *operation, const char *reference, json_t **snapshot,
                      Error *error) {
     _cleanup_snapshot_row_ SnapshotRow row = {0};
-    int r = snapshots_find(ramet->store, reference, &row, error);
+    _cleanup_error_ Error problem = ERROR_INIT;
+    int r = snapshots_find(ramet->store, reference, &row, error), known;
 
-    if (r >= 0)
-        r = snapshot_await_sha256(ramet, operation->cancel_fd, &row, error);
-    return r < 0 ? r : snapshot_describe(ramet, &row, snapshot, error);
+    if (r < 0)
+        return r;
+    known = snapshot_await_sha256(ramet, operation->cancel_fd, &row, &problem);
+    if (known < 0 && problem.kind == ERROR_CANCELLED)
+        return error_move(error, &problem);
+    r = snapshot_describe(ramet, &row, snapshot, error);
+    if (r >= 0 && known < 0)
+        (void)json_object_set_new(json_object_get(*snapshot, "memory"), "problem",
+                                  json_string(error_message(&problem)));
+    return r;
 }
 
 static bool is_listed(const SnapshotRow *row, bool all) {

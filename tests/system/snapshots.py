@@ -292,6 +292,7 @@ def test_sha256_when_asked(home):
     home.ramet("fork", "s", "--name", "f")
     expect_same_memory(home, "f")
     expect_equal(sha256_in_list(home), [("s", None)], "before it was asked for")
+    expect_problem(home)
     memory = home.json("snapshot", "inspect", "s")["memory"]
     expect_equal(memory["sha256"], sha256(memory["path"]), "the digest")
     expect_equal(sha256_in_list(home), [("s", memory["sha256"])], "afterwards")
@@ -309,6 +310,16 @@ def test_sha256_when_asked(home):
         expect_same_memory(home, "f")
         expect(home.json("snapshot", "verify", "s")["ok"], "verify fails")
         home.ramet("rm", "-f", "f")
+
+
+def expect_problem(home):
+    """A damaged memory whose SHA-256 nobody asked for has none, but the snapshot can be looked at."""
+    path = home.json("snapshot", "ls")[0]["memory"]["path"]
+    damage_unseen(path)
+    memory = home.json("snapshot", "inspect", "s")["memory"]
+    expect_equal(memory["sha256"], None, "the digest of a damaged memory")
+    expect_match(memory["problem"], "SHA-256", "what inspect says")
+    damage_unseen(path)
 
 
 def forget_trees(home):
