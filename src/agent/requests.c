@@ -81,6 +81,7 @@ static void take_clock(Session *session, const Frame *frame) {
 
     if (read_fields(frame, &fields, &result) == 0)
         (void)identity_set_clock(&fields.clock, &result);
+    result.value = realtime_usec(); /* what it shows now */
     session_send_done(session, frame->stream, &result);
 }
 

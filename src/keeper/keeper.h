@@ -90,7 +90,13 @@ typedef struct Start {
     uint64_t qmp_id;                 /* of qmp_capabilities */
     uint64_t load_ids[3];            /* of getfd, migrate-incoming, set_link; 0: not sent */
     uint64_t welcomed_realtime_usec; /* when the WELCOME came; 0: do not rely on it */
-    uint64_t answered_at_usec;       /* the agent's first answer */
+    struct {                         /* at one moment: what CLOCK tells */
+        uint64_t realtime_usec;      /* the host's time */
+        uint64_t uptime_usec;        /* what the guest's own clock showed */
+        uint64_t sent_usec;          /* the host's time when CLOCK was sent */
+        unsigned rounds;
+    } clock_pair;
+    uint64_t answered_at_usec; /* the agent's first answer */
     uint64_t ready_at_usec;
 } Start;
 

@@ -9,19 +9,25 @@
 /* How a guest becomes itself.
  *
  *     booted:              HELLO ──▶ WELCOME ──▶ IDENTITY ──▶ DONE
- *     restored, claimed:   HELLO, IDENTITY ──▶ WELCOME ──▶ CLOCK, THAW ──▶ DONE of both
+ *     restored, claimed:   HELLO, IDENTITY ──▶ WELCOME ──▶ CLOCK ──▶ DONE of both ──▶ THAW
  *
  * The identity of a clone waits in the port before the guest runs, so that its agent finds it in
  * the same breath as the greeting. Its clock can only be near then. The WELCOME tells what the
  * guest's own clock showed, and CLOCK makes it exact, however long it takes until the agent reads
- * that. The thaw comes last: the agent lets nobody else run before it, nor is anything written to
- * the disks (docs/agent.md). A clone that is to stay warm then runs a command and, with FREEZE,
- * lets only its agent run again.
+ * that. What it cannot know is how long the WELCOME was on its way, which on a busy host may be
+ * long: the guest's clock is ahead by that. The DONE of CLOCK tells what the guest's clock shows
+ * then, which must lie between the host's times of CLOCK and of DONE. Where that leaves too much
+ * open, another CLOCK takes the middle for the time (Cristian's algorithm, Distributed Computing 3,
+ * 1989), over a way that is shorter, since the agent has nothing else to do. The thaw comes last:
+ * the agent lets nobody else run before it, nor is anything written to the disks (docs/agent.md). A
+ * clone that is to stay warm then runs a command and, with FREEZE, lets only its agent run again.
  *
  * When the link is lost meanwhile, the next WELCOME begins with IDENTITY anew. */
 
 #define PAYLOAD_ROOM 4096
 #define CLOCK_LIMIT_USEC 1000 /* smaller differences are not worth a step */
+#define CLOCK_OPEN_USEC 40000 /* how far a clock may be off, for all we know */
+#define CLOCK_ROUNDS_MAX 5
 
 static int failed(int r, Error *error) {
     return r < 0 ? error_set_errno(error, -r, "cannot send the VM's identity") : 0;
@@ -93,6 +99,15 @@ static void exercise(Keeper *keeper) {
         start_fail(keeper, &error);
 }
 
+static void awake(Keeper *keeper) {
+    Error error = ERROR_INIT;
+    int r = keeper->plan.boot == PLAN_BOOT_RESTORE ? send_thaw(keeper, &error) : 0;
+    if (r < 0)
+        start_fail(keeper, &error);
+    else
+        start_awake(keeper);
+}
+
 static void check_done(Keeper *keeper) {
     Start *start = &keeper->start;
     if (keeper->state != KEEPER_STARTING || !start->named || start->clock)
@@ -100,18 +115,19 @@ static void check_done(Keeper *keeper) {
     if (stays_warm(keeper))
         exercise(keeper);
     else
-        start_awake(keeper);
+        awake(keeper);
 }
 
-/* True when the step is over and went well. */
-static bool step_done(Keeper *keeper, LinkStream **step, const Frame *frame, const char *what) {
+/* True when the step is over and went well. value (may be NULL): what the DONE carries, or 0. */
+static bool step_done(Keeper *keeper, LinkStream **step, const Frame *frame, const char *what,
+                      uint64_t *value) {
     Error error = ERROR_INIT;
     if (frame && frame->type != FRAME_DONE)
         return false;
     *step = NULL;
     if (!frame || keeper->state != KEEPER_STARTING)
         return false;
-    if (done_read(frame, what, ERROR_GUEST_NOT_READY, NULL, &error) == 0)
+    if (done_read(frame, what, ERROR_GUEST_NOT_READY, value, &error) == 0)
         return true;
     start_fail(keeper, &error);
     return false;
@@ -119,15 +135,39 @@ static bool step_done(Keeper *keeper, LinkStream **step, const Frame *frame, con
 
 static void on_named(void *data, const Frame *frame) {
     Keeper *keeper = data;
-    if (!step_done(keeper, &keeper->start.identity, frame, "cannot apply the VM's identity"))
+    if (!step_done(keeper, &keeper->start.identity, frame, "cannot apply the VM's identity", NULL))
         return;
     keeper->start.named = true;
     check_done(keeper);
 }
 
+static int send_clock(Keeper *keeper, Error *error);
+
+static uint64_t distance(uint64_t a, uint64_t b) {
+    return a > b ? a - b : b - a;
+}
+
+/* True: the guest's clock, which showed that, may be far off, and the next CLOCK tells better. An
+ * agent of an earlier version shows nothing (0). */
+static bool correct_clock(Start *start, uint64_t shown_usec) {
+    uint64_t now = clock_realtime_usec(), sent = start->clock_pair.sent_usec;
+    if (shown_usec == 0 || start->clock_pair.rounds >= CLOCK_ROUNDS_MAX ||
+        MAX_OF(distance(shown_usec, sent), distance(shown_usec, now)) <= CLOCK_OPEN_USEC)
+        return false;
+    start->clock_pair.uptime_usec += shown_usec - start->clock_pair.realtime_usec;
+    start->clock_pair.realtime_usec = sent + (now - sent) / 2;
+    return true;
+}
+
 static void on_clock_set(void *data, const Frame *frame) {
     Keeper *keeper = data;
-    if (step_done(keeper, &keeper->start.clock, frame, "cannot set the VM's clock"))
+    Error error = ERROR_INIT;
+    uint64_t shown_usec = 0;
+    if (!step_done(keeper, &keeper->start.clock, frame, "cannot set the VM's clock", &shown_usec))
+        return;
+    if (correct_clock(&keeper->start, shown_usec) && send_clock(keeper, &error) < 0)
+        start_fail(keeper, &error);
+    else
         check_done(keeper);
 }
 
@@ -142,14 +182,17 @@ static int send_identity(Keeper *keeper, Error *error) {
 }
 
 static int send_clock(Keeper *keeper, Error *error) {
+    Start *start = &keeper->start;
     uint8_t payload[64];
     TlvWriter writer;
     tlv_start(&writer, payload, sizeof payload);
-    tlv_add_u64(&writer, TAG_REALTIME_USEC, keeper->start.welcomed_realtime_usec);
-    tlv_add_u64(&writer, TAG_UPTIME_USEC, keeper->welcome.uptime_usec);
+    tlv_add_u64(&writer, TAG_REALTIME_USEC, start->clock_pair.realtime_usec);
+    tlv_add_u64(&writer, TAG_UPTIME_USEC, start->clock_pair.uptime_usec);
     tlv_add_u64(&writer, TAG_LIMIT_USEC, CLOCK_LIMIT_USEC);
+    start->clock_pair.sent_usec = clock_realtime_usec();
+    start->clock_pair.rounds++;
     return failed(link_open(&keeper->link, FRAME_CLOCK, payload, writer.size, on_clock_set, keeper,
-                            &keeper->start.clock),
+                            &start->clock),
                   error);
 }
 
@@ -166,9 +209,8 @@ int wake_welcomed(Keeper *keeper, Error *error) {
     start->welcomed_realtime_usec = clock_realtime_usec();
     if (!start->named && !start->identity)
         r = send_identity(keeper, error);
-    if (r == 0 && clone)
-        r = send_clock(keeper, error);
-    if (r == 0 && clone && !stays_warm(keeper))
-        r = send_thaw(keeper, error);
-    return r;
+    start->clock_pair.realtime_usec = start->welcomed_realtime_usec;
+    start->clock_pair.uptime_usec = keeper->welcome.uptime_usec;
+    start->clock_pair.rounds = 0;
+    return r == 0 && clone ? send_clock(keeper, error) : r;
 }

@@ -168,6 +168,9 @@ int op_lock(OpLocks *locks, const char *id, const char *what, int cancel_fd, OpL
         r = wait_turn(mine, cancel_fd, error);
         if (r < 0)
             return r == -EBUSY ? error_add_context(error, "it is %s", holder) : r;
+        /* poll(2) says that it is ours; the mutex, that we see what was done before. */
+        (void)pthread_mutex_lock(&locks->mutex);
+        (void)pthread_mutex_unlock(&locks->mutex);
     }
     *lock = TAKE_PTR(mine);
     return 0;

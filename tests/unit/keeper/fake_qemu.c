@@ -8,6 +8,9 @@
  * there as if killed, "hang:COMMAND" leaves it without an answer. Before it, "N*" lets the
  * command succeed N times first.
  *
+ * "show:clock" lets the guest's clock show 100 ms too much after the first CLOCK. The identity is
+ * applied only after the second one, which has to tell of the same difference.
+ *
  * With -incoming everything that QMP has to say from the greeting to the RESUME event comes in one
  * piece, as it does when QEMU has the processor and the keeper has not. */
 #include <errno.h>
@@ -19,6 +22,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/agent.h"
@@ -309,6 +313,43 @@ static void take_stream_frame(const Frame *frame) {
     pump_echo();
 }
 
+static uint64_t host_usec(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+static void read_clock(const Frame *frame, uint64_t *realtime, uint64_t *uptime) {
+    TlvReader fields;
+    TlvField field;
+    tlv_read(&fields, frame->payload, frame->length);
+    while (tlv_next(&fields, &field) > 0)
+        if (field.tag == TAG_REALTIME_USEC)
+            (void)tlv_u64(&field, realtime);
+        else if (field.tag == TAG_UPTIME_USEC)
+            (void)tlv_u64(&field, uptime);
+}
+
+static bool clock_is_ahead;
+static uint16_t identity_stream; /* waits for the second CLOCK */
+
+static void take_clock(const Frame *frame) {
+    static uint64_t realtime, uptime, shown;
+    uint64_t later_realtime = 0, later_uptime = 0;
+    if (!clock_is_ahead)
+        return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, 0);
+    if (shown == 0) {
+        read_clock(frame, &realtime, &uptime);
+        shown = host_usec() + 100000;
+        return send_number(frame->stream, FRAME_DONE, TAG_VALUE, shown);
+    }
+    read_clock(frame, &later_realtime, &later_uptime);
+    bool right = later_uptime - uptime == shown - realtime && later_realtime > realtime &&
+                 later_realtime <= host_usec();
+    send_number(frame->stream, FRAME_DONE, TAG_ERRNO, right ? 0 : EIO);
+    send_number(identity_stream, FRAME_DONE, TAG_ERRNO, 0);
+}
+
 static void take_frame(const Frame *frame) {
     switch (frame->type) {
     case FRAME_HELLO:
@@ -322,16 +363,21 @@ static void take_frame(const Frame *frame) {
     case FRAME_IDENTITY:
         if (strcmp(mode, "refuse") == 0)
             return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, EROFS);
+        if (clock_is_ahead) {
+            identity_stream = frame->stream;
+            return;
+        }
         /* fall through */
     case FRAME_FREEZE:
     case FRAME_THAW:
         if (goes_wrong(frame->type == FRAME_FREEZE ? "freeze" : "thaw"))
             return step_hangs ? (void)0 : send_number(frame->stream, FRAME_DONE, TAG_ERRNO, EIO);
         /* fall through */
-    case FRAME_CLOCK:
     case FRAME_PING:
     case FRAME_SYNC:
         return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, 0);
+    case FRAME_CLOCK:
+        return take_clock(frame);
     default:
         return take_stream_frame(frame);
     }
@@ -410,6 +456,7 @@ static void parse_script(void) {
     step_dies = strncmp(step, "die:", 4) == 0;
     step_hangs = strncmp(step, "hang:", 5) == 0;
     step = strchr(step, ':') ? strchr(step, ':') + 1 : "";
+    clock_is_ahead = strcmp(script, "show:clock") == 0;
 }
 
 static void parse(int argc, char **argv) {

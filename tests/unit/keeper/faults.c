@@ -102,6 +102,16 @@ static void restores_patches(void) {
     ends_with(&vm, "start-failed");
 }
 
+/* The WELCOME was long on its way, so the guest's clock is ahead. */
+static void corrects_the_clock(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    script("show", "clock");
+    restore_begin(&vm);
+    CHECK_INT(restore(&vm, -1, &error), 0);
+    vm_kill(&vm);
+}
+
 static void refuses_another_memory(void) {
     Vm vm;
     _cleanup_error_ Error error = ERROR_INIT;
@@ -431,6 +441,7 @@ int main(int argc, char **argv) {
     fake_path = realpath(argv[2], NULL);
     RUN(restores_when_all_comes_at_once);
     RUN(restores_patches);
+    RUN(corrects_the_clock);
     RUN(refuses_another_memory);
     RUN(restore_steps_fail);
     RUN(claims);
