@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/io.h>
+#include <sys/wait.h>
 
 #include "agent/util.h"
 
@@ -14,14 +15,28 @@
 #define COUNTER_0_PORT 0x40
 #define COUNTER_0_MODE_0 0x30
 
-void timer_chip_stop(void) {
+static bool is_unused(void) {
     char device[32];
 
-    if (read_text(CLOCK_EVENT, device, sizeof(device)) < 0 || strncmp(device, "lapic", 5) != 0 ||
-        ioperm(COUNTER_0_PORT, CONTROL_PORT - COUNTER_0_PORT + 1, 1) < 0)
+    return read_text(CLOCK_EVENT, device, sizeof(device)) >= 0 && strncmp(device, "lapic", 5) == 0;
+}
+
+static void stop(void) {
+    if (ioperm(COUNTER_0_PORT, CONTROL_PORT - COUNTER_0_PORT + 1, 1) < 0)
         return;
     outb(COUNTER_0_MODE_0, CONTROL_PORT);
     outb(0, COUNTER_0_PORT);
     outb(0, COUNTER_0_PORT);
-    (void)ioperm(COUNTER_0_PORT, CONTROL_PORT - COUNTER_0_PORT + 1, 0);
+}
+
+/* In a child: who has had access to ports is a little slower to switch to, ever after. */
+void timer_chip_stop(void) {
+    pid_t pid = is_unused() ? fork() : -1;
+
+    if (pid == 0) {
+        stop();
+        _exit(0);
+    }
+    if (pid > 0)
+        (void)waitpid(pid, NULL, 0);
 }
