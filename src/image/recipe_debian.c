@@ -231,6 +231,7 @@ static void add_arguments(const RecipeRequest *request, StrList *argv) {
         argv, "mmdebstrap", "--verbose", "--variant=minbase", "--components=main",
         geteuid() == 0 ? "--mode=root" : "--mode=unshare", include,
         "--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\"",
+        "--aptopt=Acquire::Retries \"3\"", /* a mirror's hiccup is no reason to begin anew */
         /* What Debian's own slim images leave out. */
         "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/info/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/doc/*",

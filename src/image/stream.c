@@ -21,7 +21,7 @@ typedef struct Stream {
     char pending[LINE_MAX_BYTES];
     size_t used;
     char *last;      /* owned: the last line */
-    char *complaint; /* owned: the last line with "E:" */
+    char *complaint; /* owned: the first line with "E:", which tells more than those after it */
 } Stream;
 
 static void stream_free(Stream *stream) {
@@ -35,7 +35,10 @@ static void end_line(Stream *stream) {
     if (*clean == '\0')
         return;
     stream->line(stream->data, clean);
-    char **keep = str_has_prefix(clean, "E:") ? &stream->complaint : &stream->last;
+    bool complains = str_has_prefix(clean, "E:");
+    if (complains && stream->complaint)
+        return;
+    char **keep = complains ? &stream->complaint : &stream->last;
     free(*keep);
     *keep = TAKE_PTR(clean);
 }

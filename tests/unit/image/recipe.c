@@ -80,7 +80,8 @@ static void test_stream(void) {
     CHECK_INT(stream_run(&context, good, see_line, &seen, &error), 0);
     CHECK_INT(seen.lines, 3);
     CHECK_STR(seen.last, "three");
-    char *bad[] = {(char *)"sh", (char *)"-c", (char *)"echo E: because; echo later; exit 3", NULL};
+    char *bad[] = {(char *)"sh", (char *)"-c",
+                   (char *)"echo E: because; echo E: so; echo later; exit 3", NULL};
     CHECK(stream_run(&context, bad, see_line, &seen, &error) < 0);
     CHECK_CONTAINS(error_message(&error), "status 3: E: because");
     char *none[] = {(char *)"/nonexistent/tool", NULL};
