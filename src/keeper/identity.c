@@ -61,11 +61,11 @@ static void add_self(TlvWriter *writer, const Plan *plan) {
 
 /* Once the agent's own clock is known from its WELCOME, the time is exact however long it takes
  * until the agent reads this; before, it is near, and CLOCK follows (wake.c). */
-static void add_clock(TlvWriter *writer, const Keeper *keeper) {
-    uint64_t welcomed = keeper->start.welcomed_realtime_usec;
-    tlv_add_u64(writer, TAG_REALTIME_USEC, welcomed ? welcomed : clock_realtime_usec());
-    if (welcomed)
-        tlv_add_u64(writer, TAG_UPTIME_USEC, keeper->welcome.uptime_usec);
+void identity_add_clock(TlvWriter *writer, const Keeper *keeper) {
+    uint64_t known = keeper->start.clock_pair.realtime_usec;
+    tlv_add_u64(writer, TAG_REALTIME_USEC, known ? known : clock_realtime_usec());
+    if (known)
+        tlv_add_u64(writer, TAG_UPTIME_USEC, keeper->start.clock_pair.uptime_usec);
     tlv_add_u64(writer, TAG_LIMIT_USEC, CLOCK_LIMIT_USEC);
 }
 
@@ -75,7 +75,7 @@ ssize_t identity_write(const Keeper *keeper, uint8_t *buffer, size_t room) {
     TlvWriter writer;
     tlv_start(&writer, buffer, room);
     add_entropy(&writer);
-    add_clock(&writer, keeper);
+    identity_add_clock(&writer, keeper);
     if (plan->network_card)
         add_network(&writer, identity);
     if (plan->boot == PLAN_BOOT_COLD || identity->clone)

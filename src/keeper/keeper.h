@@ -32,6 +32,7 @@
 #include "keeper/logfile.h"
 #include "memory/ram.h"
 #include "proto/plan.h"
+#include "proto/tlv.h"
 #include "qemu/argv.h"
 #include "qemu/qmp.h"
 
@@ -82,18 +83,17 @@ typedef struct Start {
     Connection *connection; /* borrowed; NULL once it is gone */
     LoopSource *silence_timer;
     LoopSource *ready_timer;
-    Error error;                     /* why it failed; told once QEMU is gone */
-    bool heard;                      /* a console byte or an ANNOUNCE came */
-    LinkStream *identity;            /* borrowed; while it is being applied */
-    LinkStream *clock;               /* borrowed; while it is being set */
-    bool named;                      /* the identity is applied */
-    uint64_t qmp_id;                 /* of qmp_capabilities */
-    uint64_t load_ids[3];            /* of getfd, migrate-incoming, set_link; 0: not sent */
-    uint64_t welcomed_realtime_usec; /* when the WELCOME came; 0: do not rely on it */
-    struct {                         /* at one moment: what CLOCK tells */
-        uint64_t realtime_usec;      /* the host's time */
-        uint64_t uptime_usec;        /* what the guest's own clock showed */
-        uint64_t sent_usec;          /* the host's time when CLOCK was sent */
+    Error error;                /* why it failed; told once QEMU is gone */
+    bool heard;                 /* a console byte or an ANNOUNCE came */
+    LinkStream *identity;       /* borrowed; while it is being applied */
+    LinkStream *clock;          /* borrowed; while it is being set */
+    bool named;                 /* the identity is applied */
+    uint64_t qmp_id;            /* of qmp_capabilities */
+    uint64_t load_ids[3];       /* of getfd, migrate-incoming, set_link; 0: not sent */
+    struct {                    /* at one moment: what CLOCK tells */
+        uint64_t realtime_usec; /* the host's time; 0: there was no WELCOME yet */
+        uint64_t uptime_usec;   /* what the guest's own clock showed */
+        uint64_t sent_usec;     /* the host's time when CLOCK was sent */
         unsigned rounds;
     } clock_pair;
     uint64_t answered_at_usec; /* the agent's first answer */
@@ -179,6 +179,7 @@ void snapshot_free(Keeper *keeper);
 
 /* identity.c: the payload of IDENTITY. Returns its size or -E2BIG. */
 ssize_t identity_write(const Keeper *keeper, uint8_t *buffer, size_t room);
+void identity_add_clock(TlvWriter *writer, const Keeper *keeper); /* the fields of CLOCK, too */
 
 /* payload.c: requests to the agent, from the daemon's JSON. Return the size. fallback: the path
  * when the request has none; NULL: it must have one. */

@@ -25,7 +25,6 @@
  * When the link is lost meanwhile, the next WELCOME begins with IDENTITY anew. */
 
 #define PAYLOAD_ROOM 4096
-#define CLOCK_LIMIT_USEC 1000 /* smaller differences are not worth a step */
 #define CLOCK_OPEN_USEC 40000 /* how far a clock may be off, for all we know */
 #define CLOCK_ROUNDS_MAX 5
 
@@ -47,8 +46,12 @@ static int send_thaw(Keeper *keeper, Error *error) {
     return failed(link_open(&keeper->link, FRAME_THAW, NULL, 0, on_thawed, keeper, &stream), error);
 }
 
+static bool is_clone(const Keeper *keeper) {
+    return keeper->plan.boot == PLAN_BOOT_RESTORE;
+}
+
 static bool stays_warm(const Keeper *keeper) {
-    return keeper->plan.start_paused && keeper->plan.boot == PLAN_BOOT_RESTORE;
+    return keeper->plan.start_paused && is_clone(keeper);
 }
 
 /* The clone holds its breath again, or has tried to. */
@@ -80,9 +83,9 @@ static void on_exercised(void *data, const Frame *frame) {
         hold(keeper);
 }
 
-/* A warm clone thaws, runs `true` and holds its breath again before it is paused: the code that its
- * first user waits for has then run once, and an emulated CPU has it translated. An image without
- * that command only has less of it. */
+/* A warm clone runs `true` after the thaw and holds its breath again before it is paused: the code
+ * that its first user waits for has then run once, and an emulated CPU has it translated. An image
+ * without that command only has less of it. */
 static void exercise(Keeper *keeper) {
     uint8_t payload[64];
     TlvWriter writer;
@@ -90,32 +93,23 @@ static void exercise(Keeper *keeper) {
     Error error = ERROR_INIT;
     tlv_start(&writer, payload, sizeof payload);
     tlv_add_text(&writer, TAG_ARG, "true");
-    int r = send_thaw(keeper, &error);
-    if (r == 0)
-        r = failed(link_open(&keeper->link, FRAME_EXEC, payload, writer.size, on_exercised, keeper,
-                             &stream),
-                   &error);
-    if (r < 0)
+    int r =
+        link_open(&keeper->link, FRAME_EXEC, payload, writer.size, on_exercised, keeper, &stream);
+    if (failed(r, &error) < 0)
         start_fail(keeper, &error);
-}
-
-static void awake(Keeper *keeper) {
-    Error error = ERROR_INIT;
-    int r = keeper->plan.boot == PLAN_BOOT_RESTORE ? send_thaw(keeper, &error) : 0;
-    if (r < 0)
-        start_fail(keeper, &error);
-    else
-        start_awake(keeper);
 }
 
 static void check_done(Keeper *keeper) {
     Start *start = &keeper->start;
+    Error error = ERROR_INIT;
     if (keeper->state != KEEPER_STARTING || !start->named || start->clock)
         return;
-    if (stays_warm(keeper))
+    if (is_clone(keeper) && send_thaw(keeper, &error) < 0)
+        start_fail(keeper, &error);
+    else if (stays_warm(keeper))
         exercise(keeper);
     else
-        awake(keeper);
+        start_awake(keeper);
 }
 
 /* True when the step is over and went well. value (may be NULL): what the DONE carries, or 0. */
@@ -186,9 +180,7 @@ static int send_clock(Keeper *keeper, Error *error) {
     uint8_t payload[64];
     TlvWriter writer;
     tlv_start(&writer, payload, sizeof payload);
-    tlv_add_u64(&writer, TAG_REALTIME_USEC, start->clock_pair.realtime_usec);
-    tlv_add_u64(&writer, TAG_UPTIME_USEC, start->clock_pair.uptime_usec);
-    tlv_add_u64(&writer, TAG_LIMIT_USEC, CLOCK_LIMIT_USEC);
+    identity_add_clock(&writer, keeper);
     start->clock_pair.sent_usec = clock_realtime_usec();
     start->clock_pair.rounds++;
     return failed(link_open(&keeper->link, FRAME_CLOCK, payload, writer.size, on_clock_set, keeper,
@@ -197,20 +189,18 @@ static int send_clock(Keeper *keeper, Error *error) {
 }
 
 int wake_greet(Keeper *keeper, const uint8_t *marker, Error *error) {
-    keeper->start.welcomed_realtime_usec = 0;
+    keeper->start.clock_pair.realtime_usec = 0;
     link_greet(&keeper->link, marker);
     return send_identity(keeper, error);
 }
 
 int wake_welcomed(Keeper *keeper, Error *error) {
     Start *start = &keeper->start;
-    bool clone = keeper->plan.boot == PLAN_BOOT_RESTORE;
     int r = 0;
-    start->welcomed_realtime_usec = clock_realtime_usec();
-    if (!start->named && !start->identity)
-        r = send_identity(keeper, error);
-    start->clock_pair.realtime_usec = start->welcomed_realtime_usec;
+    start->clock_pair.realtime_usec = clock_realtime_usec();
     start->clock_pair.uptime_usec = keeper->welcome.uptime_usec;
     start->clock_pair.rounds = 0;
-    return r == 0 && clone ? send_clock(keeper, error) : r;
+    if (!start->named && !start->identity)
+        r = send_identity(keeper, error);
+    return r == 0 && is_clone(keeper) ? send_clock(keeper, error) : r;
 }
