@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "check.h"
 
@@ -38,8 +40,25 @@ static bool may_have_priority(void) {
     return may;
 }
 
+static long throttle(void) {
+    FILE *file = fopen("/proc/sys/kernel/sched_rt_runtime_us", "re");
+    long usec = 0;
+
+    if (file) {
+        CHECK_INT(fscanf(file, "%ld", &usec), 1);
+        (void)fclose(file);
+    }
+    return usec;
+}
+
+/* Others get no share of the time meanwhile; where the limit cannot be written it stays. */
+static bool may_lift_throttle(void) {
+    return access("/proc/sys/kernel/sched_rt_runtime_us", W_OK) == 0;
+}
+
 static void test_vigil(void) {
     Vigil vigil = {0};
+    long limit = throttle();
     bool may = may_have_priority();
 
     CHECK_INT(sched_getaffinity(0, sizeof(before), &before), 0);
@@ -48,9 +67,12 @@ static void test_vigil(void) {
         CHECK(vigil.on);
         CHECK(vigil.ends_at_usec > now_usec());
         bool held = sched_getscheduler(0) == SCHED_FIFO, freed = child_is_free();
+        long meanwhile = throttle();
 
         vigil_end(&vigil); /* nobody else runs before, so look at what was found only now */
         CHECK_INT(held, may);
+        CHECK_INT(meanwhile, may_lift_throttle() ? -1 : limit);
+        CHECK_INT(throttle(), limit);
         CHECK(freed);
         CHECK(!vigil.on);
         CHECK(runs_like_others());
