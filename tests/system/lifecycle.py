@@ -2,6 +2,7 @@
 """create, start, stop, restart, kill, rm, ps, wait, logs, stages, events: the states that a VM goes through."""
 import json
 import os
+import subprocess
 import threading
 
 import harness
@@ -96,6 +97,31 @@ def read_until_removed(stream, name):
             yield event
             if "remove" in event["type"]:
                 return
+
+
+READ_TIMER_MODE = r"""
+#include <stdio.h>
+#include <sys/io.h>
+int main(void) { /* 8254 data sheet: read-back of counter 0's status, whose bits 1 to 3 are the mode */
+    if (ioperm(0x40, 4, 1) < 0)
+        return 1;
+    outb(0xe2, 0x43);
+    printf("%d\n", inb(0x40) >> 1 & 7);
+    return 0;
+}
+"""
+
+
+def test_timer_chip_is_stopped(home):
+    """In mode 0 it counts down once; after a reset it is in mode 3, for ever, and wakes up QEMU each time."""
+    program = os.path.join(home.folder, "mode")
+    subprocess.run(["musl-gcc", "-static", "-x", "c", "-", "-o", program], input=READ_TIMER_MODE, text=True, check=True)
+    home.ramet("run", "-d", "--cold", "--name", "timer", "busybox")
+    home.ramet("cp", program, "timer:/mode")
+    expect_equal(home.ramet("exec", "timer", "--", "cat",
+                            "/sys/devices/system/clockevents/clockevent0/current_device").out, "lapic\n", "the clock event")
+    expect_equal(home.ramet("exec", "timer", "/mode").out, "0\n", "mode of the timer chip")
+    home.ramet("rm", "-f", "timer")
 
 
 def test_disk_grows_only(home):
