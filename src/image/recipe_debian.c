@@ -193,8 +193,9 @@ static char *include_option(const RecipeRequest *request) {
 }
 
 /* Modules of the kernel that this image is started with, so that modprobe works in the guest. /lib
- * may be a link to usr/lib; the copy ends in the right place both ways. sync-in is mmdebstrap's own
- * and reads as the caller, whom the namespace's root could not replace. */
+ * may be a link to usr/lib; the copy ends in the right place both ways. A namespace's root cannot
+ * read what is the caller's; sync-in can. But sync-in is slow, and its tar gives up when somebody
+ * makes a hard link to a file while it is read, so root copies. */
 static int add_modules(const KernelBundle *kernel, StrList *argv, Error *error) {
     if (!kernel->modules)
         return 0;
@@ -202,8 +203,12 @@ static int add_modules(const KernelBundle *kernel, StrList *argv, Error *error) 
         return error_set(error, ERROR_UNSUPPORTED, EINVAL, "the path %s holds a quote",
                          kernel->modules);
     strlist_add_format(argv, "--customize-hook=mkdir -p \"$1/lib/modules/%s\"", kernel->version);
-    strlist_add_format(argv, "--customize-hook=sync-in '%s' /lib/modules/%s", kernel->modules,
-                       kernel->version);
+    if (geteuid() == 0)
+        strlist_add_format(argv, "--customize-hook=cp -R '%s/.' \"$1/lib/modules/%s\"",
+                           kernel->modules, kernel->version);
+    else
+        strlist_add_format(argv, "--customize-hook=sync-in '%s' /lib/modules/%s", kernel->modules,
+                           kernel->version);
     return 0;
 }
 

@@ -12,7 +12,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 
-enum { LINE_MAX_BYTES = 1024, WAIT_MSEC = 1000 };
+enum { LINE_MAX_BYTES = 1024, TOLD_MAX_BYTES = 240, COMPLAINTS_MAX = 4, WAIT_MSEC = 1000 };
 
 typedef struct Stream {
     const ImageContext *context; /* borrowed */
@@ -20,13 +20,33 @@ typedef struct Stream {
     void *data;
     char pending[LINE_MAX_BYTES];
     size_t used;
-    char *last;      /* owned: the last line */
-    char *complaint; /* owned: the first line with "E:", which tells more than those after it */
+    char *last;                       /* owned: the last line */
+    char *complaints[COMPLAINTS_MAX]; /* owned: the last ones, the newest first */
+    bool error_seen;                  /* an "E:" came: what comes after it only tells less */
 } Stream;
 
 static void stream_free(Stream *stream) {
     free(stream->last);
-    free(stream->complaint);
+    for (size_t i = 0; i < COMPLAINTS_MAX; i++)
+        free(stream->complaints[i]);
+}
+
+/* "E: …" and "W: …" of apt and mmdebstrap, "Err:…" of apt's fetches, and the "program: …" of
+ * everybody else. */
+static bool is_complaint(const char *line) {
+    size_t name = strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789.-");
+    return str_has_prefix(line, "E:") || str_has_prefix(line, "W:") ||
+           str_has_prefix(line, "Err:") || (name > 0 && str_has_prefix(line + name, ": "));
+}
+
+static void keep_complaint(Stream *stream, const char *line) {
+    if (stream->error_seen)
+        return;
+    stream->error_seen = str_has_prefix(line, "E:");
+    free(stream->complaints[COMPLAINTS_MAX - 1]);
+    memmove(stream->complaints + 1, stream->complaints,
+            (COMPLAINTS_MAX - 1) * sizeof(stream->complaints[0]));
+    stream->complaints[0] = strndup(line, TOLD_MAX_BYTES);
 }
 
 static void end_line(Stream *stream) {
@@ -35,12 +55,10 @@ static void end_line(Stream *stream) {
     if (*clean == '\0')
         return;
     stream->line(stream->data, clean);
-    bool complains = str_has_prefix(clean, "E:");
-    if (complains && stream->complaint)
-        return;
-    char **keep = complains ? &stream->complaint : &stream->last;
-    free(*keep);
-    *keep = TAKE_PTR(clean);
+    if (is_complaint(clean))
+        keep_complaint(stream, clean);
+    free(stream->last);
+    stream->last = TAKE_PTR(clean);
 }
 
 /* A line that is longer than the room is cut, not kept whole. */
@@ -77,12 +95,21 @@ static int read_lines(Stream *stream, int fd, Error *error) {
     }
 }
 
+/* Its complaints in their order, else its last line. Allocated. */
+static char *what_it_said(const Stream *stream) {
+    StrBuf said = {0};
+    for (size_t i = COMPLAINTS_MAX; i-- > 0;)
+        if (stream->complaints[i])
+            strbuf_add_format(&said, "%s%s", said.size ? " | " : "", stream->complaints[i]);
+    if (said.size == 0)
+        strbuf_add_text(&said, stream->last ? stream->last : "it said nothing");
+    return strbuf_take(&said);
+}
+
 static int judge_status(const Stream *stream, const char *tool, int status, Error *error) {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
-    const char *said = stream->complaint ? stream->complaint
-                       : stream->last    ? stream->last
-                                         : "it said nothing";
+    _cleanup_free_ char *said = what_it_said(stream);
     if (strstr(said, "No space left"))
         return error_set(error, ERROR_NO_SPACE, ENOSPC, "%s failed: %s", tool, said);
     if (WIFSIGNALED(status))

@@ -12,7 +12,7 @@ typedef void (*StreamLine)(void *data, const char *line);
 
 /* Runs argv (NULL-terminated, argv[0] looked up in $PATH) to its end with both outputs on one pipe.
  * When the context is cancelled it is killed. A tool that cannot start or fails is an error that
- * carries its last line, or the last that begins with "E:". */
+ * carries its last complaints up to the first "E:", or its last line when it did not complain. */
 int stream_run(const ImageContext *context, char *const *argv, StreamLine line, void *data,
                Error *error);
 

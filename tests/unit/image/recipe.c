@@ -81,9 +81,15 @@ static void test_stream(void) {
     CHECK_INT(seen.lines, 3);
     CHECK_STR(seen.last, "three");
     char *bad[] = {(char *)"sh", (char *)"-c",
-                   (char *)"echo E: because; echo E: so; echo later; exit 3", NULL};
+                   (char *)"echo tar: changed; echo I: fine; echo W: hm; echo E: because; "
+                           "echo E: so; echo later; exit 3",
+                   NULL};
     CHECK(stream_run(&context, bad, see_line, &seen, &error) < 0);
-    CHECK_CONTAINS(error_message(&error), "status 3: E: because");
+    CHECK_CONTAINS(error_message(&error), "status 3: tar: changed | W: hm | E: because");
+    CHECK(!strstr(error_message(&error), "E: so"));
+    char *quiet[] = {(char *)"sh", (char *)"-c", (char *)"echo first; echo last; exit 4", NULL};
+    CHECK(stream_run(&context, quiet, see_line, &seen, &error) < 0);
+    CHECK_CONTAINS(error_message(&error), "status 4: last");
     char *none[] = {(char *)"/nonexistent/tool", NULL};
     CHECK(stream_run(&context, none, see_line, &seen, &error) < 0);
     int pair[2];
