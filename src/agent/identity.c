@@ -88,12 +88,17 @@ int identity_set_clock(const Clock *clock, Result *result) {
     return 0;
 }
 
+/* Without snprintf, which is a hundred blocks of code to translate. */
 static int set_line(OwnFile *file, const char *text) {
     char line[OWN_FILE_MAX];
+    size_t length = strlen(text);
 
-    if (text[0] == '\0')
+    if (length == 0)
         return 0;
-    (void)snprintf(line, sizeof(line), "%s\n", text);
+    if (length + 2 > sizeof(line))
+        return -E2BIG;
+    copy_text(line, sizeof(line), text);
+    copy_text(line + length, sizeof(line) - length, "\n");
     return own_file_set(file, line);
 }
 
@@ -154,21 +159,29 @@ static int write_resolv_conf(const char *text) {
     return cover_resolv_conf(absolute, text);
 }
 
-static int set_dns(const Network *network, Result *result) {
-    char text[NETWORK_DNS_MAX * 40];
+static size_t resolv_conf_text(const Network *network, char *text, size_t room) {
     size_t length = 0;
 
     for (size_t i = 0; i < network->n_dns; i++) {
         const uint8_t *ip = network->dns[i];
 
-        length += (size_t)snprintf(text + length, sizeof(text) - length, "nameserver %u.%u.%u.%u\n",
-                                   ip[0], ip[1], ip[2], ip[3]);
+        length += (size_t)snprintf(text + length, room - length, "nameserver %u.%u.%u.%u\n", ip[0],
+                                   ip[1], ip[2], ip[3]);
     }
-    static char last[sizeof(text)]; /* also in the snapshot that we woke from */
-    int r = length > 0 && strcmp(text, last) != 0 ? write_resolv_conf(text) : 0;
+    return length;
+}
 
-    if (r == 0 && length > 0)
-        memcpy(last, text, length + 1);
+static int set_dns(const Network *network, Result *result) {
+    static Network last; /* also in the snapshot that we woke from */
+    char text[NETWORK_DNS_MAX * 40];
+
+    if (network->n_dns == last.n_dns &&
+        memcmp(network->dns, last.dns, network->n_dns * sizeof(last.dns[0])) == 0)
+        return 0;
+    int r = resolv_conf_text(network, text, sizeof(text)) > 0 ? write_resolv_conf(text) : 0;
+
+    if (r == 0 && network->n_dns > 0)
+        last = *network;
 
     /* A read-only image has its own idea of names; the network works without ours. */
     if (r == -EROFS)

@@ -11,6 +11,8 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
+#include "agent/mailbox.h"
+
 #define FDS_MAX (2 + 3 * 256)
 #define LAST_WORDS_USEC 2000000u
 
@@ -76,12 +78,15 @@ static int turn(Session *session, int signal_fd) {
     return r;
 }
 
-/* Asks the port again and again, and seldom the clock. A snapshot is taken and a clone wakes
- * somewhere in here. */
+/* Asks mailbox and port again and again, and seldom the clock. A snapshot is taken and a clone
+ * wakes somewhere in here. */
 static void keep_vigil(Session *session) {
     for (unsigned turns = 1; session->vigil.on && session->port.connected; turns++) {
-        if (session_read(session) < 0 ||
-            (turns % 64 == 0 && session->vigil.ends_at_usec <= now_usec()))
+        const uint8_t *bytes;
+        size_t size = mailbox_wait(&bytes);
+
+        session_input(session, bytes, size);
+        if (session_read(session) < 0 || (turns % 16 == 0 && !vigil_keep(&session->vigil)))
             return;
         port_flush(&session->port);
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "agent/apic_timer.h"
 #include "agent/exec.h"
 #include "agent/freeze.h"
 #include "agent/init.h"
@@ -37,6 +38,7 @@ static int serve(int port_fd, bool is_init) {
         return r;
     }
     exec_prepare();
+    apic_timer_open();
     session_announce(&session);
     for (;;) {
         r = loop_run(&session, signal_fd, false);

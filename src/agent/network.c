@@ -25,7 +25,7 @@ static int open_socket(void) {
 static struct ifreq request_for(const char *name) {
     struct ifreq request = {0};
 
-    (void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+    copy_text(request.ifr_name, sizeof(request.ifr_name), name);
     return request;
 }
 

@@ -12,6 +12,7 @@
 #include "agent/freeze.h"
 #include "agent/grow.h"
 #include "agent/identity.h"
+#include "agent/mailbox.h"
 #include "agent/worker.h"
 #include "proto/tlv.h"
 
@@ -173,6 +174,7 @@ static void take_freeze(Session *session, const Frame *frame) {
         session->frozen = true;
         identity_prepare();
         vigil_begin(&session->vigil);
+        result.value = session->vigil.on ? mailbox_open(session->marker) : 0;
     }
     session_send_done(session, frame->stream, &result);
 }

@@ -21,6 +21,7 @@
 #include "agent/exec.h"
 #include "agent/freeze.h"
 #include "agent/identity.h"
+#include "agent/mailbox.h"
 #include "proto/tlv.h"
 
 #ifndef GRND_INSECURE
@@ -201,8 +202,10 @@ static void take_hello(Session *session, const Frame *frame) {
     session->counter++;
     session->id = (uint32_t)nonce[0] | (uint32_t)nonce[1] << 8 | (uint32_t)nonce[2] << 16 |
                   (uint32_t)nonce[3] << 24;
-    if (marker)
+    if (marker) {
         set_marker(session, marker);
+        mailbox_close();
+    }
     send_welcome(session, nonce);
     port_flush(&session->port); /* everybody waits for it */
     session->woken = session->frozen;
@@ -214,6 +217,7 @@ void session_thaw(Session *session, Result *result) {
     if (session->frozen)
         freeze_thaw_all(result);
     identity_forget();
+    mailbox_close();
     vigil_end(&session->vigil);
     session->frozen = session->woken = false;
 }

@@ -20,6 +20,8 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "agent/apic_timer.h"
+
 #define PRIORITY 50
 #define THROTTLE "/proc/sys/kernel/sched_rt_runtime_us"
 
@@ -116,6 +118,13 @@ void vigil_begin(Vigil *vigil) {
     vigil->on = true;
 }
 
+bool vigil_keep(Vigil *vigil) {
+    if (!vigil->on || vigil->ends_at_usec <= now_usec())
+        return false;
+    apic_timer_postpone();
+    return true;
+}
+
 void vigil_prolong(Vigil *vigil) {
     vigil->ends_at_usec = now_usec() + VIGIL_USEC;
     if (watch)
@@ -138,6 +147,7 @@ void vigil_end(Vigil *vigil) {
     if (!vigil->on)
         return;
     watch->on = false;
+    apic_timer_fire();
     run_like_others();
     restore_throttle();
     vigil->on = false;

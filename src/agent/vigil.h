@@ -20,6 +20,10 @@ typedef struct Vigil {
 /* Does nothing when it is on already. */
 void vigil_begin(Vigil *vigil);
 
+/* To be called again and again, some times in 100 ms: puts the next tick of the kernel off. False
+ * when the vigil is over, or its time is. */
+bool vigil_keep(Vigil *vigil);
+
 /* Begins its time anew. */
 void vigil_prolong(Vigil *vigil);
 

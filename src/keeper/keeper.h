@@ -163,6 +163,8 @@ int wake_welcomed(Keeper *keeper, Error *error);
 
 /* restore.c */
 int restore_send_ahead(Keeper *keeper, const int *fds, Error *error);
+/* Puts what waits for the agent into its mailbox, or into the port when it is not there. */
+int mailbox_post(Keeper *keeper, const GuestRam *ram, Error *error);
 int restore_load(Keeper *keeper, const int *fds, Error *error);
 int restore_stay_warm(Keeper *keeper, Error *error);
 int restore_plug_cable(Keeper *keeper, Error *error);

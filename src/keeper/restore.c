@@ -10,7 +10,8 @@
  * on its way before QEMU even runs: the monitor's commands and the greeting of the agent wait in
  * their sockets. QEMU carries the commands out one after the other once it is up (it takes the next
  * one only after the last one's reply, so that descriptors stay with their commands), and the guest
- * finds the greeting as soon as it runs; until then the port takes no bytes.
+ * finds the greeting as soon as it runs, in the agent's mailbox (mailbox.c), or, where the snapshot
+ * has none, in the port, which takes no bytes until then.
  *
  * Only with patches the load must wait: their pages are written into QEMU's mapping of the memory
  * base after it exists and before the devices are loaded.
@@ -68,20 +69,36 @@ int restore_send_ahead(Keeper *keeper, const int *fds, Error *error) {
     r = wake_greet(keeper, keeper->plan.marker, error);
     if (r < 0)
         return r;
-    port_flush(keeper);
+    if (!keeper->plan.mailbox)
+        port_flush(keeper);
     if (has_cable(&keeper->plan))
         r = pull_cable(keeper, error);
     return r < 0 ? r : send_state(keeper, fds[keeper->plan.state_fd], error);
 }
 
-static int patch(Keeper *keeper, const int *fds, Error *error) {
+static int patch(Keeper *keeper, const int *fds, const GuestRam *ram, Error *error) {
+    const Plan *plan = &keeper->plan;
+    int r = 0;
+    start_stage(keeper, "patch");
+    for (size_t i = 0; r == 0 && i < plan->n_patches; i++)
+        r = memory_diff_patch(fds[plan->patch_fds[i]], ram, NULL, error);
+    return r == 0 ? send_incoming(keeper, error) : r;
+}
+
+/* What goes into QEMU's memory. The mail may come after the guest runs: its agent waits for it. */
+static int fill_memory(Keeper *keeper, const int *fds, Error *error) {
     const Plan *plan = &keeper->plan;
     _cleanup_guest_ram_ GuestRam ram = GUEST_RAM_INIT;
-    int r = guest_ram_open(keeper->machine.process.pid, keeper->memory_fd, plan->memory_bytes, &ram,
-                           error);
-    for (size_t i = 0; r == 0 && i < plan->n_patches; i++)
-        r = memory_diff_patch(fds[plan->patch_fds[i]], &ram, NULL, error);
-    return r == 0 ? send_incoming(keeper, error) : r;
+    int r = plan->n_patches == 0 && !plan->mailbox
+                ? 0
+                : guest_ram_open(keeper->machine.process.pid, keeper->memory_fd, plan->memory_bytes,
+                                 &ram, error);
+    if (r == 0 && plan->n_patches > 0)
+        r = patch(keeper, fds, &ram, error);
+    if (r < 0)
+        return r;
+    start_stage(keeper, "load");
+    return plan->mailbox ? mailbox_post(keeper, &ram, error) : 0;
 }
 
 /* The replies may come after the event. */
@@ -101,17 +118,10 @@ static int wait_loaded(Keeper *keeper, Error *error) {
 }
 
 int restore_load(Keeper *keeper, const int *fds, Error *error) {
-    int r = 0;
     if (keeper->plan.boot == PLAN_BOOT_COLD)
         return 0;
-    if (keeper->plan.n_patches > 0) {
-        start_stage(keeper, "patch");
-        r = patch(keeper, fds, error);
-    }
-    if (r < 0)
-        return r;
-    start_stage(keeper, "load");
-    return wait_loaded(keeper, error);
+    int r = fill_memory(keeper, fds, error);
+    return r < 0 ? r : wait_loaded(keeper, error);
 }
 
 int restore_stay_warm(Keeper *keeper, Error *error) {

@@ -95,13 +95,14 @@ static int64_t occupied(int fd, bool whole) {
 static void answer(Snapshot *snapshot, bool full) {
     const Keeper *keeper = snapshot->keeper;
     json_t *ok = json_pack(
-        "{s:I, s:s, s:b, s:I, s:I, s:I, s:o, s:o, s:I}", "pause_us",
+        "{s:I, s:s, s:b, s:I, s:I, s:I, s:o, s:o, s:I, s:I}", "pause_us",
         (json_int_t)snapshot->pause_usec, "kind", full ? "full" : "diff", "frozen", snapshot->froze,
         "dirty_bytes", (json_int_t)memory_capture_dirty_bytes(snapshot->capture), "memory_bytes",
         (json_int_t)occupied(snapshot->memory_fd, false), "state_bytes",
         (json_int_t)occupied(snapshot->state_fd, true), "marker", hex_json(keeper->link.marker),
         "ram_nonce", hex_json(keeper->welcome.ram_nonce), "counter",
-        (json_int_t)MIN_OF(keeper->welcome.counter, (uint64_t)INT64_MAX));
+        (json_int_t)MIN_OF(keeper->welcome.counter, (uint64_t)INT64_MAX), "mailbox",
+        (json_int_t)MIN_OF(snapshot->mailbox, (uint64_t)INT64_MAX));
     request_answer(snapshot->connection, ok);
 }
 
@@ -176,7 +177,8 @@ static void on_frozen(void *data, const Frame *frame) {
         (void)error_set(&error, ERROR_GUEST_NOT_READY, ECONNRESET,
                         "the connection to the guest's agent was lost while it froze its disks");
     else
-        r = done_read(frame, "cannot freeze the file systems", ERROR_FAILED, NULL, &error);
+        r = done_read(frame, "cannot freeze the file systems", ERROR_FAILED, &snapshot->mailbox,
+                      &error);
     if (r < 0)
         fail(snapshot, &error);
     else

@@ -31,6 +31,7 @@ struct Snapshot {
     LoopSource *timer;
     GuestRam ram;
     MemoryCapture *capture; /* owned; from pause_prepare on */
+    uint64_t mailbox;       /* the agent's: a physical address, or 0 */
     unsigned state_fdset;
     uint64_t pause_usec;
 };

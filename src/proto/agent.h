@@ -18,6 +18,8 @@
  * at once when it restores, and on ANNOUNCE when it boots; a later ANNOUNCE means that the agent
  * started anew, and is answered with a new greeting. */
 
+#include <stdint.h>
+
 #define AGENT_PORT_NAME "org.ramet.agent.0"
 #define AGENT_PROTOCOL_VERSION 1
 #define AGENT_MARKER "\xf5RAMET-SYNC-MK\xfa\x00" /* 16 bytes with its last NUL */
@@ -51,7 +53,8 @@ typedef enum FrameType {
     FRAME_COPY_OUT = 20,  /* TAG_PATH: a tar stream comes as DATA … EOF, then DONE */
     FRAME_GROW = 21,      /* TAG_PATH: grow the file system mounted there to its device */
     FRAME_SYNC = 22,      /* sync(2) */
-    FRAME_FREEZE = 23,    /* FIFREEZE all file systems on disks, and let nobody but the agent run */
+    FRAME_FREEZE = 23,    /* FIFREEZE all file systems on disks, and let nobody but the agent run.
+                             DONE's TAG_VALUE: the mailbox's physical address; none: there is none */
     FRAME_THAW = 24,      /* undo both */
     FRAME_POWER_OFF = 25, /* TAG_REBOOT: orderly end; DONE, then the machine goes */
     FRAME_PING = 26,      /* DONE at once; TAG_VALUE: the guest's CLOCK_REALTIME in us */
@@ -77,6 +80,17 @@ typedef enum FrameType {
 } FrameType;
 
 #define FREEZE_NOT_DISKS 1u
+
+/* A page of the agent's memory, from FREEZE on. While it begins with the marker that the agent
+ * listens for, it takes the next greeting, and what follows it, instead of the port: `bytes` is
+ * written first, `size` after it. Numbers are little-endian. */
+#define AGENT_MAILBOX_SIZE 4096u
+
+typedef struct AgentMailbox {
+    uint8_t marker[AGENT_MARKER_SIZE];
+    uint32_t size; /* 0: empty */
+    uint8_t bytes[AGENT_MAILBOX_SIZE - AGENT_MARKER_SIZE - 4];
+} AgentMailbox;
 
 typedef enum AgentTag {
     TAG_VERSION = 1,   /* u64 AGENT_PROTOCOL_VERSION */

@@ -26,7 +26,7 @@
  * {"state_fd","memory_fd","disks":[{"fd","fd_write"}],"freeze","stay_paused", "freeze_timeout_us"}
  * (numbers of descriptors, as in the plan) of a running or paused VM with a live agent. See
  * "Snapshots" in docs/protocols.md → {"pause_us","kind":"full"|"diff",
- *            "frozen","dirty_bytes","memory_bytes","state_bytes","marker","ram_nonce","counter"};
+ *            "frozen","dirty_bytes","memory_bytes","state_bytes","marker","ram_nonce","counter","mailbox"};
  *            stages: freeze, pause, state, memory, disks, resume, write
  *   resize   {"disk","bytes"}: the disk's size as the guest sees it; grows only
  *   memory   → {"dirty_bytes","ram_bytes","base_device","base_inode","sealed"}

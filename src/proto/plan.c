@@ -38,6 +38,7 @@ static const Field plan_fields[] = {
     BYTES(Plan, marker),
     BYTES(Plan, ram_nonce),
     U64(Plan, counter, INT64_MAX),
+    U64(Plan, mailbox, INT64_MAX),
     FD(Plan, memory_fd),
     BOOL(Plan, memory_sealed),
     BOOL(Plan, memory_readonly_rom),

@@ -97,6 +97,7 @@ typedef struct Plan {
     uint8_t marker[16];                 /* sync marker that the agent listens for */
     uint8_t ram_nonce[16];              /* what it must answer with */
     uint64_t counter;                   /* and the least counter */
+    uint64_t mailbox;                   /* physical address (AgentMailbox); 0: none */
 
     PlanFd memory_fd;         /* base of the memory overlay: a blank sparse file, or a snapshot's */
     bool memory_sealed;       /* a sealed memfd, or a file that readonly=on,rom=off protects */

@@ -67,7 +67,8 @@ static void make_tcg_cmdline(void) {
 
     if (khz)
         (void)snprintf(tsc, sizeof(tsc), " tsc=reliable tsc_early_khz=%u", khz);
-    (void)snprintf(tcg_cmdline, sizeof(tcg_cmdline), CMDLINE_COMMON " mitigations=off%s", tsc);
+    (void)snprintf(tcg_cmdline, sizeof(tcg_cmdline),
+                   CMDLINE_COMMON " mitigations=off iomem=relaxed%s", tsc);
 }
 
 const char *qemu_default_cmdline(const char *accel) {

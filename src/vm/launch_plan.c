@@ -176,6 +176,7 @@ static int plan_restore(Launch *launch, Error *error) {
     plan->boot = PLAN_BOOT_RESTORE;
     plan->start_paused = launch->restore->paused;
     plan->counter = snapshot_u64(snapshot, "counter");
+    plan->mailbox = snapshot_u64(snapshot, "mailbox");
     if (hex_decode(snapshot_text(snapshot, "marker"), plan->marker, sizeof(plan->marker)) < 0 ||
         hex_decode(snapshot_text(snapshot, "ram_nonce"), plan->ram_nonce, sizeof(plan->ram_nonce)) <
             0)

@@ -281,8 +281,9 @@ static int call_keeper(Take *take, bool with_disk, json_t **ok, Error *error) {
 }
 
 static void take_answer(Take *take, const json_t *ok) {
-    static const char *const keys[] = {"pause_us", "dirty_bytes", "memory_bytes", "state_bytes",
-                                       "marker",   "ram_nonce",   "counter",      "frozen"};
+    static const char *const keys[] = {"pause_us",    "dirty_bytes", "memory_bytes",
+                                       "state_bytes", "marker",      "ram_nonce",
+                                       "counter",     "mailbox",     "frozen"};
 
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
         if (json_object_get(ok, keys[i]) && !str_equal(keys[i], "memory_bytes"))
@@ -343,9 +344,9 @@ static int link_file(Take *take, const SnapshotRow *from, const char *which, Err
 
 /* The memory of a VM in standby was saved already: the same files under another name. */
 static int borrow_standby(Take *take, Error *error) {
-    static const char *const keys[] = {"files",  "kind",        "pause_us",    "dirty_bytes",
-                                       "marker", "ram_nonce",   "counter",     "frozen",
-                                       "facts",  "state_bytes", "memory_bytes"};
+    static const char *const keys[] = {"files",  "kind",      "pause_us",    "dirty_bytes",
+                                       "marker", "ram_nonce", "counter",     "mailbox",
+                                       "frozen", "facts",     "state_bytes", "memory_bytes"};
     _cleanup_snapshot_row_ SnapshotRow from = {0};
     int r = snapshots_get(take->ramet->store, row_text(take->vm, "standby"), &from, error);
 

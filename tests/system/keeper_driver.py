@@ -226,7 +226,8 @@ class VM:
         fds = []
         plan = self.plan(fds, boot="restore", state_fd=(snapshot.state,), memory_fd=(snapshot.base,),
                          memory_sealed=True, patch_fds=[(p,) for p in snapshot.patches], marker=snapshot.told["marker"],
-                         ram_nonce=snapshot.told["ram_nonce"], counter=snapshot.told["counter"])
+                         ram_nonce=snapshot.told["ram_nonce"], counter=snapshot.told["counter"],
+                         mailbox=snapshot.told["mailbox"])
         plan["identity"]["clone"] = more.pop("clone", True)
         plan.update(more)
         return self.start(plan, fds)

@@ -137,6 +137,21 @@ def test_warm_clones_are_claimed(home):
         check(other.call({"op": "kill"}) is not None, "a warm VM can be ended")
 
 
+def test_greeted_by_mailbox_or_port(home):
+    with World(home) as world:
+        snapshot = source(world).snapshot()
+        mailbox = snapshot.told["mailbox"]
+        check(mailbox > 0 and mailbox % 4096 == 0, f"the agent has no mailbox: {mailbox}")
+        said = "mailbox is not where it was"
+        for where in (mailbox, 0, mailbox ^ 4096, (1 << 62) + 4096):
+            vm = snapshot.begin()
+            vm.restore(snapshot, mailbox=where)
+            check(vm.sh("hostname; cat /run/secret") == f"{vm.name}\nsecret", f"no clone with a mailbox at {where}")
+            log = vm.log()
+            check((said in log) == (where not in (0, mailbox)), f"a mailbox at {where}: {log}")
+            vm.close()
+
+
 def fails(vm, snapshot, word, **more):
     try:
         vm.restore(snapshot, **more)

@@ -112,7 +112,7 @@ int main(void) { /* 8254 data sheet: read-back of counter 0's status, whose bits
 """
 
 
-def test_timer_chip_is_stopped(home):
+def test_timers_are_found(home):
     """In mode 0 it counts down once; after a reset it is in mode 3, for ever, and wakes up QEMU each time."""
     program = os.path.join(home.folder, "mode")
     subprocess.run(["musl-gcc", "-static", "-x", "c", "-", "-o", program], input=READ_TIMER_MODE, text=True, check=True)
@@ -121,6 +121,8 @@ def test_timer_chip_is_stopped(home):
     expect_equal(home.ramet("exec", "timer", "--", "cat",
                             "/sys/devices/system/clockevents/clockevent0/current_device").out, "lapic\n", "the clock event")
     expect_equal(home.ramet("exec", "timer", "/mode").out, "0\n", "mode of the timer chip")
+    expect_equal(home.ramet("exec", "timer", "--", "grep", "-c", "fee00000.*/dev/mem", "/proc/1/maps").out, "1\n",
+                 "the agent's mapping of the APIC's timer")
     home.ramet("rm", "-f", "timer")
 
 

@@ -11,6 +11,8 @@
  * "show:clock" lets the guest's clock show 100 ms too much after the first CLOCK. The identity is
  * applied only after the second one, which has to tell of the same difference.
  *
+ * "mail:OFFSET" puts the agent's mailbox there, and takes the greeting from nowhere else.
+ *
  * With -incoming everything that QMP has to say from the greeting to the RESUME event comes in one
  * piece, as it does when QEMU has the processor and the keeper has not. */
 #include <errno.h>
@@ -34,8 +36,9 @@ static const char *mode = "";
 static bool incoming;
 static const char *step = ""; /* of FAKE_QEMU */
 static bool step_dies, step_hangs;
-static unsigned step_spared; /* so many times it goes well */
-static uint8_t *memory;      /* as QEMU maps it */
+static unsigned step_spared;  /* so many times it goes well */
+static uint8_t *memory;       /* as QEMU maps it */
+static size_t mailbox_offset; /* 0: none, or it was found full */
 
 static FrameReader reader;
 static uint8_t marker[AGENT_MARKER_SIZE] = AGENT_MARKER;
@@ -384,12 +387,7 @@ static void take_frame(const Frame *frame) {
 }
 
 /* Looks for the marker in whole reads: the keeper writes greetings in one piece. */
-static void take_agent(void) {
-    size_t size;
-    uint8_t *space = frame_reader_space(&reader, &size);
-    ssize_t n = read(agent_fd, space, size);
-    if (n <= 0)
-        exit(0);
+static void take_bytes(uint8_t *space, ssize_t n) {
     uint8_t *found = memmem(space, (size_t)n, marker, AGENT_MARKER_SIZE);
     if (found) {
         frame_reader_reset(&reader);
@@ -400,6 +398,26 @@ static void take_agent(void) {
     Frame frame;
     while (frame_reader_next(&reader, &frame) > 0)
         take_frame(&frame);
+}
+
+static void take_agent(void) {
+    size_t size;
+    uint8_t *space = frame_reader_space(&reader, &size);
+    ssize_t n = read(agent_fd, space, size);
+    if (n <= 0 || mailbox_offset)
+        exit(0);
+    take_bytes(space, n);
+}
+
+static void look_into_mailbox(void) {
+    const volatile AgentMailbox *box = (const volatile void *)(memory + mailbox_offset);
+    size_t room, size = mailbox_offset ? box->size : 0;
+    if (size == 0)
+        return;
+    uint8_t *space = frame_reader_space(&reader, &room);
+    memcpy(space, memory + mailbox_offset + offsetof(AgentMailbox, bytes), size);
+    mailbox_offset = 0;
+    take_bytes(space, (ssize_t)size);
 }
 
 static void flood(void) {
@@ -424,12 +442,17 @@ static bool busy(void) {
     return (strcmp(mode, "flood") == 0 && greeted) || (flooding && flood_credit >= 8192);
 }
 
+static int poll_timeout(void) {
+    return busy() ? 0 : mailbox_offset ? 1 : -1;
+}
+
 static void run(void) {
     for (;;) {
         struct pollfd items[] = {{.fd = qmp_fd, .events = POLLIN},
                                  {.fd = agent_fd, .events = POLLIN}};
-        if (poll(items, 2, busy() ? 0 : -1) < 0)
+        if (poll(items, 2, poll_timeout()) < 0)
             exit(1);
+        look_into_mailbox();
         if (items[0].revents)
             take_qmp();
         if (items[1].revents)
@@ -444,6 +467,8 @@ static void map_memory(int fd, size_t mib) {
     if (memory == MAP_FAILED)
         exit(1);
     memset(memory + size / 2, 7, 10 * 4096); /* what the guest wrote */
+    if (mailbox_offset)
+        memcpy(memory + mailbox_offset, marker, AGENT_MARKER_SIZE);
 }
 
 static void parse_script(void) {
@@ -457,6 +482,8 @@ static void parse_script(void) {
     step_hangs = strncmp(step, "hang:", 5) == 0;
     step = strchr(step, ':') ? strchr(step, ':') + 1 : "";
     clock_is_ahead = strcmp(script, "show:clock") == 0;
+    if (strncmp(script, "mail:", 5) == 0)
+        mailbox_offset = strtoul(step, NULL, 10);
 }
 
 static void parse(int argc, char **argv) {

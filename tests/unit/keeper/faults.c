@@ -102,6 +102,28 @@ static void restores_patches(void) {
     ends_with(&vm, "start-failed");
 }
 
+/* The greeting goes into the mailbox where there is one, also beside patches, else over the port. A
+ * guest may say anything of where it is. */
+static void posts_to_the_mailbox(void) {
+    static const struct {
+        const char *is_at;
+        uint64_t said;
+    } cases[] = {{"3145728", 3145728},        {NULL, 3145728},     {NULL, 7},
+                 {NULL, VM_MEMORY_BYTES - 8}, {NULL, 4 * GIB + 1}, {NULL, INT64_MAX}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases) + 1; i++) {
+        Vm vm;
+        _cleanup_error_ Error error = ERROR_INIT;
+        bool patched = i == ARRAY_SIZE(cases);
+        _cleanup_close_ int diff = patched ? make_diff(false) : -1;
+        script("mail", cases[patched ? 0 : i].is_at);
+        restore_begin(&vm);
+        vm.plan.mailbox = cases[patched ? 0 : i].said;
+        CHECK_INT(restore(&vm, diff, &error), 0);
+        state_is(&vm, "running");
+        vm_kill(&vm);
+    }
+}
+
 /* The WELCOME was long on its way, so the guest's clock is ahead. */
 static void corrects_the_clock(void) {
     Vm vm;
@@ -441,6 +463,7 @@ int main(int argc, char **argv) {
     fake_path = realpath(argv[2], NULL);
     RUN(restores_when_all_comes_at_once);
     RUN(restores_patches);
+    RUN(posts_to_the_mailbox);
     RUN(corrects_the_clock);
     RUN(refuses_another_memory);
     RUN(restore_steps_fail);
