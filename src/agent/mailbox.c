@@ -54,11 +54,10 @@ size_t mailbox_wait(const uint8_t **bytes) {
     if (!box)
         return 0;
     for (unsigned i = 0; i < LOOKS; i++) {
-        size_t size = box->size;
+        size_t size = __atomic_load_n(&box->size, __ATOMIC_ACQUIRE);
 
         if (size == 0)
             continue;
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
         box->size = 0;
         mailbox_close();
         *bytes = (const uint8_t *)(uintptr_t)box->bytes;

@@ -25,6 +25,7 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/priority.h"
 #include "base/spawn_internal.h"
 #include "base/str.h"
 
@@ -36,6 +37,7 @@ typedef struct Plan {
     int first_free; /* above all targets */
     int null_fd;    /* owned */
     int priority;
+    bool has_priority; /* without doing anything */
     pid_t parent;
     const char *volatile failed_step; /* written by the child */
     volatile int failed_errno;
@@ -82,7 +84,8 @@ static int plan_make(Plan *plan, Error *error) {
         return error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no program %s",
                          options->program);
     plan->parent = getpid();
-    plan->priority = getpriority(PRIO_PROCESS, 0) + options->nice;
+    plan->priority = priority_base() + options->nice;
+    plan->has_priority = plan->priority == getpriority(PRIO_PROCESS, 0);
     int r = plan_moves(plan);
     return r < 0 ? error_set_errno(error, -r, "cannot prepare %s", options->program) : 0;
 }
@@ -124,7 +127,7 @@ static noreturn void child_main(Plan *plan) {
         _exit(127); /* it died before the signal was set */
     if (options->new_session && setsid() < 0)
         child_fail(plan, "cannot begin a session");
-    if (options->nice != 0 && setpriority(PRIO_PROCESS, 0, plan->priority) < 0)
+    if (!plan->has_priority && setpriority(PRIO_PROCESS, 0, plan->priority) < 0)
         child_fail(plan, "cannot set the priority");
     child_move_fds(plan);
     sigset_t none;

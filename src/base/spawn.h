@@ -25,7 +25,7 @@ typedef struct SpawnOptions {
     size_t n_fds;
     bool new_session;     /* setsid() */
     bool die_with_parent; /* SIGKILL when the thread that spawned it ends */
-    int nice;             /* added to the priority; 0: unchanged */
+    int nice;             /* added to priority_base() */
 } SpawnOptions;
 
 /* Returns 0 and the pid once execve succeeded, or the error of the step that failed in the child.

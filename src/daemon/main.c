@@ -26,6 +26,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/path.h"
+#include "base/priority.h"
 #include "base/str.h"
 #include "daemon/listen.h"
 #include "daemon/server.h"
@@ -35,6 +36,7 @@
 #define STOP_WAIT_USEC (30 * USEC_PER_SEC)
 #define LOG_FILE_MAX (4 * MIB)
 #define OPEN_FILES_WANTED 65536
+#define DAEMON_NICE (-10)
 
 typedef struct Options {
     char *home;   /* owned */
@@ -265,6 +267,14 @@ static int fail(const Error *error) {
     return error_kind_exit_status(error->kind);
 }
 
+/* Those who wait for a VM wait for the daemon, and it has little to do for each. */
+static void go_before_guests(void) {
+    int r = geteuid() == 0 ? priority_set_own(DAEMON_NICE) : 0;
+
+    if (r < 0)
+        log_debug("cannot set the daemon's priority: %s", strerror(-r));
+}
+
 static int run(Options *options) {
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_close_ int signal_fd = block_signals();
@@ -288,6 +298,7 @@ int main(int argc, char **argv) {
     log_init("rametd", LOG_LEVEL_INFO);
     (void)umask(022);
     set_limits();
+    go_before_guests();
     bound_log_file();
     r = paths_home(&options.home, &error);
     if (r == 0)

@@ -137,6 +137,7 @@ int stream_run(const ImageContext *context, char *const *argv, StreamLine line, 
                             .argv = argv,
                             .fds = fds,
                             .n_fds = ARRAY_SIZE(fds),
+                            .new_session = true,
                             .die_with_parent = true};
     pid_t pid;
     int r = spawn_process(&options, &pid, error);

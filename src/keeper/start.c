@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -159,6 +160,7 @@ int start_begin(Keeper *keeper, Connection *connection, const json_t *request, c
     if (keeper->state != KEEPER_WAITING)
         return error_set(error, ERROR_CONFLICT, 0, "this keeper has started its VM already");
     Error bad_plan = ERROR_INIT;
+    (void)prctl(PR_SET_PDEATHSIG, 0); /* from here on we outlive the daemon */
     keeper->state = KEEPER_STARTING;
     keeper->start.connection = connection;
     keeper->idle_timer = loop_remove(keeper->idle_timer);

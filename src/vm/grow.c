@@ -28,7 +28,7 @@ static pthread_once_t turns_once = PTHREAD_ONCE_INIT;
 static int turns_fd = -1; /* a semaphore: its count is what is free */
 
 long vm_turns_max(void) {
-    return MAX_OF(sysconf(_SC_NPROCESSORS_ONLN), 1L);
+    return 2 * MAX_OF(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 }
 
 static void turns_make(void) {

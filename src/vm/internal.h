@@ -294,6 +294,13 @@ int admission_check_disk(const Ramet *ramet, Error *error);
  * one is not for QEMU. */
 int admission_check_ports(const json_t *forwards, Error *error);
 
+/* launch.c: the priority of a keeper and all that it started (setpriority(2)), where we are root:
+ * only root can put a VM before others, or take a lower priority back. */
+#define NICE_STARTING (-10)
+#define NICE_BACKGROUND 10
+#define NICE_RUNNING 0
+void vm_set_nice(const VmRow *row, const ProcessIdentity *keeper, int nice);
+
 /* launch.c: one attempt to boot cold. On success the row has the processes and everything else
  * about the run; on failure no process is left. cancel_fd: the client or an abort. *silent: it
  * failed since the guest's console said nothing. */

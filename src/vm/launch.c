@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "base/priority.h"
 #include "proto/keeper.h"
 #include "vm/launch_internal.h"
 #include "vm/pool_internal.h"
@@ -36,6 +38,21 @@ static int open_keeper_log(int dir_fd, Error *error) {
     if (fstat(fd, &info) == 0 && (uint64_t)info.st_size > LOG_MAX_BYTES && ftruncate(fd, 0) < 0)
         return error_set_errno(error, errno, "cannot cut keeper.log");
     return fd;
+}
+
+void vm_set_nice(const VmRow *row, const ProcessIdentity *keeper, int nice) {
+    int r = geteuid() == 0 && keeper->pid > 0 ? priority_set_session(keeper->pid, nice) : 0;
+
+    if (r < 0)
+        log_debug("cannot set the priority of %s: %s", row->name, strerror(-r));
+}
+
+/* A restored guest runs nothing but its agent until it is itself, and somebody waits for it: it
+ * goes before guests that run. A cold boot runs the image's programs from the start. */
+static int starting_nice(const Launch *launch) {
+    if (!launch->restore)
+        return NICE_RUNNING;
+    return launch->restore->background ? NICE_BACKGROUND : NICE_STARTING;
 }
 
 static int spawn_keeper(Launch *launch, Error *error) {
@@ -60,7 +77,7 @@ static int spawn_keeper(Launch *launch, Error *error) {
                                       .fds = fds,
                                       .n_fds = ARRAY_SIZE(fds),
                                       .new_session = true,
-                                      .nice = launch->restore ? launch->restore->nice : 0};
+                                      .die_with_parent = true}; /* until it has its plan */
 
         r = spawn_process(&options, &pid, error);
         if (r < 0)
@@ -69,6 +86,7 @@ static int spawn_keeper(Launch *launch, Error *error) {
     r = process_identify(pid, &launch->keeper);
     if (r < 0)
         return error_set_errno(error, -r, "cannot identify the keeper");
+    vm_set_nice(launch->row, &launch->keeper, starting_nice(launch));
     return watcher_add_child(ramet->watcher, pid, error);
 }
 
@@ -197,6 +215,8 @@ int vm_launch_from(Ramet *ramet, Operation *operation, VmRow *row, const Restore
     r = prepare(&launch, error);
     if (r >= 0)
         r = start_in_keeper(&launch, cancel_fd, silent, error);
+    if (r >= 0)
+        vm_set_nice(row, &launch.keeper, NICE_RUNNING);
     if (r < 0) {
         end_keeper(&launch);
         row_set_process(row, "keeper", NULL);

@@ -3,49 +3,22 @@
 /* The clones of pools: making one, removing one, counting them.
  *
  * A clone is made as a fork is, but it stays nobody: row `creating` → its keeper restores it, waits
- * for the agent and pauses it → row `warm`, and watched. Where the daemon may (root) keeper and
- * QEMU run with a lower priority until then, and get their own back before anybody can claim the
- * clone. */
+ * for the agent and pauses it → row `warm`, and watched. Nobody waits for it, so it has a low
+ * priority until then (launch.c). */
 
-#include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/digest.h"
 #include "base/log.h"
 #include "vm/pool_internal.h"
 
-#define LOW_PRIORITY 10
-
 /* --- making a clone ----------------------------------------------------------------------------
  */
-
-/* A priority is a thread's, so all threads get it. */
-static void restore_priority(pid_t pid) {
-    _cleanup_free_ char *path = str_format("/proc/%d/task", (int)pid);
-    DIR *dir = pid > 0 ? opendir(path) : NULL;
-    struct dirent *entry;
-
-    if (!dir)
-        return;
-    while ((entry = readdir(dir))) {
-        int thread = atoi(entry->d_name);
-
-        if (thread > 0 && setpriority(PRIO_PROCESS, (id_t)thread, 0) < 0 && errno != ESRCH)
-            log_debug("cannot raise the priority of thread %d", thread);
-    }
-    (void)closedir(dir);
-}
 
 static int become_warm(Ramet *ramet, VmRow *row, Error *error) {
     uint64_t bytes = POOL_CLONE_BYTES;
 
-    if (geteuid() == 0) {
-        restore_priority(row_process(row, "keeper").pid);
-        restore_priority(row_process(row, "qemu").pid);
-    }
     (void)row_private_bytes(row, &bytes);
     row_set(row, "warm_bytes", json_integer((json_int_t)bytes));
     row->remove = true; /* a clone that ends is of no use to anybody */
@@ -55,12 +28,8 @@ static int become_warm(Ramet *ramet, VmRow *row, Error *error) {
 
 static int make_warm(Ramet *ramet, Operation *operation, const SnapshotRow *snapshot, VmRow *row,
                      Error *error) {
-    /* Who cannot raise a priority must not lower it. */
-    const Restore how = {.snapshot = snapshot,
-                         .boot = "claimed",
-                         .clone = true,
-                         .paused = true,
-                         .nice = geteuid() == 0 ? LOW_PRIORITY : 0};
+    const Restore how = {
+        .snapshot = snapshot, .boot = "claimed", .clone = true, .paused = true, .background = true};
     bool silent;
     int r;
 

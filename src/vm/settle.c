@@ -165,6 +165,7 @@ static int settle_saving(Ramet *ramet, VmRow *row, int dir_fd, const json_t *sta
 static int adopt(Ramet *ramet, VmRow *row, int dir_fd, const json_t *status, Error *error) {
     const char *id = json_string_value(json_object_get(status, "vm_id"));
     const char *state = state_from_status(status);
+    ProcessIdentity keeper;
     int r;
 
     if (id && *id && !str_equal(id, row->id))
@@ -177,9 +178,11 @@ static int adopt(Ramet *ramet, VmRow *row, int dir_fd, const json_t *status, Err
     r = settle_saving(ramet, row, dir_fd, status, &state, error);
     if (r < 0)
         return r;
-    r = watcher_add_vm(ramet->watcher, row->id, row_process(row, "keeper").pid, dir_fd, error);
+    keeper = row_process(row, "keeper");
+    r = watcher_add_vm(ramet->watcher, row->id, keeper.pid, dir_fd, error);
     if (r < 0)
         return r;
+    vm_set_nice(row, &keeper, NICE_RUNNING); /* the daemon may have died while it started */
     r = row_set_state(ramet, row, state, NULL, error);
     return r == -ENOENT ? -ESTALE : r; /* a warm clone was claimed: it is its claimer's now */
 }

@@ -216,8 +216,8 @@ typedef struct Restore {
     const SnapshotRow *snapshot; /* borrowed; must be pinned or otherwise kept */
     const char *boot;            /* "forked", "restored", "claimed": what the row will say */
     bool clone;                  /* a new identity; else entropy, clock and network only */
-    bool paused; /* a pool's: run until the agent answers, then paused, without identity */
-    int nice;    /* added to the priority of keeper and QEMU */
+    bool paused;     /* a pool's: run until the agent answers, then paused, without identity */
+    bool background; /* nobody waits for it */
 } Restore;
 
 /* One attempt; vm_launch with restore NULL boots cold. See internal.h. */

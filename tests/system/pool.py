@@ -53,6 +53,32 @@ def test_image_pool(home):
     home.check_no_leftovers()
 
 
+def nice_values(pid):
+    """Of all its threads, and of its session where the kernel has such (autogroups, sched(7))."""
+    found = set()
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        found.add(os.getpriority(os.PRIO_PROCESS, int(thread)))
+    try:
+        with open(f"/proc/{pid}/autogroup", encoding="ascii") as file:
+            found.add(int(file.read().split()[-1]))
+    except (FileNotFoundError, IndexError):
+        pass
+    return found
+
+
+def test_priorities(home):
+    """Whoever is ready runs like others, however it was started; the daemon goes first."""
+    home.json("pool", "set", "--wait", "busybox", "1")
+    base = os.getpriority(os.PRIO_PROCESS, 0)
+    expect_equal([nice_values(pid) for pid in warm(home)], [{base}], "nice values of a warm clone")
+    home.ramet("pool", "set", "busybox", "0")
+    vm = run(home, "forked")
+    for pid in (vm["qemu_pid"], vm["keeper_pid"]):
+        expect_equal(nice_values(pid), {base}, "nice values of a running VM")
+    expect_equal(nice_values(home.daemon_pid()), {base - 10 if os.geteuid() == 0 else base}, "nice values of the daemon")
+    home.ramet("rm", "-f", "forked")
+
+
 def test_snapshot_pool(home):
     run(home, "source")
     home.ramet("exec", "source", "--", "sh", "-c", "echo inside >/tmp/file")

@@ -20,6 +20,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -194,6 +195,7 @@ static void serve(Client *client, const json_t *request) {
     const char *op = json_string_value(json_object_get(request, "op"));
 
     if (str_equal(op, "start")) {
+        (void)prctl(PR_SET_PDEATHSIG, 0);
         start(client, request);
     } else if (str_equal(op, "claim")) {
         claim(client, request);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/priority.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+static bool is_own_set;
+static int own_base;
+
+int priority_base(void) {
+    return is_own_set ? own_base : getpriority(PRIO_PROCESS, 0);
+}
+
+int priority_set_session(pid_t leader, int nice) {
+    int value = priority_base() + nice;
+    if (setpriority(PRIO_PGRP, (id_t)leader, value) < 0)
+        return -errno;
+    _cleanup_free_ char *path = str_format("/proc/%d/autogroup", (int)leader);
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return dprintf(fd, "%d", value) < 0 ? -errno : 0;
+}
+
+int priority_set_own(int nice) {
+    if (getsid(0) != getpid())
+        return 0;
+    own_base = priority_base();
+    is_own_set = true;
+    return priority_set_session(getpid(), nice);
+}
