@@ -152,6 +152,7 @@ void start_heard(Keeper *keeper);    /* the guest gave a sign of life; also rest
 void start_welcomed(Keeper *keeper); /* the link is up */
 void start_fail(Keeper *keeper, Error *error); /* moves the error; kills QEMU */
 void start_ended(Keeper *keeper);              /* QEMU is gone */
+bool start_goes_on(const Keeper *keeper);      /* it is neither over nor lost */
 void start_stage(Keeper *keeper, const char *name);
 void start_awake(Keeper *keeper); /* the guest is itself */
 void start_set_timers(Keeper *keeper);

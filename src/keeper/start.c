@@ -173,6 +173,11 @@ int start_begin(Keeper *keeper, Connection *connection, const json_t *request, c
 
 /* The second part */
 
+/* After a failure QEMU still runs for a moment, and its agent may go on answering. */
+bool start_goes_on(const Keeper *keeper) {
+    return keeper->state == KEEPER_STARTING && keeper->start.error.kind == ERROR_NONE;
+}
+
 void start_heard(Keeper *keeper) {
     if (keeper->state != KEEPER_STARTING)
         return;
@@ -253,7 +258,7 @@ static int check_welcome(const Keeper *keeper, Error *error) {
 }
 
 void start_welcomed(Keeper *keeper) {
-    if (keeper->state != KEEPER_STARTING || keeper->start.error.kind != ERROR_NONE)
+    if (!start_goes_on(keeper))
         return;
     Error error = ERROR_INIT;
     start_heard(keeper);

@@ -57,7 +57,7 @@ static bool stays_warm(const Keeper *keeper) {
 /* The clone holds its breath again, or has tried to. */
 static void on_held(void *data, const Frame *frame) {
     Keeper *keeper = data;
-    if (frame && frame->type == FRAME_DONE && keeper->state == KEEPER_STARTING)
+    if (frame && frame->type == FRAME_DONE && start_goes_on(keeper))
         start_awake(keeper);
 }
 
@@ -79,7 +79,7 @@ static void hold(Keeper *keeper) {
 static void on_exercised(void *data, const Frame *frame) {
     Keeper *keeper = data;
     bool over = frame && (frame->type == FRAME_EXIT || frame->type == FRAME_DONE);
-    if (over && keeper->state == KEEPER_STARTING)
+    if (over && start_goes_on(keeper))
         hold(keeper);
 }
 
@@ -102,7 +102,7 @@ static void exercise(Keeper *keeper) {
 static void check_done(Keeper *keeper) {
     Start *start = &keeper->start;
     Error error = ERROR_INIT;
-    if (keeper->state != KEEPER_STARTING || !start->named || start->clock)
+    if (!start_goes_on(keeper) || !start->named || start->clock)
         return;
     if (is_clone(keeper) && send_thaw(keeper, &error) < 0)
         start_fail(keeper, &error);
@@ -119,7 +119,7 @@ static bool step_done(Keeper *keeper, LinkStream **step, const Frame *frame, con
     if (frame && frame->type != FRAME_DONE)
         return false;
     *step = NULL;
-    if (!frame || keeper->state != KEEPER_STARTING)
+    if (!frame || !start_goes_on(keeper))
         return false;
     if (done_read(frame, what, ERROR_GUEST_NOT_READY, value, &error) == 0)
         return true;

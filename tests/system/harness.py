@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -149,9 +150,13 @@ class Home:
 
     def kill_daemon(self):
         """kill -9 of rametd, as a crash; returns once it is gone."""
-        pid = self.daemon_pid()
+        self.end_daemon(self.daemon_pid())
+
+    def end_daemon(self, pid):
+        """A child that it was just spawning has its sockets open until it is another program."""
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not is_alive(pid), "the end of rametd")
+        wait_until(lambda: not is_listening(f"{self.path}/ramet.sock"), "the end of its socket")
 
     def vm_folders(self):
         with contextlib.suppress(FileNotFoundError):
@@ -179,6 +184,14 @@ class Home:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def is_listening(path):
+    with socket.socket(socket.AF_UNIX) as client:
+        with contextlib.suppress(OSError):
+            client.connect(path)
+            return True
+    return False
 
 
 def is_holder(pid):
