@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -16,6 +16,22 @@ static int own_base;
 
 int priority_base(void) {
     return is_own_set ? own_base : getpriority(PRIO_PROCESS, 0);
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool may_raise;
+
+/* Of this thread, for a moment: also in containers it tells what is so. */
+static void try_to_raise(void) {
+    int value = getpriority(PRIO_PROCESS, 0);
+    may_raise = setpriority(PRIO_PROCESS, 0, value - 1) == 0;
+    if (may_raise)
+        (void)setpriority(PRIO_PROCESS, 0, value);
+}
+
+bool priority_may_raise(void) {
+    (void)pthread_once(&once, try_to_raise);
+    return may_raise;
 }
 
 int priority_set_session(pid_t leader, int nice) {

@@ -6,10 +6,15 @@
  * processors among sessions first (autogroups, sched(7)), the session's own is set, too. Only root
  * can put a session before others, or take a lower priority back. */
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* What this process began with, and what it starts begins with, too. */
 int priority_base(void);
+
+/* Whether we may put a session before others; who may not can take no lower priority back either.
+ */
+bool priority_may_raise(void);
 
 /* Of the session that `leader` began, relative to priority_base: all threads of its process group.
  * -ESRCH, or -EACCES or -EPERM where one may not. */

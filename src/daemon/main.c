@@ -269,7 +269,7 @@ static int fail(const Error *error) {
 
 /* Those who wait for a VM wait for the daemon, and it has little to do for each. */
 static void go_before_guests(void) {
-    int r = geteuid() == 0 ? priority_set_own(DAEMON_NICE) : 0;
+    int r = priority_may_raise() ? priority_set_own(DAEMON_NICE) : 0;
 
     if (r < 0)
         log_debug("cannot set the daemon's priority: %s", strerror(-r));

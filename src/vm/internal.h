@@ -294,8 +294,8 @@ int admission_check_disk(const Ramet *ramet, Error *error);
  * one is not for QEMU. */
 int admission_check_ports(const json_t *forwards, Error *error);
 
-/* launch.c: the priority of a keeper and all that it started (setpriority(2)), where we are root:
- * only root can put a VM before others, or take a lower priority back. */
+/* launch.c: the priority of a keeper and all that it started (setpriority(2)), where we may
+ * (priority_may_raise), else nothing. */
 #define NICE_STARTING (-10)
 #define NICE_BACKGROUND 10
 #define NICE_RUNNING 0

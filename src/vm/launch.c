@@ -41,7 +41,7 @@ static int open_keeper_log(int dir_fd, Error *error) {
 }
 
 void vm_set_nice(const VmRow *row, const ProcessIdentity *keeper, int nice) {
-    int r = geteuid() == 0 && keeper->pid > 0 ? priority_set_session(keeper->pid, nice) : 0;
+    int r = keeper->pid > 0 && priority_may_raise() ? priority_set_session(keeper->pid, nice) : 0;
 
     if (r < 0)
         log_debug("cannot set the priority of %s: %s", row->name, strerror(-r));

@@ -66,6 +66,17 @@ def nice_values(pid):
     return found
 
 
+def may_go_first():
+    """Root may, but not in every container."""
+    base = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, base - 1)
+        os.setpriority(os.PRIO_PROCESS, 0, base)
+    except PermissionError:
+        return False
+    return os.geteuid() == 0
+
+
 def test_priorities(home):
     """Whoever is ready runs like others, however it was started; the daemon goes first."""
     home.json("pool", "set", "--wait", "busybox", "1")
@@ -75,7 +86,7 @@ def test_priorities(home):
     vm = run(home, "forked")
     for pid in (vm["qemu_pid"], vm["keeper_pid"]):
         expect_equal(nice_values(pid), {base}, "nice values of a running VM")
-    expect_equal(nice_values(home.daemon_pid()), {base - 10 if os.geteuid() == 0 else base}, "nice values of the daemon")
+    expect_equal(nice_values(home.daemon_pid()), {base - 10 if may_go_first() else base}, "nice values of the daemon")
     home.ramet("rm", "-f", "forked")
 
 

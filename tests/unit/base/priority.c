@@ -40,7 +40,7 @@ static void of_a_session(void) {
     CHECK_INT(getpriority(PRIO_PROCESS, (id_t)pid), base + 4);
     if (before >= 0)
         CHECK_INT(autogroup_nice(pid), base + 4);
-    if (geteuid() == 0) {
+    if (priority_may_raise()) {
         CHECK_INT(priority_set_session(pid, 0), 0);
         CHECK_INT(getpriority(PRIO_PGRP, (id_t)pid), base); /* the highest of all of them */
     }
@@ -61,11 +61,12 @@ static int own_child(void) {
     CHECK_INT(priority_base(), base); /* not of a session of ours: nothing happened */
     CHECK_INT(getpriority(PRIO_PROCESS, 0), base);
     CHECK(setsid() >= 0);
-    int nice = geteuid() == 0 ? -3 : 3;
+    bool first = priority_may_raise();
+    int nice = first ? -3 : 3;
     CHECK_INT(priority_set_own(nice), 0);
     CHECK_INT(getpriority(PRIO_PROCESS, 0), base + nice);
     CHECK_INT(priority_base(), base);
-    if (geteuid() != 0)
+    if (!first)
         return 0; /* what it starts could not go back */
     CHECK_INT(spawn_run(&options, 60 * USEC_PER_SEC, -1, &output, NULL), 0);
     CHECK_INT(strtol(output.out, NULL, 10), base);
