@@ -82,10 +82,11 @@ static int turn(Session *session, int signal_fd) {
  * wakes somewhere in here. */
 static void keep_vigil(Session *session) {
     for (unsigned turns = 1; session->vigil.on && session->port.connected; turns++) {
-        const uint8_t *bytes;
+        const uint8_t *bytes = NULL;
         size_t size = mailbox_wait(&bytes);
 
-        session_input(session, bytes, size);
+        if (size > 0)
+            session_input(session, bytes, size);
         if (session_read(session) < 0 || (turns % 16 == 0 && !vigil_keep(&session->vigil)))
             return;
         port_flush(&session->port);
