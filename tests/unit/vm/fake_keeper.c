@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* A scripted ramet-keeper: it speaks the daemon's protocol (src/proto/keeper.h) and plays the part
- * that the VM's name asks for. Its QEMU is a sleeping child. The first word of the name says how:
+ * that the VM's name asks for. Its QEMU is a waiting child. The first word of the name says how:
  *
  *   ok       starts, and does what it is asked
  *   fail     the guest cannot start
@@ -122,12 +122,26 @@ static void claim(Client *client, const json_t *request) {
     become_ready();
 }
 
+/* Returns once the program answers: where vfork(2) is fork(2), as under the thread sanitizer, it
+ * may not have been executed yet when spawn_process() returns, and has nobody's memory for a
+ * moment. */
 static void start_qemu(void) {
-    char *argv[] = {(char *)"sleep", (char *)"1000", NULL};
-    const SpawnOptions options = {.program = "sleep", .argv = argv, .die_with_parent = true};
+    char *argv[] = {(char *)"cat", NULL};
+    int ends[2];
+    char echo;
+
+    if (fd_socketpair(SOCK_STREAM, ends) < 0)
+        exit(1);
+    const SpawnFd fds[] = {{.from = ends[1], .to = 0}, {.from = ends[1], .to = 1}};
+    const SpawnOptions options = {
+        .program = "cat", .argv = argv, .fds = fds, .n_fds = 2, .die_with_parent = true};
     pid_t pid;
 
     if (spawn_process(&options, &pid, NULL) < 0)
+        exit(1);
+    (void)fd_close(ends[1]);
+    /* ends[0] stays open as long as this process lives: cat ends at the end of its input. */
+    if (fd_write_full(ends[0], "?", 1) < 0 || fd_read_full(ends[0], &echo, 1) != 1)
         exit(1);
     (void)process_identify(pid, &qemu);
 }
