@@ -35,9 +35,13 @@ static void on_idle(void *data) {
     }
 }
 
-int keeper_new(int listen_fd, Keeper *keeper, Error *error) {
-    *keeper = (Keeper){
-        .listener.fd = listen_fd, .vm_dir_fd = -1, .memory_fd = -1, .port.fd = -1, .boot = "cold"};
+int keeper_new(int listen_fd, const KeeperChild *child, Keeper *keeper, Error *error) {
+    *keeper = (Keeper){.listener.fd = listen_fd,
+                       .child = *child,
+                       .vm_dir_fd = -1,
+                       .memory_fd = -1,
+                       .port.fd = -1,
+                       .boot = "cold"};
     keeper->starter = getuid();
     plan_init(&keeper->plan);
     machine_init(&keeper->machine);
@@ -64,6 +68,7 @@ void keeper_free(Keeper *keeper) {
     loop_free(keeper->loop);
     plan_free(&keeper->plan);
     error_clear(&keeper->start.error);
+    keeper->child.socket = fd_close(keeper->child.socket);
     keeper->vm_dir_fd = fd_close(keeper->vm_dir_fd);
     keeper->memory_fd = fd_close(keeper->memory_fd);
 }

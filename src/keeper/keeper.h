@@ -100,10 +100,17 @@ typedef struct Start {
     uint64_t ready_at_usec;
 } Start;
 
+/* A child that becomes QEMU when it is told so (qemu/zygote.h). */
+typedef struct KeeperChild {
+    int socket; /* owned; -1: there is none, QEMU is spawned */
+    pid_t pid;
+} KeeperChild;
+
 struct Keeper {
     KeeperState state;
     Loop *loop; /* owned */
     Watched listener;
+    KeeperChild child;
     uid_t starter;          /* who may talk to us, beside root */
     LoopSource *idle_timer; /* no start came */
     LoopSource *stop_timer;
@@ -126,7 +133,7 @@ struct Keeper {
 };
 
 /* keeper.c */
-int keeper_new(int listen_fd, Keeper *keeper, Error *error);
+int keeper_new(int listen_fd, const KeeperChild *child, Keeper *keeper, Error *error);
 void keeper_free(Keeper *keeper);
 const char *keeper_state_name(const Keeper *keeper);
 void watched_close(Watched *watched);

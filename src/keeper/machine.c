@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "keeper/keeper.h"
 #include "qemu/argv.h"
+#include "qemu/zygote.h"
 
 /* QEMU as a process. It gets sockets for QMP, the agent's port and the console, a pipe for its
  * error output, and the plan's files; it opens no path of ours. It dies with the keeper
@@ -185,8 +186,35 @@ static void make_environment(const Plan *plan, StrList *environment) {
         strlist_add_format(environment, "LD_PRELOAD=%s", plan->qemu_preload);
 }
 
-static int spawn(Launch *launch, const QemuEnds *ends, pid_t *pid, Error *error) {
-    StrList argv = {0}, environment = {0};
+static int spawn(Launch *launch, char **argv, pid_t *pid, Error *error) {
+    StrList environment = {0};
+    make_environment(launch->plan, &environment);
+    SpawnOptions options = {.program = launch->plan->qemu,
+                            .argv = argv,
+                            .environment = environment.items,
+                            .fds = launch->moves,
+                            .n_fds = launch->n_moves,
+                            .die_with_parent = true};
+    int r = spawn_process(&options, pid, error);
+    strlist_free(&environment);
+    return r;
+}
+
+/* A child that the zygote made for us, or one of our own. */
+static int start_process(KeeperChild *child, Launch *launch, char **argv, pid_t *pid,
+                         Error *error) {
+    if (child->socket < 0)
+        return spawn(launch, argv, pid, error);
+    *pid = child->pid;
+    int r = zygote_launch(child->socket, argv, launch->moves, launch->n_moves, launch->plan->uid,
+                          launch->plan->gid, error);
+    child->socket = fd_close(child->socket);
+    return r;
+}
+
+static int start_with(Launch *launch, const QemuEnds *ends, KeeperChild *child, pid_t *pid,
+                      Error *error) {
+    StrList argv = {0};
     launch->config.qmp_fd = give(launch, ends->qmp);
     launch->config.agent_fd = give(launch, ends->port);
     launch->config.console_fd = give(launch, ends->console);
@@ -196,16 +224,8 @@ static int spawn(Launch *launch, const QemuEnds *ends, pid_t *pid, Error *error)
     if (r == 0) {
         for (int to = 1; to <= 2; to++)
             launch->moves[launch->n_moves++] = (SpawnFd){.from = ends->error_output, .to = to};
-        make_environment(launch->plan, &environment);
-        SpawnOptions options = {.program = launch->plan->qemu,
-                                .argv = argv.items,
-                                .environment = environment.items,
-                                .fds = launch->moves,
-                                .n_fds = launch->n_moves,
-                                .die_with_parent = true};
-        r = spawn_process(&options, pid, error);
+        r = start_process(child, launch, argv.items, pid, error);
     }
-    strlist_free(&environment);
     strlist_free(&argv);
     return r;
 }
@@ -232,7 +252,7 @@ int machine_launch(Keeper *keeper, const int *fds, Error *error) {
     note_disks(&keeper->machine, launch->plan, fds);
     int r = make_ends(keeper, &ends, error);
     if (r == 0)
-        r = spawn(launch, &ends, &pid, error);
+        r = start_with(launch, &ends, &keeper->child, &pid, error);
     if (r == 0)
         r = hold(&keeper->machine, pid, error);
     return r;

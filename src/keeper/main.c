@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* ramet-keeper --listen-fd N: the parent of one VM's QEMU. See keeper.h for how its parts fit.
+ * With --qemu N PID it has a child already that becomes QEMU when it is told so through N.
  * ramet-keeper --hold SOCKET FOLDER: the memory holder, see hold.c.
  * ramet-keeper --probe-kvm: does /dev/kvm run guest code? In a process of its own, since a broken
  * one may hang. */
@@ -20,26 +21,39 @@
 
 static bool is_number(const char *text, int *fd) {
     uint64_t number;
-    if (parse_u64(text, 1 << 20, &number) < 0)
+    if (parse_u64(text, 1 << 22, &number) < 0)
         return false;
     *fd = (int)number;
     return true;
 }
 
+/* What a zygote's keeper gets beside --listen-fd. */
+static bool is_qemu(int argc, char **argv, KeeperChild *child) {
+    int pid;
+    if (argc != 6 || !str_equal(argv[3], "--qemu") || !is_number(argv[4], &child->socket) ||
+        !is_number(argv[5], &pid))
+        return false;
+    child->pid = pid;
+    return true;
+}
+
 /* folder_fd stays -1 for a keeper. */
-static int parse_arguments(int argc, char **argv, int *listen_fd, int *folder_fd) {
+static int parse_arguments(int argc, char **argv, int *listen_fd, int *folder_fd,
+                           KeeperChild *child) {
     if (argc == 2 && str_equal(argv[1], "--version")) {
         puts("ramet-keeper " RAMET_VERSION);
         exit(0);
     }
     if (argc == 2 && str_equal(argv[1], "--probe-kvm"))
         exit(accel_probe_main(NULL));
-    if (argc == 3 && str_equal(argv[1], "--listen-fd") && is_number(argv[2], listen_fd))
+    if (argc >= 3 && str_equal(argv[1], "--listen-fd") && is_number(argv[2], listen_fd) &&
+        (argc == 3 || is_qemu(argc, argv, child)))
         return 0;
     if (argc == 4 && str_equal(argv[1], "--hold") && is_number(argv[2], listen_fd) &&
         is_number(argv[3], folder_fd))
         return 0;
-    fprintf(stderr, "usage: ramet-keeper --listen-fd NUMBER | --hold NUMBER NUMBER | --probe-kvm\n"
+    fprintf(stderr, "usage: ramet-keeper --listen-fd NUMBER [--qemu NUMBER PID] | --hold NUMBER "
+                    "NUMBER | --probe-kvm\n"
                     "Started by rametd; not meant to be started by hand.\n");
     return 2;
 }
@@ -69,8 +83,8 @@ static void ignore_signals(void) {
 
 static Keeper keeper; /* large, and there is one */
 
-static int keep(int listen_fd, Error *error) {
-    int r = keeper_new(listen_fd, &keeper, error);
+static int keep(int listen_fd, const KeeperChild *child, Error *error) {
+    int r = keeper_new(listen_fd, child, &keeper, error);
     if (r == 0)
         r = loop_run(keeper.loop);
     keeper_free(&keeper);
@@ -79,7 +93,8 @@ static int keep(int listen_fd, Error *error) {
 
 int main(int argc, char **argv) {
     int listen_fd = -1, folder_fd = -1;
-    int r = parse_arguments(argc, argv, &listen_fd, &folder_fd);
+    KeeperChild child = {.socket = -1};
+    int r = parse_arguments(argc, argv, &listen_fd, &folder_fd, &child);
     if (r > 0)
         return r;
     log_init("ramet-keeper", LOG_LEVEL_INFO);
@@ -92,7 +107,7 @@ int main(int argc, char **argv) {
         if (pid != 0)
             _exit(pid < 0);
     }
-    r = folder_fd >= 0 ? hold_run(listen_fd, folder_fd, &error) : keep(listen_fd, &error);
+    r = folder_fd >= 0 ? hold_run(listen_fd, folder_fd, &error) : keep(listen_fd, &child, &error);
     if (r < 0)
         log_error("%s", error.message ? error.message : strerror(-r));
     return r < 0;

@@ -1,56 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keeper/sandbox.h"
 
-/* The order matters. The bounding set can only be emptied with CAP_SETPCAP, groups only with
- * CAP_SETGID, so they go first; setresuid away from 0 then clears the other sets, which is checked
- * again through libcap-ng. no_new_privs comes last but for the filter, which needs it.
- *
- * Each call that is allowed stands beside its reason. What is not here and matters: execve, clone,
+/* Each call that is allowed stands beside its reason. What is not here and matters: execve, clone,
  * fork, socket, connect, bind, listen, ptrace, mount, the whole of setuid, ioctl but for the two
  * that stdio makes. A hostile guest that took over this program could read and write what the VM's
  * own user can, and talk on the sockets that are open, and no more. */
 
-#include <cap-ng.h>
 #include <errno.h>
-#include <grp.h>
 #include <seccomp.h>
-#include <sys/prctl.h>
-#include <unistd.h>
 
+#include "keeper/privileges.h"
 #include "memory/dirty.h"
 
-static int drop_groups_and_user(uid_t uid, gid_t gid) {
-    if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-        return -errno;
-    return 0;
-}
-
-static int become(uid_t uid, gid_t gid, Error *error) {
-    capng_clear(CAPNG_SELECT_ALL);
-    if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
-        return error_set(error, ERROR_PERMISSION, EPERM,
-                         "cannot empty the capability bounding set");
-    int r = drop_groups_and_user(uid, gid);
-    if (r < 0)
-        return error_set_errno(error, -r, "cannot become user %u", (unsigned)uid);
-    capng_clear(CAPNG_SELECT_ALL);
-    if (capng_apply(CAPNG_SELECT_CAPS) < 0 || capng_get_caps_process() < 0 ||
-        capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE)
-        return error_set(error, ERROR_PERMISSION, EPERM, "cannot give up all capabilities");
-    if (setresuid((uid_t)-1, 0, (uid_t)-1) == 0)
-        return error_set(error, ERROR_PERMISSION, EPERM, "could become root again");
-    return 0;
-}
-
 int sandbox_drop_privileges(uid_t uid, gid_t gid, Error *error) {
-    if (geteuid() == 0 && uid != 0) {
-        int r = become(uid, gid, error);
-        if (r < 0)
-            return r;
-    }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return error_set_errno(error, errno, "cannot set no_new_privs");
-    return 0;
+    const char *failed;
+    int r = privileges_drop(uid, gid, &failed);
+    return r < 0 ? error_set_errno(error, -r, "cannot %s (user %u)", failed, (unsigned)uid) : 0;
 }
 
 #ifndef KEEPER_NO_SECCOMP

@@ -15,6 +15,8 @@
  * quarter of the host's memory when absent
  *   {"boot_cache": false}                 RAMET_BOOT_CACHE (on, off): whether first starts are
  * forked from it
+ *   {"zygote": false}                     RAMET_ZYGOTE (on, off): whether QEMUs are forked off one
+ * (docs/zygote.md)
  *
  * The default range lies above what useradd, subuid(5) and systemd's dynamic and container ranges
  * give out (systemd: docs/UIDS-GIDS.md). */
@@ -103,15 +105,17 @@ static int read_pool_memory(const json_t *config, uint64_t *bytes, Error *error)
     return 0;
 }
 
-static int read_boot_cache(const json_t *config, bool *on, Error *error) {
-    const char *text = getenv("RAMET_BOOT_CACHE");
+/* On unless somebody says otherwise. */
+static int read_switch(const json_t *config, const char *key, const char *variable, bool *on,
+                       Error *error) {
+    const char *text = getenv(variable);
     bool found = true;
-    int r = json_opt_bool("config.json", config, "boot_cache", &found, error);
+    int r = json_opt_bool("config.json", config, key, &found, error);
 
     if (r < 0)
         return r;
     if (text && *text && !str_equal(text, "on") && !str_equal(text, "off"))
-        return error_set(error, ERROR_USAGE, EINVAL, "RAMET_BOOT_CACHE is neither on nor off");
+        return error_set(error, ERROR_USAGE, EINVAL, "%s is neither on nor off", variable);
     *on = text && *text ? str_equal(text, "on") : found;
     return 0;
 }
@@ -146,5 +150,7 @@ int config_load(Ramet *ramet, Error *error) {
         r = read_hot_memory(config, &ramet->hot_budget_bytes, error);
     if (r >= 0)
         r = read_pool_memory(config, &ramet->pool_budget_bytes, error);
-    return r < 0 ? r : read_boot_cache(config, &ramet->boot_cache, error);
+    if (r >= 0)
+        r = read_switch(config, "boot_cache", "RAMET_BOOT_CACHE", &ramet->boot_cache, error);
+    return r < 0 ? r : read_switch(config, "zygote", "RAMET_ZYGOTE", &ramet->use_zygote, error);
 }

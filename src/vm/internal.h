@@ -14,6 +14,7 @@
 #include "base/spawn.h"
 #include "base/str.h"
 #include "qemu/features.h"
+#include "qemu/zygote.h"
 #include "store/events.h"
 #include "store/images.h"
 #include "store/meta.h"
@@ -99,6 +100,8 @@ struct Ramet {
     const char *accel_chosen; /* static */
     char *accel_reason;       /* owned */
 
+    bool use_zygote;
+    Zygote *zygote;   /* owned */
     OpLocks *locks;   /* owned */
     Watcher *watcher; /* owned */
 };

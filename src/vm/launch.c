@@ -55,9 +55,29 @@ static int starting_nice(const Launch *launch) {
     return launch->restore->background ? NICE_BACKGROUND : NICE_STARTING;
 }
 
-static int spawn_keeper(Launch *launch, Error *error) {
+/* By the zygote of QEMU, which gives the keeper a child that need not link QEMU first. Without one
+ * the keeper is spawned here, and spawns QEMU. */
+static int spawn_with(Launch *launch, int log, int listener, pid_t *pid, Error *error) {
     Ramet *ramet = launch->ramet;
     char *argv[] = {(char *)"ramet-keeper", (char *)"--listen-fd", (char *)"3", NULL};
+    const SpawnFd fds[] = {{.from = log, .to = 2}, {.from = listener, .to = 3}};
+    const SpawnOptions options = {.program = ramet->keeper,
+                                  .argv = argv,
+                                  .fds = fds,
+                                  .n_fds = ARRAY_SIZE(fds),
+                                  .new_session = true,
+                                  .die_with_parent = true}; /* until it has its plan */
+    int r = zygote_spawn_keeper(ramet->zygote, launch->features.binary, ramet->keeper, log,
+                                listener, pid, error);
+
+    if (r == 0)
+        r = spawn_process(&options, pid, error);
+    else if (r > 0)
+        return 0; /* nobody's child here: the zygote's */
+    return r < 0 ? r : watcher_add_child(ramet->watcher, *pid, error);
+}
+
+static int spawn_keeper(Launch *launch, Error *error) {
     _cleanup_close_ int listener = -1, log = open_keeper_log(launch->dir_fd, error);
     pid_t pid;
     int r;
@@ -70,24 +90,14 @@ static int spawn_keeper(Launch *launch, Error *error) {
     listener = fd_unix_listen_at(launch->dir_fd, KEEPER_SOCKET_NAME, SOCK_SEQPACKET, 0600, 16);
     if (listener < 0)
         return error_set_errno(error, -listener, "cannot listen for the daemon");
-    {
-        const SpawnFd fds[] = {{.from = log, .to = 2}, {.from = listener, .to = 3}};
-        const SpawnOptions options = {.program = ramet->keeper,
-                                      .argv = argv,
-                                      .fds = fds,
-                                      .n_fds = ARRAY_SIZE(fds),
-                                      .new_session = true,
-                                      .die_with_parent = true}; /* until it has its plan */
-
-        r = spawn_process(&options, &pid, error);
-        if (r < 0)
-            return r;
-    }
+    r = spawn_with(launch, log, listener, &pid, error);
+    if (r < 0)
+        return r;
     r = process_identify(pid, &launch->keeper);
     if (r < 0)
         return error_set_errno(error, -r, "cannot identify the keeper");
     vm_set_nice(launch->row, &launch->keeper, starting_nice(launch));
-    return watcher_add_child(ramet->watcher, pid, error);
+    return 0;
 }
 
 static void end_keeper(Launch *launch) {

@@ -84,6 +84,17 @@ static Ramet *ramet_new(const RametOptions *options) {
     return ramet;
 }
 
+/* So that it is there when the first VM is asked for. A QEMU that cannot be found is that VM's
+ * error. */
+static void prepare_zygote(Ramet *ramet) {
+    _cleanup_free_ char *library = path_find_sibling("ramet-zygote.so");
+    _cleanup_free_ char *binary = NULL;
+
+    ramet->zygote = zygote_new(ramet->use_zygote ? library : NULL);
+    if (qemu_find_binary(ramet->qemu, &binary, NULL) == 0)
+        zygote_prepare(ramet->zygote, binary);
+}
+
 static void ramet_close_p(Ramet **ramet) {
     (void)ramet_close(*ramet);
 }
@@ -110,6 +121,7 @@ int ramet_open(const RametOptions *options, Ramet **ramet, Error *error) {
         r = watcher_new(opened, &opened->watcher, error);
     if (r < 0)
         return r;
+    prepare_zygote(opened);
     *ramet = TAKE_PTR(opened);
     return 0;
 }
@@ -165,6 +177,7 @@ Ramet *ramet_close(Ramet *ramet) {
     watcher_stop(ramet->watcher);
     wait_for_workers(ramet);
     watcher_free(ramet->watcher);
+    zygote_free(ramet->zygote);
     (void)store_close(ramet->store);
     (void)fd_close(ramet->lock_fd);
     free_members(ramet);

@@ -166,13 +166,14 @@ class Home:
         return []
 
     def check_no_leftovers(self):
-        """After all VMs were removed: no folder, no scratch, no process but the daemon's."""
+        """After all VMs were removed: no folder, no scratch, no process but the daemon and its zygote."""
         wait_until(lambda: not self.vm_folders(), f"empty vms/ ({self.vm_folders()})", 30)
         tmp = os.listdir(os.path.join(self.path, "tmp")) if os.path.isdir(os.path.join(self.path, "tmp")) else []
         expect(tmp == [], f"scratch left in tmp/: {tmp}")
         daemon = self.daemon_pid()
         holder = is_holder if self.json("snapshot", "ls", "-a") else lambda pid: False  # it may hold their memory
-        wait_until(lambda: [p for p in processes_of(self.path) if p != daemon and not holder(p)] == [],
+        zygote = is_zygote(daemon)
+        wait_until(lambda: [p for p in processes_of(self.path) if p != daemon and not zygote(p) and not holder(p)] == [],
                    f"no processes but rametd ({processes_of(self.path)})", 30)
 
     def close(self):
@@ -194,6 +195,17 @@ def is_listening(path):
             client.connect(path)
             return True
     return False
+
+
+def is_zygote(daemon):
+    """Whether a process is the one that the daemon forks QEMUs off: its child, alone, and named so."""
+    def check(pid):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                name, fields = file.read().split("(", 1)[1].rsplit(")", 1)
+            return name == "ramet-zygote" and int(fields.split()[1]) == daemon
+        return False
+    return check
 
 
 def is_holder(pid):
