@@ -19,6 +19,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -40,6 +41,11 @@
 #define FDS_AT_ONCE 16
 #define FIRST_FREE_FD 3
 #define PATH_BYTES 4096
+#define HEAP_BYTES (4 << 20)        /* a little less than an idle clone has in the end */
+#define HEAP_BLOCK_BYTES (64 << 10) /* below malloc's threshold for mmap */
+#define HEAP_TRIES 16
+#define HEAP_PAD_BYTES (128 << 10) /* malloc's own value */
+#define HEAP_TRIM_BYTES (64 << 20)
 
 typedef int (*MainFunction)(int argc, char **argv, char **environment);
 typedef void (*Hook)(void);
@@ -247,10 +253,28 @@ static void tie_to_keeper(pid_t keeper) {
         _exit(127); /* it died before the signal was set */
 }
 
+/* While the keeper gets up on another core: the kernel gives us the memory that QEMU allocates
+ * before it answers at once and not page by page. It is given back to nobody, so no more than that
+ * is used in the end; without MADV_POPULATE_WRITE (Linux before 5.14) QEMU faults it in itself. */
+static void grow_heap(void) {
+    void *blocks[HEAP_TRIES] = {NULL};
+    char *start = sbrk(0);
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_TRIM_BYTES);
+    (void)mallopt(M_TOP_PAD, HEAP_BYTES);
+    for (int i = 0; i < HEAP_TRIES && sbrk(0) == start; i++) /* until what there was is used up */
+        blocks[i] = malloc(HEAP_BLOCK_BYTES);
+    for (int i = 0; i < HEAP_TRIES; i++)
+        free(blocks[i]);
+    (void)mallopt(M_TOP_PAD, HEAP_PAD_BYTES);
+    if ((char *)sbrk(0) - start >= HEAP_BYTES)
+        (void)madvise(start, HEAP_BYTES, MADV_POPULATE_WRITE);
+}
+
 static void become_qemu(int socket, Arguments *arguments) {
     static int fds[ZYGOTE_FDS_MAX];
     const char *failed;
     pid_t keeper = getppid();
+    grow_heap();
     ZygoteLaunch *launch = receive_launch(socket);
     receive_fds(socket, fds, launch->n_fds);
     int r = place_fds(fds, launch->targets, launch->n_fds, FIRST_FREE_FD);
