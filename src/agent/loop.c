@@ -78,6 +78,14 @@ static int turn(Session *session, int signal_fd) {
     return r;
 }
 
+/* What is answered at once goes back in the same way. */
+static void take_mail(Session *session, const uint8_t *bytes, size_t size) {
+    session->port.detour = mailbox_answer;
+    session_input(session, bytes, size);
+    port_flush(&session->port);
+    session->port.detour = NULL;
+}
+
 /* Asks mailbox and port again and again, and seldom the clock. A snapshot is taken and a clone
  * wakes somewhere in here. */
 static void keep_vigil(Session *session) {
@@ -86,7 +94,7 @@ static void keep_vigil(Session *session) {
         size_t size = mailbox_wait(&bytes);
 
         if (size > 0)
-            session_input(session, bytes, size);
+            take_mail(session, bytes, size);
         if (session_read(session) < 0 || (turns % 16 == 0 && !vigil_keep(&session->vigil)))
             return;
         port_flush(&session->port);

@@ -40,7 +40,7 @@ static bool make(void) {
 uint64_t mailbox_open(const uint8_t *marker) {
     if (!make())
         return 0;
-    box->size = 0;
+    box->size = box->wants_answers = box->answered = 0;
     memcpy((void *)(uintptr_t)box->marker, marker, AGENT_MARKER_SIZE);
     return physical_address(box);
 }
@@ -64,4 +64,15 @@ size_t mailbox_wait(const uint8_t **bytes) {
         return MIN_OF(size, sizeof(box->bytes));
     }
     return 0;
+}
+
+size_t mailbox_answer(const uint8_t *bytes, size_t size) {
+    size_t answered = box ? box->answered : 0;
+
+    if (!box || !box->wants_answers || answered > sizeof(box->answers) ||
+        size > sizeof(box->answers) - answered)
+        return 0;
+    memcpy((void *)(uintptr_t)(box->answers + answered), bytes, size);
+    __atomic_store_n(&box->answered, (uint32_t)(answered + size), __ATOMIC_RELEASE);
+    return size;
 }

@@ -198,7 +198,21 @@ void port_send_raw(Port *port, const void *data, size_t size) {
     port->out_end += size;
 }
 
+/* What it does not take goes through the port, and all that follows, to keep the order. */
+static void take_detour(Port *port) {
+    size_t size = port->out_end - port->out_start;
+
+    if (size == 0)
+        return;
+    if (port->detour(port->out + port->out_start, size) == size)
+        port->out_start = port->out_end;
+    else
+        port->detour = NULL;
+}
+
 void port_flush(Port *port) {
+    if (port->detour)
+        take_detour(port);
     while (port->out_start < port->out_end) {
         ssize_t n = write(port->fd, port->out + port->out_start, port->out_end - port->out_start);
 

@@ -4,6 +4,9 @@
 
 #include "agent/util.h"
 
+/* Another way to the host: takes all of the bytes and returns their number, or 0. */
+typedef size_t (*PortDetour)(const uint8_t *bytes, size_t size);
+
 /* The virtio-serial port and what waits to be written to it. */
 typedef struct Port {
     int fd;      /* owned, non-blocking */
@@ -13,6 +16,7 @@ typedef struct Port {
     size_t out_room;
     size_t out_start;
     size_t out_end;
+    PortDetour detour; /* NULL: none */
 } Port;
 
 /* Looks for the port of this name in /sys/class/virtio-ports (there is no udev in an initramfs) and
@@ -49,7 +53,7 @@ void port_send_raw(Port *port, const void *data, size_t size);
 uint8_t *port_reserve(Port *port, size_t size);
 void port_commit(Port *port, uint32_t session, uint16_t stream, uint8_t type, size_t size);
 
-/* Writes what the port takes. */
+/* Writes what the port takes; by the detour as long as that takes all. */
 void port_flush(Port *port);
 
 /* Waits until all is written or the deadline has passed. */

@@ -95,6 +95,8 @@ static void take_identity(Session *session, const Frame *frame) {
         session_thaw(session, &(Result){0});
     if (r == 0)
         r = identity_apply(&identity, &result);
+    if (r == 0)
+        result.value = realtime_usec() - now_usec(); /* when its uptime was 0 */
     if (r == 0 && identity_has_more(&identity))
         start_worker(session, frame, false, false, identity_finish, &identity);
     else

@@ -41,6 +41,7 @@ int keeper_new(int listen_fd, const KeeperChild *child, Keeper *keeper, Error *e
                        .vm_dir_fd = -1,
                        .memory_fd = -1,
                        .port.fd = -1,
+                       .mailbox.ram = GUEST_RAM_INIT,
                        .boot = "cold"};
     keeper->starter = getuid();
     plan_init(&keeper->plan);
@@ -62,6 +63,7 @@ void keeper_free(Keeper *keeper) {
     request_close_all(keeper);
     snapshot_free(keeper);
     port_free(keeper);
+    mailbox_stop(keeper);
     machine_free(keeper);
     link_free(&keeper->link);
     watched_close(&keeper->listener);

@@ -91,6 +91,7 @@ typedef struct Start {
     uint64_t qmp_id;            /* of qmp_capabilities */
     uint64_t load_ids[3];       /* of getfd, migrate-incoming, set_link; 0: not sent */
     struct {                    /* at one moment: what CLOCK tells */
+        uint64_t greeted_usec;  /* the host's time when greeting and identity were sent */
         uint64_t realtime_usec; /* the host's time; 0: there was no WELCOME yet */
         uint64_t uptime_usec;   /* what the guest's own clock showed */
         uint64_t sent_usec;     /* the host's time when CLOCK was sent */
@@ -105,6 +106,15 @@ typedef struct KeeperChild {
     int socket; /* owned; -1: there is none, QEMU is spawned */
     pid_t pid;
 } KeeperChild;
+
+/* The agent's mailbox, while a restored guest becomes itself; mailbox.c. */
+typedef struct Mailbox {
+    GuestRam ram;      /* owned */
+    uint64_t offset;   /* in it */
+    size_t taken;      /* bytes of the agent's answers that the link has had */
+    uint64_t since;    /* clock_monotonic_usec */
+    LoopSource *timer; /* of the next look; NULL: it is not looked into */
+} Mailbox;
 
 struct Keeper {
     KeeperState state;
@@ -128,6 +138,7 @@ struct Keeper {
     Link link;
     LinkWelcome welcome; /* of the last greeting */
     Watched port;
+    Mailbox mailbox;
     bool port_wants_out;
     uint64_t losses; /* how often the link was lost */
 };
@@ -171,8 +182,11 @@ int wake_welcomed(Keeper *keeper, Error *error);
 
 /* restore.c */
 int restore_send_ahead(Keeper *keeper, const int *fds, Error *error);
-/* Puts what waits for the agent into its mailbox, or into the port when it is not there. */
-int mailbox_post(Keeper *keeper, const GuestRam *ram, Error *error);
+/* mailbox.c. post: greets the agent by its mailbox, or over the port when it is not there, and
+ * looks for answers from then on; takes *ram over. take: looks now. */
+int mailbox_post(Keeper *keeper, GuestRam *ram, Error *error);
+void mailbox_take(Keeper *keeper);
+void mailbox_stop(Keeper *keeper);
 int restore_load(Keeper *keeper, const int *fds, Error *error);
 int restore_stay_warm(Keeper *keeper, Error *error);
 int restore_plug_cable(Keeper *keeper, Error *error);

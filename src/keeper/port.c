@@ -65,6 +65,7 @@ void port_flush(Keeper *keeper) {
 static void on_port(void *data, uint32_t events) {
     Keeper *keeper = data;
     int r = 0;
+    mailbox_take(keeper); /* what the agent said there came first */
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         r = read_once(keeper);
     if (r >= 0 && (events & EPOLLOUT) && write_once(keeper) > 0)

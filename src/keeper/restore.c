@@ -66,11 +66,11 @@ int restore_send_ahead(Keeper *keeper, const int *fds, Error *error) {
     if (r < 0 || keeper->plan.boot == PLAN_BOOT_COLD)
         return r;
     keeper->boot = "restored";
-    r = wake_greet(keeper, keeper->plan.marker, error);
+    if (!keeper->plan.mailbox)
+        r = wake_greet(keeper, keeper->plan.marker, error);
     if (r < 0)
         return r;
-    if (!keeper->plan.mailbox)
-        port_flush(keeper);
+    port_flush(keeper);
     if (has_cable(&keeper->plan))
         r = pull_cable(keeper, error);
     return r < 0 ? r : send_state(keeper, fds[keeper->plan.state_fd], error);

@@ -9,18 +9,25 @@
 /* How a guest becomes itself.
  *
  *     booted:              HELLO ──▶ WELCOME ──▶ IDENTITY ──▶ DONE
- *     restored, claimed:   HELLO, IDENTITY ──▶ WELCOME ──▶ CLOCK ──▶ DONE of both ──▶ THAW
+ *     restored, claimed:   HELLO, IDENTITY ──▶ WELCOME, DONE ──▶ CLOCK, THAW
  *
- * The identity of a clone waits in the port before the guest runs, so that its agent finds it in
- * the same breath as the greeting. Its clock can only be near then. The WELCOME tells what the
- * guest's own clock showed, and CLOCK makes it exact, however long it takes until the agent reads
- * that. What it cannot know is how long the WELCOME was on its way, which on a busy host may be
- * long: the guest's clock is ahead by that. The DONE of CLOCK tells what the guest's clock shows
- * then, which must lie between the host's times of CLOCK and of DONE. Where that leaves too much
- * open, another CLOCK takes the middle for the time (Cristian's algorithm, Distributed Computing 3,
- * 1989), over a way that is shorter, since the agent has nothing else to do. The thaw comes last:
- * the agent lets nobody else run before it, nor is anything written to the disks (docs/agent.md). A
- * clone that is to stay warm then runs a command and, with FREEZE, lets only its agent run again.
+ * The identity of a clone comes with the greeting, so that its agent finds both in the same breath.
+ * What it says of the time is late by as much as it takes until the agent reads it. The WELCOME
+ * tells what the guest's own clock showed then, and the DONE what time the guest now takes that
+ * for; it must lie between the host's times of greeting and WELCOME. Where all that can be wrong
+ * with it is little, the guest is itself, and CLOCK only makes it exact, together with the thaw.
+ *
+ * Otherwise CLOCK comes first, and tells what time it was when the WELCOME came, however long it
+ * takes until the agent reads that. What it cannot know is how long the WELCOME was on its way,
+ * which on a busy host may be long: the guest's clock is ahead by that. The DONE of CLOCK tells
+ * what the guest's clock shows then, which must lie between the host's times of CLOCK and of DONE.
+ * Where that leaves too much open, another CLOCK takes the middle for the time (Cristian's
+ * algorithm, Distributed Computing 3, 1989), over a way that is shorter, since the agent has
+ * nothing else to do.
+ *
+ * The thaw comes last: the agent lets nobody else run before it, nor is anything written to the
+ * disks (docs/agent.md). A clone that is to stay warm then runs a command and, with FREEZE, lets
+ * only its agent run again.
  *
  * When the link is lost meanwhile, the next WELCOME begins with IDENTITY anew. */
 
@@ -99,12 +106,29 @@ static void exercise(Keeper *keeper) {
         start_fail(keeper, &error);
 }
 
-static void check_done(Keeper *keeper) {
-    Start *start = &keeper->start;
+static int send_clock(Keeper *keeper, LinkStreamHandler handler, Error *error);
+
+/* Its time is near enough to be seen; this makes it exact before anybody sees it. */
+static void on_clock_refined(void *data, const Frame *frame) {
+    Keeper *keeper = data;
+    _cleanup_error_ Error error = ERROR_INIT;
+    keeper->start.clock = NULL;
+    if (frame && frame->type == FRAME_DONE &&
+        done_read(frame, "cannot set the VM's clock", ERROR_FAILED, NULL, &error) < 0)
+        log_warning("%s", error.message);
+}
+
+static int let_go(Keeper *keeper, Error *error) {
+    int r = 0;
+    if (is_clone(keeper) && keeper->start.clock_pair.rounds == 0)
+        r = send_clock(keeper, on_clock_refined, error);
+    return r == 0 && is_clone(keeper) ? send_thaw(keeper, error) : r;
+}
+
+/* It is itself. */
+static void wake(Keeper *keeper) {
     Error error = ERROR_INIT;
-    if (!start_goes_on(keeper) || !start->named || start->clock)
-        return;
-    if (is_clone(keeper) && send_thaw(keeper, &error) < 0)
+    if (let_go(keeper, &error) < 0)
         start_fail(keeper, &error);
     else if (stays_warm(keeper))
         exercise(keeper);
@@ -127,18 +151,32 @@ static bool step_done(Keeper *keeper, LinkStream **step, const Frame *frame, con
     return false;
 }
 
-static void on_named(void *data, const Frame *frame) {
-    Keeper *keeper = data;
-    if (!step_done(keeper, &keeper->start.identity, frame, "cannot apply the VM's identity", NULL))
-        return;
-    keeper->start.named = true;
-    check_done(keeper);
-}
-
-static int send_clock(Keeper *keeper, Error *error);
-
 static uint64_t distance(uint64_t a, uint64_t b) {
     return a > b ? a - b : b - a;
+}
+
+/* The guest read its own clock, for the WELCOME, after it was greeted and before the WELCOME came.
+ * since_usec: when its uptime was 0, as its clocks say now; 0: it does not say. */
+static bool is_clock_near(const Start *start, uint64_t since_usec) {
+    uint64_t shown = since_usec + start->clock_pair.uptime_usec;
+    return since_usec && distance(shown, start->clock_pair.greeted_usec) <= CLOCK_OPEN_USEC &&
+           distance(shown, start->clock_pair.realtime_usec) <= CLOCK_OPEN_USEC;
+}
+
+static void on_clock_set(void *data, const Frame *frame);
+
+static void on_named(void *data, const Frame *frame) {
+    Keeper *keeper = data;
+    Start *start = &keeper->start;
+    Error error = ERROR_INIT;
+    uint64_t since_usec = 0;
+    if (!step_done(keeper, &start->identity, frame, "cannot apply the VM's identity", &since_usec))
+        return;
+    start->named = true;
+    if (!is_clone(keeper) || is_clock_near(start, since_usec))
+        wake(keeper);
+    else if (send_clock(keeper, on_clock_set, &error) < 0)
+        start_fail(keeper, &error);
 }
 
 /* True: the guest's clock, which showed that, may be far off, and the next CLOCK tells better. An
@@ -159,10 +197,10 @@ static void on_clock_set(void *data, const Frame *frame) {
     uint64_t shown_usec = 0;
     if (!step_done(keeper, &keeper->start.clock, frame, "cannot set the VM's clock", &shown_usec))
         return;
-    if (correct_clock(&keeper->start, shown_usec) && send_clock(keeper, &error) < 0)
+    if (!correct_clock(&keeper->start, shown_usec))
+        wake(keeper);
+    else if (send_clock(keeper, on_clock_set, &error) < 0)
         start_fail(keeper, &error);
-    else
-        check_done(keeper);
 }
 
 static int send_identity(Keeper *keeper, Error *error) {
@@ -175,7 +213,7 @@ static int send_identity(Keeper *keeper, Error *error) {
                   error);
 }
 
-static int send_clock(Keeper *keeper, Error *error) {
+static int send_clock(Keeper *keeper, LinkStreamHandler handler, Error *error) {
     Start *start = &keeper->start;
     uint8_t payload[64];
     TlvWriter writer;
@@ -183,13 +221,14 @@ static int send_clock(Keeper *keeper, Error *error) {
     identity_add_clock(&writer, keeper);
     start->clock_pair.sent_usec = clock_realtime_usec();
     start->clock_pair.rounds++;
-    return failed(link_open(&keeper->link, FRAME_CLOCK, payload, writer.size, on_clock_set, keeper,
-                            &start->clock),
-                  error);
+    return failed(
+        link_open(&keeper->link, FRAME_CLOCK, payload, writer.size, handler, keeper, &start->clock),
+        error);
 }
 
 int wake_greet(Keeper *keeper, const uint8_t *marker, Error *error) {
     keeper->start.clock_pair.realtime_usec = 0;
+    keeper->start.clock_pair.greeted_usec = clock_realtime_usec();
     link_greet(&keeper->link, marker);
     return send_identity(keeper, error);
 }
@@ -202,5 +241,7 @@ int wake_welcomed(Keeper *keeper, Error *error) {
     start->clock_pair.rounds = 0;
     if (!start->named && !start->identity)
         r = send_identity(keeper, error);
-    return r == 0 && is_clone(keeper) ? send_clock(keeper, error) : r;
+    else if (start->named && is_clone(keeper)) /* the link was lost after that */
+        r = send_clock(keeper, on_clock_set, error);
+    return r;
 }

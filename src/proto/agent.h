@@ -83,13 +83,19 @@ typedef enum FrameType {
 
 /* A page of the agent's memory, from FREEZE on. While it begins with the marker that the agent
  * listens for, it takes the next greeting, and what follows it, instead of the port: `bytes` is
- * written first, `size` after it. Numbers are little-endian. */
+ * written first, `size` after it. A keeper that sets `wants_answers` before finds here what the
+ * agent answers at once: `answers` is written first, and then `answered`, which only grows. What
+ * does not fit, and all that comes later, goes through the port. Numbers are little-endian. */
 #define AGENT_MAILBOX_SIZE 4096u
+#define AGENT_MAILBOX_ANSWERS 1024u
 
 typedef struct AgentMailbox {
     uint8_t marker[AGENT_MARKER_SIZE];
     uint32_t size; /* 0: empty */
-    uint8_t bytes[AGENT_MAILBOX_SIZE - AGENT_MARKER_SIZE - 4];
+    uint8_t bytes[AGENT_MAILBOX_SIZE - AGENT_MARKER_SIZE - 12 - AGENT_MAILBOX_ANSWERS];
+    uint32_t wants_answers;
+    uint32_t answered;
+    uint8_t answers[AGENT_MAILBOX_ANSWERS];
 } AgentMailbox;
 
 typedef enum AgentTag {

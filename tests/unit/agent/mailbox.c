@@ -81,9 +81,37 @@ static void test_bounded(void) {
     CHECK_INT(mailbox_wait(&bytes), sizeof(find_box()->bytes));
 }
 
+/* Only a keeper that looks there gets answers there, one behind the other, as far as there is room.
+ */
+static void test_answers(void) {
+    static const uint8_t block[700];
+    const uint8_t *bytes = NULL;
+
+    (void)mailbox_open(marker);
+    AgentMailbox *box = find_box();
+
+    put("hello");
+    CHECK_INT(mailbox_wait(&bytes), 5);
+    CHECK_INT(mailbox_answer((const uint8_t *)"one", 3), 0);
+    box->wants_answers = 1;
+    CHECK_INT(mailbox_answer((const uint8_t *)"one", 3), 3);
+    CHECK_INT(mailbox_answer((const uint8_t *)"two", 3), 3);
+    CHECK_INT(box->answered, 6);
+    CHECK(memcmp(box->answers, "onetwo", 6) == 0);
+    CHECK_INT(mailbox_answer(block, sizeof(block)), sizeof(block));
+    CHECK_INT(mailbox_answer(block, sizeof(block)), 0);
+    CHECK_INT(box->answered, 6 + sizeof(block));
+    box->answered = UINT32_MAX; /* a keeper has no business there */
+    CHECK_INT(mailbox_answer(block, 1), 0);
+    (void)mailbox_open(marker);
+    CHECK_INT(box->answered, 0);
+    CHECK_INT(mailbox_answer(block, 1), 0);
+}
+
 int main(void) {
     RUN(test_found_once);
     RUN(test_closed);
     RUN(test_bounded);
+    RUN(test_answers);
     return 0;
 }

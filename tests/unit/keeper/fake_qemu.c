@@ -8,10 +8,13 @@
  * there as if killed, "hang:COMMAND" leaves it without an answer. Before it, "N*" lets the
  * command succeed N times first.
  *
- * "show:clock" lets the guest's clock show 100 ms too much after the first CLOCK. The identity is
- * applied only after the second one, which has to tell of the same difference.
+ * "show:clock" lets the guest's clock show 100 ms too much with the identity, and again after the
+ * first CLOCK. The second one has to tell of the same difference; a THAW before it ends the guest.
+ * "show:near" says of a clock that is right that it is, and answers no CLOCK.
  *
- * "mail:OFFSET" puts the agent's mailbox there, and takes the greeting from nowhere else.
+ * "mail:OFFSET" puts the agent's mailbox there, and takes the greeting from nowhere else. One half
+ * of its answers goes back the same way, the other through the port. "junk:OFFSET" puts noise in
+ * front of the answers instead, and says that there is no end of them.
  *
  * With -incoming everything that QMP has to say from the greeting to the RESUME event comes in one
  * piece, as it does when QEMU has the processor and the keeper has not. */
@@ -36,9 +39,11 @@ static const char *mode = "";
 static bool incoming;
 static const char *step = ""; /* of FAKE_QEMU */
 static bool step_dies, step_hangs;
-static unsigned step_spared;  /* so many times it goes well */
-static uint8_t *memory;       /* as QEMU maps it */
-static size_t mailbox_offset; /* 0: none, or it was found full */
+static unsigned step_spared;     /* so many times it goes well */
+static uint8_t *memory;          /* as QEMU maps it */
+static size_t mailbox_offset;    /* 0: none, or it was found full */
+static AgentMailbox *answer_box; /* NULL: answers go through the port */
+static bool answers_are_junk;
 
 static FrameReader reader;
 static uint8_t marker[AGENT_MARKER_SIZE] = AGENT_MARKER;
@@ -79,9 +84,27 @@ static void say_to_keeper(const void *data, size_t size) {
     answers_size += size;
 }
 
+/* Returns how much of it need not go through the port. */
+static size_t answer_by_mail(void) {
+    AgentMailbox *box = answer_box;
+    size_t size = answers_size / 2;
+    answer_box = NULL;
+    if (!box)
+        return 0;
+    if (!box->wants_answers)
+        exit(4);
+    memcpy(box->answers, answers, size);
+    if (answers_are_junk)
+        memset(box->answers, 'j', sizeof box->answers);
+    __atomic_store_n(&box->answered, answers_are_junk ? UINT32_MAX : (uint32_t)size,
+                     __ATOMIC_RELEASE);
+    return answers_are_junk ? 0 : size;
+}
+
 static void stop_gathering(void) {
+    size_t taken = answer_by_mail();
     gathers = false;
-    write_all(agent_fd, answers, answers_size);
+    write_all(agent_fd, answers + taken, answers_size - taken);
     answers_size = 0;
 }
 
@@ -356,12 +379,13 @@ static void read_clock(const Frame *frame, uint64_t *realtime, uint64_t *uptime)
             (void)tlv_u64(&field, uptime);
 }
 
-static bool clock_is_ahead;
-static uint16_t identity_stream; /* waits for the second CLOCK */
+static bool clock_is_ahead, clock_is_corrected, clock_is_near;
 
 static void take_clock(const Frame *frame) {
     static uint64_t realtime, uptime, shown;
     uint64_t later_realtime = 0, later_uptime = 0;
+    if (clock_is_near)
+        return;
     if (!clock_is_ahead)
         return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, 0);
     if (shown == 0) {
@@ -373,7 +397,7 @@ static void take_clock(const Frame *frame) {
     bool right = later_uptime - uptime == shown - realtime && later_realtime > realtime &&
                  later_realtime <= host_usec();
     send_number(frame->stream, FRAME_DONE, TAG_ERRNO, right ? 0 : EIO);
-    send_number(identity_stream, FRAME_DONE, TAG_ERRNO, 0);
+    clock_is_corrected = right;
 }
 
 static void take_frame(const Frame *frame) {
@@ -389,13 +413,14 @@ static void take_frame(const Frame *frame) {
     case FRAME_IDENTITY:
         if (strcmp(mode, "refuse") == 0)
             return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, EROFS);
-        if (clock_is_ahead) {
-            identity_stream = frame->stream;
-            return;
-        }
+        if (clock_is_ahead || clock_is_near) /* its uptime is always 0 */
+            return send_number(frame->stream, FRAME_DONE, TAG_VALUE,
+                               host_usec() + (clock_is_ahead ? 100000 : 0));
         /* fall through */
     case FRAME_FREEZE:
     case FRAME_THAW:
+        if (frame->type == FRAME_THAW && clock_is_ahead && !clock_is_corrected)
+            exit(3);
         if (goes_wrong(frame->type == FRAME_FREEZE ? "freeze" : "thaw"))
             return step_hangs ? (void)0 : send_number(frame->stream, FRAME_DONE, TAG_ERRNO, EIO);
         /* fall through */
@@ -441,6 +466,7 @@ static void look_into_mailbox(void) {
         return;
     uint8_t *space = frame_reader_space(&reader, &room);
     memcpy(space, memory + mailbox_offset + offsetof(AgentMailbox, bytes), size);
+    answer_box = (AgentMailbox *)(void *)(memory + mailbox_offset);
     mailbox_offset = 0;
     take_bytes(space, (ssize_t)size);
 }
@@ -507,7 +533,9 @@ static void parse_script(void) {
     step_hangs = strncmp(step, "hang:", 5) == 0;
     step = strchr(step, ':') ? strchr(step, ':') + 1 : "";
     clock_is_ahead = strcmp(script, "show:clock") == 0;
-    if (strncmp(script, "mail:", 5) == 0)
+    clock_is_near = strcmp(script, "show:near") == 0;
+    answers_are_junk = strncmp(script, "junk:", 5) == 0;
+    if (strncmp(script, "mail:", 5) == 0 || answers_are_junk)
         mailbox_offset = strtoul(step, NULL, 10);
 }
 
