@@ -81,7 +81,10 @@ static int claim_clone(Group *group, Clone *clone, json_t **failure) {
 }
 
 static int fork_clone(Group *group, Clone *clone) {
-    const Restore restore = {.snapshot = group->snapshot, .boot = "forked", .clone = true};
+    const Restore restore = {.snapshot = group->snapshot,
+                             .boot = "forked",
+                             .clone = true,
+                             .in_group = group->options->count > 1};
     int r = vm_grow(group->ramet, &clone->operation, group->snapshot, clone->name,
                     group->options->disk_bytes, &clone->lock, &clone->row, &clone->error);
 
@@ -213,6 +216,12 @@ void vm_sync_later(Ramet *ramet) {
         (void)fd_close(fd);
 }
 
+static void let_run(const Clone *clone) {
+    ProcessIdentity keeper = row_process(&clone->row, "keeper");
+
+    vm_set_nice(&clone->row, &keeper, NICE_RUNNING);
+}
+
 static int show_all(Group *group, Error *error) {
     Ramet *ramet = group->ramet;
     int r = 0;
@@ -226,6 +235,7 @@ static int show_all(Group *group, Error *error) {
                           json_object_get(clone->row.runtime, "stages"), error);
         if (r >= 0)
             vm_watch(ramet, &clone->row);
+        let_run(clone);
     }
     vm_sync_later(ramet);
     return r;

@@ -55,6 +55,10 @@ static int starting_nice(const Launch *launch) {
     return launch->restore->background ? NICE_BACKGROUND : NICE_STARTING;
 }
 
+static int ready_nice(const Launch *launch) {
+    return launch->restore && launch->restore->in_group ? NICE_BACKGROUND : NICE_RUNNING;
+}
+
 /* By the zygote of QEMU, which gives the keeper a child that need not link QEMU first. Without one
  * the keeper is spawned here, and spawns QEMU. */
 static int spawn_with(Launch *launch, int log, int listener, pid_t *pid, Error *error) {
@@ -226,7 +230,7 @@ int vm_launch_from(Ramet *ramet, Operation *operation, VmRow *row, const Restore
     if (r >= 0)
         r = start_in_keeper(&launch, cancel_fd, silent, error);
     if (r >= 0)
-        vm_set_nice(row, &launch.keeper, NICE_RUNNING);
+        vm_set_nice(row, &launch.keeper, ready_nice(&launch));
     if (r < 0) {
         end_keeper(&launch);
         row_set_process(row, "keeper", NULL);

@@ -218,6 +218,8 @@ typedef struct Restore {
     bool clone;                  /* a new identity; else entropy, clock and network only */
     bool paused;     /* a pool's: run until the agent answers, then paused, without identity */
     bool background; /* nobody waits for it */
+    bool in_group;   /* it is waited for with others: once it is ready it stays behind them, until
+                        who made them all sets NICE_RUNNING */
 } Restore;
 
 /* One attempt; vm_launch with restore NULL boots cold. See internal.h. */

@@ -87,7 +87,10 @@ def test_priorities(home):
     for pid in (vm["qemu_pid"], vm["keeper_pid"]):
         expect_equal(nice_values(pid), {base}, "nice values of a running VM")
     expect_equal(nice_values(home.daemon_pid()), {base - 10 if may_go_first() else base}, "nice values of the daemon")
-    home.ramet("rm", "-f", "forked")
+    clones = home.json("fork", "forked", "-n", "3")
+    for pid in (vm["qemu_pid"] for vm in clones):
+        expect_equal(nice_values(pid), {base}, "nice values of a clone that was made with others")
+    home.ramet("rm", "-f", "forked", *(vm["name"] for vm in clones))
 
 
 def test_snapshot_pool(home):
