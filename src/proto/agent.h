@@ -44,9 +44,11 @@ typedef enum FrameType {
     FRAME_IDENTITY = 16, /* make this clone itself: see TAG_ list below; DONE when all is applied.
                             TAG_REALTIME_USEC with TAG_UPTIME_USEC: it was that late when the
                             agent's clock (of WELCOME) was at that; without: it is that late now.
-                            Disks that a snapshot froze may still be frozen */
+                            Disks that a snapshot froze may still be frozen. DONE's TAG_VALUE:
+                            when, by the guest's clocks, its uptime was 0, in us; none: it took
+                            a while, and does not say */
     FRAME_CLOCK = 17, /* TAG_REALTIME_USEC, TAG_UPTIME_USEC as above: step the clock when it is off
-                         by over TAG_LIMIT_USEC */
+                         by over TAG_LIMIT_USEC. DONE's TAG_VALUE: CLOCK_REALTIME in us */
     FRAME_EXEC =
         18, /* TAG_ARG+, TAG_ENV*, TAG_DIRECTORY, TAG_USER, TAG_TTY, TAG_ROWS, TAG_COLUMNS */
     FRAME_COPY_IN = 19,   /* TAG_PATH, TAG_FLAGS: a tar stream follows as DATA … EOF, then DONE */

@@ -30,7 +30,8 @@ struct Zygote {
     int socket;         /* owned */
     bool ready;         /* it has said so */
     struct stat binary; /* what it was started from, or what could not be */
-    bool failed;        /* that binary cannot be one */
+    char *failure;      /* owned: why that binary cannot be one; NULL: it can, for all we know */
+    bool quiet;         /* the failure is not logged */
 };
 
 Zygote *zygote_new(const char *library) {
@@ -61,13 +62,15 @@ void zygote_free(Zygote *zygote) {
     end(zygote);
     (void)pthread_mutex_destroy(&zygote->mutex);
     free(zygote->library);
+    free(zygote->failure);
     free(zygote);
 }
 
 static void give_up(Zygote *zygote, const char *why) {
     end(zygote);
-    zygote->failed = true;
-    log_warning("QEMU is started the slow way, without a zygote: %s", why);
+    zygote->failure = str_copy(why);
+    if (!zygote->quiet)
+        log_warning("QEMU is started the slow way, without a zygote: %s", why);
 }
 
 /* Starting */
@@ -156,10 +159,11 @@ static bool is_begun(Zygote *zygote, const char *binary) {
         return false;
     if (!same_file(&now, &zygote->binary)) {
         end(zygote);
-        zygote->failed = false;
+        free(zygote->failure);
+        zygote->failure = NULL;
         zygote->binary = now;
     }
-    if (zygote->pid == 0 && !zygote->failed)
+    if (zygote->pid == 0 && !zygote->failure)
         begin(zygote, binary);
     return zygote->pid != 0;
 }
@@ -174,6 +178,16 @@ void zygote_prepare(Zygote *zygote, const char *binary) {
     (void)pthread_mutex_lock(&zygote->mutex);
     (void)is_begun(zygote, binary);
     (void)pthread_mutex_unlock(&zygote->mutex);
+}
+
+char *zygote_try(const char *library, const char *binary) {
+    Zygote *zygote = zygote_new(library);
+    zygote->quiet = true;
+    char *why = is_ready(zygote, binary) ? NULL
+                : zygote->failure        ? str_copy(zygote->failure)
+                                         : str_copy("there is no such program");
+    zygote_free(zygote);
+    return why;
 }
 
 /* Asking */

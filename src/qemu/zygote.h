@@ -15,6 +15,8 @@
 
 /* The daemon's side. All calls may come from any thread. */
 
+#define ZYGOTE_LIBRARY "ramet-zygote.so" /* lies beside ramet-keeper */
+
 typedef struct Zygote Zygote;
 
 /* library: path of ramet-zygote.so; NULL: there will never be a zygote. */
@@ -24,6 +26,9 @@ void zygote_free(Zygote *zygote);
 
 /* Begins to start one of this binary, and does not wait for it. */
 void zygote_prepare(Zygote *zygote, const char *binary);
+
+/* Starts one only to see whether it can be. NULL, or why not; the caller frees it. */
+char *zygote_try(const char *library, const char *binary);
 
 /* Has a keeper made of it, with a QEMU-to-be for its child. The keeper gets log_fd as its error
  * output, listener_fd as number 3, a session of its own, and the environment that this process had

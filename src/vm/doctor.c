@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "qemu/accel.h"
 #include "qemu/features.h"
+#include "qemu/zygote.h"
 #include "vm/doctor_checks.h"
 
 #define QEMU_BOUND_USEC (60 * USEC_PER_SEC)
@@ -102,6 +103,25 @@ static void check_qemu(const DoctorInput *input, DoctorCheck *check) {
     qemu_features_free(&features);
 }
 
+static void check_zygote(const DoctorInput *input, DoctorCheck *check) {
+    _cleanup_free_ char *binary = NULL, *why = NULL;
+
+    if (!input->zygote_library) {
+        doctor_check_set(check, DOCTOR_INFO, str_copy("turned off, or not installed"), NULL);
+        return;
+    }
+    if (qemu_find_binary(input->qemu, &binary, NULL) == 0)
+        why = zygote_try(input->zygote_library, binary);
+    else
+        why = str_copy("there is no QEMU");
+    doctor_check_set(check, why ? DOCTOR_WARNING : DOCTOR_OK,
+                     why ? str_format("QEMU is started anew for each VM: %s", why)
+                         : str_copy("QEMUs are forked off one that is linked"),
+                     why ? str_copy("use the distribution's QEMU itself, without LD_PRELOAD and "
+                                    "scripts around it")
+                         : NULL);
+}
+
 static void check_kernel(const DoctorInput *input, DoctorCheck *check) {
     struct utsname name;
 
@@ -120,6 +140,7 @@ static const DoctorItem items[] = {
      "with KVM guests run at the processor's speed; emulated ones are ten times slower",
      check_accel},
     {"qemu", "QEMU runs the guests; snapshots and networks need some of its features", check_qemu},
+    {"zygote", "dynamic linking is half of a QEMU's start, and the same for each", check_zygote},
     {"kernel", "dirty pages are found by /proc/PID/pagemap, faster from Linux 6.7 on",
      check_kernel},
     {"tools", "images are built and imported with them", doctor_check_tools},

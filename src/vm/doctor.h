@@ -28,6 +28,7 @@ typedef struct DoctorInput {
     const char *qemu;             /* borrowed: as in qemu_find_binary */
     const char *accel;            /* borrowed: the wish, as in accel_choose */
     char *const *accel_helper;    /* borrowed: as in accel_probe */
+    const char *zygote_library;   /* borrowed: as in zygote_new; NULL: turned off, or not there */
     const StrList *stray_folders; /* borrowed, may be NULL: folders of vms/ that belong to no VM */
     const StrList *stray_vms; /* borrowed, may be NULL: VMs that should run and have no keeper */
     bool daemon_runs;         /* then what lies in tmp/ may be in use */

@@ -57,8 +57,12 @@ int ramet_doctor(Ramet *ramet, json_t **json, Error *error) {
     char *helper[] = {ramet->keeper, (char *)"--probe-kvm", NULL};
     _cleanup_(doctor_report_free_p) DoctorReport *report = NULL;
     _cleanup_(strlist_free) StrList names = {0}, folders = {0}, vms = {0};
-    DoctorInput input = {
-        .home = ramet->home, .qemu = ramet->qemu, .accel_helper = helper, .daemon_runs = true};
+    _cleanup_free_ char *library = path_find_sibling(ZYGOTE_LIBRARY);
+    DoctorInput input = {.home = ramet->home,
+                         .qemu = ramet->qemu,
+                         .accel_helper = helper,
+                         .zygote_library = ramet->use_zygote ? library : NULL,
+                         .daemon_runs = true};
     VmRow *rows = NULL;
     size_t count = 0;
     int r;

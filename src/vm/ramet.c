@@ -87,7 +87,7 @@ static Ramet *ramet_new(const RametOptions *options) {
 /* So that it is there when the first VM is asked for. A QEMU that cannot be found is that VM's
  * error. */
 static void prepare_zygote(Ramet *ramet) {
-    _cleanup_free_ char *library = path_find_sibling("ramet-zygote.so");
+    _cleanup_free_ char *library = path_find_sibling(ZYGOTE_LIBRARY);
     _cleanup_free_ char *binary = NULL;
 
     ramet->zygote = zygote_new(ramet->use_zygote ? library : NULL);

@@ -256,6 +256,16 @@ static void copy_shell(const char *to) {
     CHECK_INT(rename(next, to), 0);
 }
 
+static void test_try(void) {
+    _cleanup_free_ char *good = zygote_try(library, SHELL);
+    _cleanup_free_ char *bad = zygote_try("/no/such/library.so", "/bin/false");
+    _cleanup_free_ char *none = zygote_try(library, "/no/such/qemu");
+
+    CHECK(!good);
+    CHECK_CONTAINS(bad, "cannot be held before its first line");
+    CHECK_CONTAINS(none, "no such program");
+}
+
 /* A QEMU that was upgraded is not run as it was before. */
 static void test_another_binary(void) {
     Zygote *zygote = zygote_new(library);
@@ -305,6 +315,7 @@ int main(int argc, char **argv) {
     RUN(test_refuses_garbage);
     RUN(test_no_such_keeper);
     RUN(test_what_cannot_be_one);
+    RUN(test_try);
     RUN(test_another_binary);
     RUN(test_killed);
     CHECK_INT(path_remove_tree(folder), 0);

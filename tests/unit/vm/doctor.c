@@ -33,7 +33,7 @@ static void test_report(void) {
     _cleanup_json_ json_t *json = NULL;
 
     doctor_run(&input, &report);
-    CHECK_INT(report->count, 9);
+    CHECK_INT(report->count, 10);
     for (size_t i = 0; i < report->count; i++) {
         CHECK(report->checks[i].found && report->checks[i].found[0] && report->checks[i].why[0]);
         printf("# %s: %s: %s\n", report->checks[i].name,
@@ -43,7 +43,7 @@ static void test_report(void) {
     CHECK_CONTAINS(find(report, "accelerator")->found, "using software emulation");
     CHECK(doctor_report_worst(report) >= DOCTOR_WARNING);
     json = doctor_report_to_json(report);
-    CHECK_INT(json_array_size(json_object_get(json, "checks")), 9);
+    CHECK_INT(json_array_size(json_object_get(json, "checks")), 10);
 }
 
 static void test_accelerator(void) {
@@ -57,6 +57,20 @@ static void test_accelerator(void) {
     doctor_run(&forced, &b);
     CHECK_INT(find(b, "accelerator")->status, DOCTOR_ERROR);
     CHECK(find(b, "accelerator")->mend);
+}
+
+static void test_zygote(void) {
+    DoctorInput off = input_of(good_kvm), none = input_of(good_kvm);
+    _cleanup_(doctor_report_free_p) DoctorReport *a = NULL, *b = NULL;
+
+    doctor_run(&off, &a);
+    CHECK_INT(find(a, "zygote")->status, DOCTOR_INFO);
+    none.zygote_library = "/no/such/library.so";
+    none.qemu = "/bin/false";
+    doctor_run(&none, &b);
+    CHECK_INT(find(b, "zygote")->status, DOCTOR_WARNING);
+    CHECK_CONTAINS(find(b, "zygote")->found, "cannot be held before its first line");
+    CHECK(find(b, "zygote")->mend);
 }
 
 static void test_no_qemu(void) {
@@ -138,6 +152,7 @@ int main(void) {
     CHECK(mkdtemp(home));
     RUN(test_report);
     RUN(test_accelerator);
+    RUN(test_zygote);
     RUN(test_no_qemu);
     RUN(test_leftovers);
     RUN(test_socket_path);
