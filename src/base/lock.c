@@ -2,19 +2,16 @@
 #include "base/lock.h"
 
 /* How waiting works: flock(2) either blocks without a bound or does not block at all, and tells no
- * descriptor when a lock becomes free. So only when the lock is held, a thread makes the blocking
- * call, and the caller polls for the thread's eventfd, the cancel descriptor and the deadline at
- * once. When the caller gives up it cancels the thread, which is asynchronously cancellable in
- * that one system call and nowhere else. The lock's descriptor stays the caller's all along:
- * closing it after the join undoes a lock that the thread got in the last moment. */
+ * descriptor when a lock becomes free. So the lock is tried again and again, at first after a
+ * millisecond and then more seldom, and in between the cancel descriptor is waited for. What is
+ * locked here takes milliseconds to minutes, so up to LOOK_MAX_USEC more are not felt. (A thread
+ * that blocks in flock would have to be cancelled in the middle of it, and nothing that it runs may
+ * take a lock of its own there, which a sanitizer's runtime does.) */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -22,11 +19,8 @@
 #include "base/fd.h"
 #include "base/str.h"
 
-typedef struct Waiter {
-    int lock_fd;  /* borrowed */
-    int event_fd; /* borrowed */
-    int result;   /* valid once event_fd is readable */
-} Waiter;
+#define LOOK_MIN_USEC 1000u
+#define LOOK_MAX_USEC 20000u
 
 static int open_lock(const char *folder, const char *key) {
     if (*key == '\0' || strchr(key, '/'))
@@ -43,55 +37,33 @@ static int flock_retry(int fd, int operation) {
     return 0;
 }
 
-static void *waiter_main(void *data) {
-    Waiter *waiter = data;
-    (void)pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
-    int r = flock_retry(waiter->lock_fd, LOCK_EX);
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-    waiter->result = r;
-    (void)eventfd_write(waiter->event_fd, 1);
-    return NULL;
-}
-
-/* The thread runs with all signals blocked: those belong to the program's own threads. */
-static int start_waiter(Waiter *waiter, pthread_t *thread) {
-    sigset_t all, old;
-    sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    int r = pthread_create(thread, NULL, waiter_main, waiter);
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return -r;
-}
-
-/* 0 when the thread is done, -ECANCELED or -ETIMEDOUT. */
-static int poll_waiter(int event_fd, int cancel_fd, uint64_t deadline_usec) {
-    struct pollfd items[] = {{.fd = event_fd, .events = POLLIN},
-                             {.fd = cancel_fd, .events = POLLIN | POLLRDHUP}};
+/* 0 when the time is over, or -ECANCELED. */
+static int wait_until(uint64_t when_usec, int cancel_fd) {
+    struct pollfd item = {.fd = cancel_fd, .events = POLLIN | POLLRDHUP};
     for (;;) {
-        int n = poll(items, ARRAY_SIZE(items), clock_poll_timeout(deadline_usec));
+        int n = poll(&item, 1, clock_poll_timeout(when_usec));
         if (n < 0 && errno != EINTR)
             return -errno;
         if (n > 0)
-            return items[0].revents ? 0 : -ECANCELED;
-        if (n == 0 && clock_poll_timeout(deadline_usec) == 0)
-            return -ETIMEDOUT;
+            return -ECANCELED;
+        if (n == 0 && clock_poll_timeout(when_usec) == 0)
+            return 0;
     }
 }
 
 static int wait_for_lock(int fd, uint64_t deadline_usec, int cancel_fd) {
-    _cleanup_close_ int event_fd = eventfd(0, EFD_CLOEXEC);
-    if (event_fd < 0)
-        return -errno;
-    Waiter waiter = {.lock_fd = fd, .event_fd = event_fd};
-    pthread_t thread;
-    int r = start_waiter(&waiter, &thread);
-    if (r < 0)
-        return r;
-    r = poll_waiter(event_fd, cancel_fd, deadline_usec);
-    if (r < 0)
-        (void)pthread_cancel(thread);
-    (void)pthread_join(thread, NULL);
-    return r < 0 ? r : waiter.result;
+    uint64_t pause = LOOK_MIN_USEC;
+    int r = -EWOULDBLOCK;
+    while (r == -EWOULDBLOCK) {
+        uint64_t now = clock_monotonic_usec();
+        if (now >= deadline_usec)
+            return -ETIMEDOUT;
+        r = wait_until(MIN_OF(now + pause, deadline_usec), cancel_fd);
+        if (r == 0)
+            r = flock_retry(fd, LOCK_EX | LOCK_NB);
+        pause = MIN_OF(pause * 2, (uint64_t)LOOK_MAX_USEC);
+    }
+    return r;
 }
 
 static int lock_error(int r, const char *key, Error *error) {

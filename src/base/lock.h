@@ -10,7 +10,8 @@
 
 /* Locks FOLDER/KEY.lock (made with mode 0600). Waits at most until the monotonic deadline;
  * UINT64_MAX waits for ever. cancel_fd (-1: none) readable or hung up ends the wait with
- * -ECANCELED; the deadline with -ETIMEDOUT. Returns 0 and the descriptor in *fd: closing it
+ * -ECANCELED; the deadline with -ETIMEDOUT. A lock that becomes free is noticed within 20 ms.
+ * Returns 0 and the descriptor in *fd: closing it
  * unlocks. */
 int lock_acquire(const char *folder, const char *key, uint64_t deadline_usec, int cancel_fd,
                  int *fd, Error *error);
