@@ -18,7 +18,8 @@
 
 /* Its only argument. QEMU has no such option: one that could not be stopped ends at once. */
 #define ZYGOTE_OPTION "-ramet-zygote"
-#define ZYGOTE_FD 3 /* of the daemon's socket */
+#define ZYGOTE_FD 3         /* of the daemon's socket */
+#define ZYGOTE_LIBRARY_FD 4 /* of the library: LD_PRELOAD takes no path with a space or colon */
 
 /* The keeper's arguments: --listen-fd 3 --qemu 4 PID. */
 #define ZYGOTE_KEEPER_LISTENER_FD 3

@@ -91,16 +91,21 @@ static bool is_elf(const char *path) {
 static int spawn(Zygote *zygote, const char *binary, int socket, Error *error) {
     char *argv[] = {(char *)binary, (char *)ZYGOTE_OPTION, NULL};
     StrList environment = {0};
-    SpawnFd fds[] = {{.from = socket, .to = ZYGOTE_FD}, {.from = 2, .to = 2}};
+    _cleanup_close_ int library = open(zygote->library, O_RDONLY | O_CLOEXEC);
+    SpawnFd fds[] = {{.from = socket, .to = ZYGOTE_FD},
+                     {.from = library, .to = ZYGOTE_LIBRARY_FD},
+                     {.from = 2, .to = 2}};
     SpawnOptions options = {.program = binary,
                             .argv = argv,
                             .fds = fds,
                             .n_fds = ARRAY_SIZE(fds),
                             .new_session = true,
                             .nice = priority_may_raise() ? NICE : 0};
+    if (library < 0)
+        return error_set_errno(error, errno, "cannot open %s", zygote->library);
     for (char **entry = environ; *entry; entry++)
         strlist_add(&environment, *entry);
-    strlist_add_format(&environment, "LD_PRELOAD=%s", zygote->library);
+    strlist_add_format(&environment, "LD_PRELOAD=/proc/self/fd/%d", ZYGOTE_LIBRARY_FD);
     options.environment = environment.items;
     int r = spawn_process(&options, &zygote->pid, error);
     strlist_free(&environment);

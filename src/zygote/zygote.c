@@ -375,6 +375,7 @@ static bool is_single_threaded(void) {
 static void prepare(void) {
     struct rlimit limit;
     (void)unsetenv("LD_PRELOAD");
+    (void)close(ZYGOTE_LIBRARY_FD);
     (void)signal(SIGCHLD, SIG_IGN); /* nobody waits for keepers here */
     (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {

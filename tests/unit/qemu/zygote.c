@@ -236,8 +236,9 @@ static void test_what_cannot_be_one(void) {
     CHECK(dprintf(fd, "#!/bin/sh\nsleep 1000\n") > 0);
     check_none(zygote_new(library), script);
     check_none(zygote_new(library), "/no/such/qemu");
-    /* What is linked statically, or to another C library, runs to its end as well. */
     check_none(zygote_new("/no/such/library.so"), "/bin/false");
+    /* What cannot load it goes on without, as does what is linked statically. */
+    check_none(zygote_new("/dev/null"), "/bin/false");
     check_none(zygote_new(NULL), SHELL);
     CHECK_INT(setenv("LD_PRELOAD", "libc.so.6", 1), 0);
     check_none(zygote_new(library), SHELL);
@@ -258,7 +259,7 @@ static void copy_shell(const char *to) {
 
 static void test_try(void) {
     _cleanup_free_ char *good = zygote_try(library, SHELL);
-    _cleanup_free_ char *bad = zygote_try("/no/such/library.so", "/bin/false");
+    _cleanup_free_ char *bad = zygote_try("/dev/null", "/bin/false");
     _cleanup_free_ char *none = zygote_try(library, "/no/such/qemu");
 
     CHECK(!good);
@@ -283,6 +284,18 @@ static void test_another_binary(void) {
     CHECK(three != one);
     CHECK_INT(kill(one, 0), -1);
     CHECK(!strstr(third, "deleted"));
+    zygote_free(zygote);
+}
+
+/* LD_PRELOAD could not name it. */
+static void test_any_path(void) {
+    _cleanup_free_ char *path = path_join(folder, "a b:c.so");
+    Zygote *zygote = zygote_new(path);
+    _cleanup_free_ char *said = NULL;
+
+    CHECK_INT(symlink(library, path), 0);
+    said = run_script(zygote, SHELL, "echo fine", NULL);
+    CHECK_STR(said, "fine\nstatus 0");
     zygote_free(zygote);
 }
 
@@ -317,6 +330,7 @@ int main(int argc, char **argv) {
     RUN(test_what_cannot_be_one);
     RUN(test_try);
     RUN(test_another_binary);
+    RUN(test_any_path);
     RUN(test_killed);
     CHECK_INT(path_remove_tree(folder), 0);
     free(library);

@@ -65,7 +65,7 @@ static void test_zygote(void) {
 
     doctor_run(&off, &a);
     CHECK_INT(find(a, "zygote")->status, DOCTOR_INFO);
-    none.zygote_library = "/no/such/library.so";
+    none.zygote_library = "/dev/null";
     none.qemu = "/bin/false";
     doctor_run(&none, &b);
     CHECK_INT(find(b, "zygote")->status, DOCTOR_WARNING);
