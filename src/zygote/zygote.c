@@ -41,7 +41,7 @@
 #define FDS_AT_ONCE 16
 #define FIRST_FREE_FD 3
 #define PATH_BYTES 4096
-#define HEAP_BYTES (4 << 20)        /* a little less than an idle clone has in the end */
+#define HEAP_BYTES (2 << 20) /* more is not all used, and takes longer than the keeper needs */
 #define HEAP_BLOCK_BYTES (64 << 10) /* below malloc's threshold for mmap */
 #define HEAP_TRIES 16
 #define HEAP_PAD_BYTES (128 << 10) /* malloc's own value */
