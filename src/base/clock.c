@@ -22,6 +22,10 @@ uint64_t clock_realtime_usec(void) {
     return clock_read(CLOCK_REALTIME);
 }
 
+uint64_t clock_boottime_usec(void) {
+    return clock_read(CLOCK_BOOTTIME);
+}
+
 int clock_poll_timeout(uint64_t deadline_usec) {
     if (deadline_usec == UINT64_MAX)
         return -1;
@@ -38,13 +42,13 @@ char *clock_format_realtime(uint64_t realtime_usec) {
     unsigned msec = (unsigned)(realtime_usec % USEC_PER_SEC / USEC_PER_MSEC);
     struct tm utc;
     char date[64];
-    if (!gmtime_r(&seconds, &utc) || strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc) == 0)
+    if (!gmtime_r(&seconds, &utc) || strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc) == 0)
         return str_copy("1970-01-01T00:00:00.000Z");
     return str_format("%s.%03uZ", date, msec);
 }
 
 void stages_start(Stages *stages, uint64_t origin_monotonic_usec) {
-    memset(stages, 0, sizeof *stages);
+    memset(stages, 0, sizeof(*stages));
     stages->origin_usec = stages->open_usec = origin_monotonic_usec;
 }
 
@@ -63,7 +67,7 @@ void stages_enter_at(Stages *stages, const char *name, uint64_t monotonic_usec) 
     }
     stages_end_at(stages, monotonic_usec);
     Stage *stage = &stages->items[stages->count++];
-    snprintf(stage->name, sizeof stage->name, "%s", name);
+    snprintf(stage->name, sizeof(stage->name), "%s", name);
     stage->start_usec = stages->open_usec - stages->origin_usec;
     stage->duration_usec = 0;
     stages->open = 1;
@@ -80,13 +84,4 @@ void stages_end_at(Stages *stages, uint64_t monotonic_usec) {
     stages->items[stages->count - 1].duration_usec = end - stages->open_usec;
     stages->open_usec = end;
     stages->open = 0;
-}
-
-uint64_t stages_total_usec(const Stages *stages) {
-    if (stages->open)
-        return clock_monotonic_usec() - stages->origin_usec;
-    if (stages->count == 0)
-        return 0;
-    const Stage *last = &stages->items[stages->count - 1];
-    return last->start_usec + last->duration_usec;
 }

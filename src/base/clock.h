@@ -6,9 +6,10 @@
 
 #include "base/util.h"
 
-/* CLOCK_MONOTONIC and CLOCK_REALTIME. */
+/* CLOCK_MONOTONIC, CLOCK_REALTIME and CLOCK_BOOTTIME. */
 uint64_t clock_monotonic_usec(void);
 uint64_t clock_realtime_usec(void);
+uint64_t clock_boottime_usec(void);
 
 #define USEC_PER_MSEC ((uint64_t)1000)
 #define USEC_PER_SEC ((uint64_t)1000000)
@@ -19,6 +20,14 @@ int clock_poll_timeout(uint64_t deadline_usec);
 
 /* "2026-11-20T17:33:17.123Z" (RFC 3339, UTC). Caller owns. */
 char *clock_format_realtime(uint64_t realtime_usec);
+
+/* A whole text of RFC 3339 (2026-11-20T17:33:17Z, 2026-11-20 18:33:17.123+01:00), since 1970.
+ * -EINVAL for anything else. */
+int clock_parse_realtime(const char *text, uint64_t *realtime_usec);
+
+/* A whole text such as 90s, 1h30m, 1.5h or 250ms (units d, h, m, s, ms, us, ns). -EINVAL for
+ * anything else, -ERANGE when it does not fit. */
+int parse_duration(const char *text, uint64_t *usec);
 
 /* Stage timing. The stages of one operation follow each other without gaps: beginning one ends the
  * one before it. Times are monotonic, so parts measured by another process (the keeper) fit in.
@@ -60,8 +69,5 @@ void stages_enter_at(Stages *stages, const char *name, uint64_t monotonic_usec);
 /* Ends the open stage now. */
 void stages_end(Stages *stages);
 void stages_end_at(Stages *stages, uint64_t monotonic_usec);
-
-/* From the origin to the end of the last stage, or to now while one is open. */
-uint64_t stages_total_usec(const Stages *stages);
 
 #endif

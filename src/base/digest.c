@@ -22,7 +22,7 @@ static void require(int success) {
 }
 
 Sha256 *sha256_new(void) {
-    Sha256 *hash = calloc(1, sizeof *hash);
+    Sha256 *hash = calloc(1, sizeof(*hash));
     require(hash != NULL);
     hash->context = EVP_MD_CTX_new();
     require(hash->context != NULL);
@@ -37,7 +37,7 @@ void sha256_update(Sha256 *hash, const void *data, size_t size) {
 void sha256_update_zeroes(Sha256 *hash, uint64_t size) {
     static const uint8_t zeroes[CHUNK_BYTES];
     while (size > 0) {
-        size_t part = (size_t)MIN_OF(size, (uint64_t)sizeof zeroes);
+        size_t part = (size_t)MIN_OF(size, (uint64_t)sizeof(zeroes));
         sha256_update(hash, zeroes, part);
         size -= part;
     }
@@ -50,7 +50,7 @@ void sha256_finish_bytes(Sha256 *hash, uint8_t digest[SHA256_SIZE]) {
 void sha256_finish(Sha256 *hash, char hex[SHA256_HEX_SIZE]) {
     uint8_t digest[SHA256_SIZE];
     sha256_finish_bytes(hash, digest);
-    hex_encode(digest, sizeof digest, hex);
+    hex_encode(digest, sizeof(digest), hex);
 }
 
 void sha256_free(Sha256 *hash) {

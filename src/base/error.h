@@ -70,7 +70,8 @@ int error_move(Error *to, Error *from);
 void error_clear(Error *error);
 #define _cleanup_error_ _cleanup_(error_clear)
 
-/* The message, or "unknown error"; never NULL. */
-const char *error_message(const Error *error);
+/* The message, or "unknown error"; never NULL. To the linker it has a name of its own: libext2fs
+ * would call it in the place of what libcom_err has by this one. */
+const char *error_message(const Error *error) __asm__("ramet_error_message");
 
 #endif

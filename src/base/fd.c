@@ -21,6 +21,15 @@ int fd_close(int fd) {
     return -1;
 }
 
+/* The lowest free number is the one that is missing. /dev/null is opened the wrong way round. */
+int fd_open_standard(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) /* inherited */
+            return -errno;
+    return 0;
+}
+
 ssize_t fd_read_full(int fd, void *buffer, size_t size) {
     size_t done = 0;
     while (done < size) {
@@ -208,7 +217,7 @@ ssize_t fd_receive_message(int socket, void *data, size_t size, int *fds, size_t
     struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
                              .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
+                             .msg_controllen = sizeof(control.bytes)};
     ssize_t got;
     do
         got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
@@ -235,9 +244,9 @@ static int fill_address(int dir_fd, const char *name, struct sockaddr_un *addres
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     char folder[32] = "/proc/self/cwd";
     if (dir_fd != AT_FDCWD)
-        snprintf(folder, sizeof folder, "/proc/self/fd/%d", dir_fd);
-    int length = snprintf(address->sun_path, sizeof address->sun_path, "%s/%s", folder, name);
-    return length < (int)sizeof address->sun_path ? 0 : -ENAMETOOLONG;
+        snprintf(folder, sizeof(folder), "/proc/self/fd/%d", dir_fd);
+    int length = snprintf(address->sun_path, sizeof(address->sun_path), "%s/%s", folder, name);
+    return length < (int)sizeof(address->sun_path) ? 0 : -ENAMETOOLONG;
 }
 
 /* Removes a socket file that nobody listens on any more; -EADDRINUSE when somebody does, or when it
@@ -259,7 +268,7 @@ static int remove_stale(int dir_fd, const char *name, int type) {
 /* The mode is set before listen(2): until then nobody can connect, whatever the umask made of it.
  */
 static int listen_on(int fd, const struct sockaddr_un *address, mode_t mode, int backlog) {
-    if (bind(fd, (const struct sockaddr *)address, sizeof *address) < 0 ||
+    if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
         chmod(address->sun_path, mode) < 0 || listen(fd, backlog) < 0)
         return -errno;
     return 0;
@@ -287,7 +296,7 @@ int fd_unix_connect_at(int dir_fd, const char *name, int type) {
     _cleanup_close_ int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0)
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
         return -errno;
     return TAKE_FD(fd);
 }

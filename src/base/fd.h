@@ -18,6 +18,11 @@ static inline void fd_close_p(int *fd) {
 }
 #define _cleanup_close_ _cleanup_(fd_close_p)
 
+/* Opens those of the descriptors 0 to 2 that the caller left closed, so that no file or socket of
+ * ours gets their numbers and is taken for input or output. Reads of such an input and writes to
+ * such an output go on to fail with EBADF. Each program calls it first. */
+int fd_open_standard(void);
+
 /* Reads until `size` bytes or the end of the file; returns the count read. Retries EINTR. */
 ssize_t fd_read_full(int fd, void *buffer, size_t size);
 ssize_t fd_pread_full(int fd, void *buffer, size_t size, uint64_t offset);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "base/utf8.h"
 
 #define DEPTH_MAX 64
 
@@ -41,7 +42,7 @@ int json_parse(const char *what, const char *text, size_t size, json_t **json, E
         return error_set(error, ERROR_USAGE, 0, "%s is not valid JSON: line %d, column %d: %s",
                          what, problem.line, problem.column, reason);
     }
-    *json = parsed;
+    *json = json_decode_bytes(parsed);
     return 0;
 }
 
@@ -106,20 +107,17 @@ int json_opt_bool(const char *what, const json_t *object, const char *key, bool 
     return 0;
 }
 
-/* Text that may hold bytes which are no UTF-8: those become '?'. */
-static json_t *lenient_string(const char *text) {
-    json_t *string = json_string(text);
-    if (string)
-        return string;
-    _cleanup_free_ char *clean = str_sanitize(text, strlen(text));
-    return json_string(clean);
+/* A message is text for people: bytes in it that are no UTF-8 are shown as \xNN. */
+static json_t *readable(const char *text) {
+    _cleanup_free_ char *escaped = utf8_escape(text, strlen(text));
+    return json_string(escaped);
 }
 
 json_t *json_from_error(const Error *error) {
     json_t *body = json_pack("{s:s, s:o}", "code", error_kind_code(error->kind), "message",
-                             lenient_string(error_message(error)));
-    if (body && error->hint)
-        json_object_set_new(body, "hint", lenient_string(error->hint));
+                             readable(error_message(error)));
+    if (error->hint)
+        json_object_set_new(body, "hint", readable(error->hint));
     return json_pack("{s:o}", "error", body);
 }
 
@@ -188,4 +186,9 @@ char *json_to_text(const json_t *json) {
     if (!text)
         abort();
     return text;
+}
+
+void json_replace(json_t **json, json_t *with) {
+    json_decref(*json);
+    *json = with;
 }

@@ -9,11 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-
-static inline void json_free_p(json_t **json) {
-    json_decref(*json);
-}
-#define _cleanup_json_ _cleanup_(json_free_p)
+#include "base/json_bytes.h"
 
 /* Parses one document; text need not end with NUL. Duplicate keys and deep nesting are refused.
  * ERROR_USAGE with line and column on failure. `what` names the thing for the message. */
@@ -44,5 +40,8 @@ int json_to_stages(const json_t *array, Stages *stages);
 
 /* Compact text; caller frees. */
 char *json_to_text(const json_t *json);
+
+/* Takes the new value over, which may be NULL, in the place of the old one. */
+void json_replace(json_t **json, json_t *with);
 
 #endif

@@ -5,9 +5,9 @@
  * due, then calls the handlers of the ready descriptors, then those of the due timers in order of
  * their times. A timer that a handler sets waits for the next round, so a round always ends.
  *
- * Sources are in one list; timers are few, so the next one is found by walking it. A source that is
- * removed leaves epoll at once but stays in memory, marked dead, until the outermost round ends:
- * the round may still have an event that points to it. */
+ * Descriptors are in one list, timers in another; timers are few, so the next one is found by
+ * walking over them. A source that is removed leaves epoll at once but stays in memory, marked
+ * dead, until the outermost round ends: the round may still have an event that points to it. */
 
 #include <errno.h>
 #include <time.h>
@@ -31,15 +31,18 @@ struct LoopSource {
 
 struct Loop {
     int epoll_fd;        /* owned */
-    LoopSource *sources; /* owned */
+    LoopSource *sources; /* owned: descriptors */
+    LoopSource *timers;  /* owned */
     unsigned depth;      /* rounds that are under way: handlers may run rounds of their own */
     uint64_t round;
     bool quit;
     bool any_dead;
+    LoopTimerHandler after_round; /* NULL: none */
+    void *after_round_data;       /* borrowed */
 };
 
 int loop_new(Loop **loop) {
-    Loop *made = calloc(1, sizeof *made);
+    Loop *made = calloc(1, sizeof(*made));
     if (!made)
         return -ENOMEM;
     made->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -52,27 +55,32 @@ int loop_new(Loop **loop) {
     return 0;
 }
 
+static void free_list(LoopSource *list) {
+    while (list) {
+        LoopSource *source = list;
+        list = source->next;
+        free(source);
+    }
+}
+
 void loop_free(Loop *loop) {
     if (!loop)
         return;
-    while (loop->sources) {
-        LoopSource *source = loop->sources;
-        loop->sources = source->next;
-        free(source);
-    }
+    free_list(loop->sources);
+    free_list(loop->timers);
     fd_close(loop->epoll_fd);
     free(loop);
 }
 
-static LoopSource *add_source(Loop *loop, LoopSource source) {
-    LoopSource *added = malloc(sizeof *added);
+static LoopSource *add_source(Loop *loop, LoopSource **list, LoopSource source) {
+    LoopSource *added = malloc(sizeof(*added));
     if (!added)
         abort();
     *added = source;
     added->loop = loop;
     added->set_round = loop->round;
-    added->next = loop->sources;
-    loop->sources = added;
+    added->next = *list;
+    *list = added;
     return added;
 }
 
@@ -83,7 +91,8 @@ static int control(LoopSource *source, int operation, uint32_t events) {
 
 LoopSource *loop_add_fd(Loop *loop, int fd, uint32_t events, LoopFdHandler handler, void *data) {
     LoopSource *source = add_source(
-        loop, (LoopSource){.fd = fd, .when_usec = UINT64_MAX, .fd_handler = handler, .data = data});
+        loop, &loop->sources,
+        (LoopSource){.fd = fd, .when_usec = UINT64_MAX, .fd_handler = handler, .data = data});
     int r = control(source, EPOLL_CTL_ADD, events);
     if (r == 0)
         return source;
@@ -99,7 +108,7 @@ int loop_set_events(LoopSource *source, uint32_t events) {
 
 LoopSource *loop_add_timer(Loop *loop, uint64_t when_usec, LoopTimerHandler handler, void *data) {
     return add_source(
-        loop,
+        loop, &loop->timers,
         (LoopSource){.fd = -1, .when_usec = when_usec, .timer_handler = handler, .data = data});
 }
 
@@ -108,10 +117,8 @@ void loop_set_timer(LoopSource *source, uint64_t when_usec) {
     source->set_round = source->loop->round;
 }
 
-static void free_dead(Loop *loop) {
-    if (!loop->any_dead || loop->depth > 0)
-        return;
-    for (LoopSource **link = &loop->sources; *link;) {
+static void free_dead_of(LoopSource **link) {
+    while (*link) {
         LoopSource *source = *link;
         if (source->dead) {
             *link = source->next;
@@ -120,6 +127,13 @@ static void free_dead(Loop *loop) {
             link = &source->next;
         }
     }
+}
+
+static void free_dead(Loop *loop) {
+    if (!loop->any_dead || loop->depth > 0)
+        return;
+    free_dead_of(&loop->sources);
+    free_dead_of(&loop->timers);
     loop->any_dead = false;
 }
 
@@ -135,10 +149,25 @@ LoopSource *loop_remove(LoopSource *source) {
     return NULL;
 }
 
+int watched_add(Loop *loop, Watched *watched, uint32_t events, LoopFdHandler handler, void *data) {
+    watched->source = loop_add_fd(loop, watched->fd, events, handler, data);
+    return watched->source ? 0 : -errno;
+}
+
+void watched_close(Watched *watched) {
+    watched->source = loop_remove(watched->source);
+    watched->fd = fd_close(watched->fd);
+}
+
+void loop_set_after_round(Loop *loop, LoopTimerHandler handler, void *data) {
+    loop->after_round = handler;
+    loop->after_round_data = data;
+}
+
 /* The timer with the earliest time, of those set before `round`; NULL when none is set. */
 static LoopSource *next_timer(const Loop *loop, uint64_t round) {
     LoopSource *next = NULL;
-    for (LoopSource *source = loop->sources; source; source = source->next)
+    for (LoopSource *source = loop->timers; source; source = source->next)
         if (source->when_usec < (next ? next->when_usec : UINT64_MAX) && source->set_round < round)
             next = source;
     return next;
@@ -180,6 +209,8 @@ int loop_run_once(Loop *loop, uint64_t deadline_usec) {
             source->fd_handler(source->data, events[i].events);
     }
     run_timers(loop, round);
+    if (loop->after_round)
+        loop->after_round(loop->after_round_data);
     loop->depth--;
     free_dead(loop);
     return 0;

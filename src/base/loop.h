@@ -34,6 +34,20 @@ void loop_set_timer(LoopSource *source, uint64_t when_usec); /* again, or UINT64
 /* NULL is fine. Always returns NULL. */
 LoopSource *loop_remove(LoopSource *source);
 
+/* A descriptor with its place in the loop. */
+typedef struct Watched {
+    int fd;             /* owned; -1: closed */
+    LoopSource *source; /* owned by the loop */
+} Watched;
+
+/* As loop_add_fd, for its descriptor: 0 or a negative errno. close takes it out of the loop, too.
+ */
+int watched_add(Loop *loop, Watched *watched, uint32_t events, LoopFdHandler handler, void *data);
+void watched_close(Watched *watched);
+
+/* Called at the end of each round, when all its handlers have run. */
+void loop_set_after_round(Loop *loop, LoopTimerHandler handler, void *data);
+
 /* Runs until loop_quit; or one round, waiting at most until the deadline. 0 or a negative errno. */
 int loop_run(Loop *loop);
 int loop_run_once(Loop *loop, uint64_t deadline_usec);

@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 #define TREE_DEPTH_MAX 256
 #define NAME_LENGTH_MAX 63
@@ -30,7 +31,7 @@ char *path_join_list(const char *first, ...) {
         strbuf_add_text(&path, part);
     }
     va_end(args);
-    return strbuf_take(&path);
+    return strbuf_steal(&path);
 }
 
 bool name_is_valid(const char *name) {
@@ -43,10 +44,24 @@ bool name_is_valid(const char *name) {
 int name_check(const char *what, const char *name, Error *error) {
     if (name_is_valid(name))
         return 0;
-    _cleanup_free_ char *shown = str_sanitize(name, strnlen(name, 100));
+    _cleanup_free_ char *shown = utf8_show(name, strnlen(name, 100));
     return error_set(error, ERROR_USAGE, 0, "'%s' is not a valid %s%sname: it needs " NAME_RULE,
                      shown, str_equal(what, "name") ? "" : what,
                      str_equal(what, "name") ? "" : " ");
+}
+
+int name_check_existing(const char *what, const char *name, Error *error) {
+    const char *inner = name_within_lab(name);
+    _cleanup_free_ char *lab = NULL;
+    if (inner == name || !name_is_valid(inner))
+        return name_check(what, name, error);
+    lab = str_format("%.*s", (int)(inner - name - 1), name);
+    return name_check("lab's", lab, error);
+}
+
+const char *name_within_lab(const char *name) {
+    const char *slash = strchr(name, '/');
+    return slash ? slash + 1 : name;
 }
 
 static bool is_folder(const char *path) {
@@ -172,12 +187,35 @@ static char *find_in(const char *folder, const char *name) {
     return is_executable(path) ? TAKE_PTR(path) : NULL;
 }
 
+static bool search_path_has(const char *path, const char *folder) {
+    size_t length = strlen(folder);
+    for (const char *p = path; p; p = strchr(p, ':'), p += p != NULL)
+        if (strncmp(p, folder, length) == 0 && (p[length] == ':' || p[length] == '\0'))
+            return true;
+    return false;
+}
+
+/* $PATH and the folders of system tools. The caller owns it. */
+static char *whole_search_path(void) {
+    static const char *const system_folders[] = {"/usr/local/sbin", "/usr/sbin", "/sbin"};
+    const char *path = getenv("PATH");
+    StrBuf whole = {0};
+    strbuf_add_text(&whole, path && *path ? path : "/usr/local/bin:/usr/bin:/bin");
+    for (size_t i = 0; i < ARRAY_SIZE(system_folders); i++)
+        if (!search_path_has(whole.data, system_folders[i]))
+            strbuf_add_format(&whole, ":%s", system_folders[i]);
+    return strbuf_steal(&whole);
+}
+
+void path_add_system_folders(void) {
+    _cleanup_free_ char *whole = whole_search_path();
+    (void)setenv("PATH", whole, 1);
+}
+
 char *path_find_program(const char *name) {
     if (strchr(name, '/'))
         return is_executable(name) ? str_copy(name) : NULL;
-    const char *path = getenv("PATH");
-    _cleanup_free_ char *folders =
-        str_format("%s:/usr/sbin:/sbin", path ? path : "/usr/local/bin:/usr/bin:/bin");
+    _cleanup_free_ char *folders = whole_search_path();
     char *state = NULL;
     for (char *folder = strtok_r(folders, ":", &state); folder;
          folder = strtok_r(NULL, ":", &state)) {
@@ -191,7 +229,7 @@ char *path_find_program(const char *name) {
 /* The folder of this program's file. */
 static char *own_folder(void) {
     char path[4096];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
     if (length <= 0)
         return NULL;
     path[length] = '\0';

@@ -20,6 +20,15 @@ bool name_is_valid(const char *name);
  */
 int name_check(const char *what, const char *name, Error *error);
 
+/* Room for what a thing is called; one that is of a lab is called "LAB/NAME". */
+#define NAME_SIZE 128
+
+/* The same for what a thing that exists is called: "LAB/NAME", too. */
+int name_check_existing(const char *what, const char *name, Error *error);
+
+/* The NAME of "LAB/NAME"; without a slash all of it. Borrowed. */
+const char *name_within_lab(const char *name);
+
 /* Makes a folder and its missing parents. An existing folder is success. */
 int path_make_folders(const char *path, mode_t mode);
 
@@ -35,9 +44,15 @@ int path_write_atomic_at(int dir_fd, const char *name, const void *data, size_t 
 /* fsync of the folder itself. */
 int path_sync_folder(const char *path);
 
-/* Searches $PATH (with /usr/sbin and /sbin added) for a program; NULL when there is none. The
- * caller owns the result. A name with '/' is returned as it is when it is executable. */
+/* Searches $PATH (with /usr/local/sbin, /usr/sbin and /sbin added) for a program; NULL when there
+ * is none. The caller owns the result. A name with '/' is returned as it is when it is executable.
+ */
 char *path_find_program(const char *name);
+
+/* Adds those folders to this process's own $PATH where it lacks them, so that the programs that it
+ * starts find there what they start themselves (fakeroot its mke2fs): a normal user's PATH has no
+ * sbin folder on Debian. Before there are threads. */
+void path_add_system_folders(void);
 
 /* Where this program's siblings are (build/ramet → build/ramet-keeper; installed: libexecdir or
  * bindir). Finds `name` beside /proc/self/exe, then in the install folders. Caller owns. */

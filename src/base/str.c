@@ -33,6 +33,16 @@ char *str_copy(const char *text) {
     return memcpy(allocate(NULL, size), text, size);
 }
 
+void str_replace(char **text, const char *with) {
+    char *copy = str_copy(with);
+    free(*text);
+    *text = copy;
+}
+
+const char *str_or_empty(const char *text) {
+    return text ? text : "";
+}
+
 bool str_equal(const char *a, const char *b) {
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
@@ -72,7 +82,7 @@ void strbuf_add_format(StrBuf *buffer, const char *format, ...) {
     strbuf_add_text(buffer, text);
 }
 
-char *strbuf_take(StrBuf *buffer) {
+char *strbuf_steal(StrBuf *buffer) {
     strbuf_add(buffer, "", 0);
     char *text = buffer->data;
     *buffer = (StrBuf){0};
@@ -85,20 +95,20 @@ void strbuf_free(StrBuf *buffer) {
 }
 
 /* Takes the text. */
-static void strlist_take(StrList *list, char *text) {
-    list->items = allocate(list->items, (list->count + 2) * sizeof *list->items);
+static void strlist_add_owned(StrList *list, char *text) {
+    list->items = allocate(list->items, (list->count + 2) * sizeof(*list->items));
     list->items[list->count++] = text;
     list->items[list->count] = NULL;
 }
 
 void strlist_add(StrList *list, const char *text) {
-    strlist_take(list, str_copy(text));
+    strlist_add_owned(list, str_copy(text));
 }
 
 void strlist_add_format(StrList *list, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    strlist_take(list, str_format_va(format, args));
+    strlist_add_owned(list, str_format_va(format, args));
     va_end(args);
 }
 

@@ -7,11 +7,18 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/util.h"
 
 char *str_format(const char *format, ...) PRINTF_LIKE(1, 2);
 char *str_format_va(const char *format, va_list args) PRINTF_LIKE(1, 0);
+/* Into a char array, cut to its size. */
+#define str_set(array, text) ((void)snprintf(array, sizeof(array), "%s", text))
+
+/* Frees what was there and puts a copy in its place. */
+void str_replace(char **text, const char *with);
+const char *str_or_empty(const char *text);   /* "" for NULL */
 char *str_copy(const char *text);             /* NULL gives NULL */
 bool str_equal(const char *a, const char *b); /* NULL equals only NULL */
 bool str_has_prefix(const char *text, const char *prefix);
@@ -26,7 +33,7 @@ typedef struct StrBuf {
 void strbuf_add(StrBuf *buffer, const char *data, size_t size);
 void strbuf_add_text(StrBuf *buffer, const char *text);
 void strbuf_add_format(StrBuf *buffer, const char *format, ...) PRINTF_LIKE(2, 3);
-char *strbuf_take(StrBuf *buffer); /* never NULL; the caller owns it */
+char *strbuf_steal(StrBuf *buffer); /* never NULL; the caller owns it */
 void strbuf_free(StrBuf *buffer);
 
 /* A NULL-terminated list of owned strings, for argv and the like. */

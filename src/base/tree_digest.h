@@ -31,6 +31,21 @@
  */
 typedef int (*TreeDigestVisitor)(void *data, uint64_t offset, const uint8_t *bytes, size_t size);
 
+/* The digest of a file whose chunks are at hand, by as many threads as like. */
+#define TREE_DIGEST_CHUNK_BYTES MIB
+typedef struct TreeDigest TreeDigest; /* opaque */
+TreeDigest *tree_digest_new(void);    /* aborts when out of memory */
+void tree_digest_free(TreeDigest *tree);
+DEFINE_CLEANUP(TreeDigest *, tree_digest_free);
+
+/* Adds chunk number `index`, once, in any order; one that is all zero need not be. All are whole,
+ * but for the last. visit may be NULL; what it returns when it fails. */
+int tree_digest_add(TreeDigest *tree, uint64_t index, const uint8_t *chunk, size_t size,
+                    TreeDigestVisitor visit, void *data);
+
+/* When nobody adds any more; size_bytes: the whole file's. */
+void tree_digest_finish(TreeDigest *tree, uint64_t size_bytes, char digest[TREE_DIGEST_SIZE]);
+
 typedef struct TreeDigestOptions {
     int cancel_fd;           /* borrowed; readable or hung up: ERROR_CANCELLED; -1: none */
     unsigned threads;        /* 1: the caller's only, which visits runs in order; else they come in

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -7,10 +8,10 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/spawn_run.h"
 #include "base/str.h"
 #include "bench/bench.h"
-#include "proto/http_client.h"
+#include "proto/api/http_client.h"
 
 #define TOOL_BOUND_USEC (600 * USEC_PER_SEC)
 
@@ -41,6 +42,17 @@ bool bench_cancelled(const Bench *bench) {
     return poll(&wanted, 1, 0) > 0;
 }
 
+/* Does the VM run by the accelerator that was asked for? The daemon has one for all. */
+static int check_accel(const Bench *bench, const json_t *vm, Error *error) {
+    const char *accel = json_string_value(json_object_get(vm, "accel"));
+    if (!bench->accel || str_equal(accel, bench->accel))
+        return 0;
+    error_set(error, ERROR_CONFLICT, EBUSY, "the daemon that runs uses %s, not %s",
+              accel ? accel : "nothing", bench->accel);
+    error_set_hint(error, "ramet daemon stop; the bench then starts one that does");
+    return -EBUSY;
+}
+
 int bench_vm_start(const Bench *bench, json_t *options, json_t **vm, uint64_t *usec, Error *error) {
     _cleanup_json_ json_t *body = options;
     json_object_set_new(body, "image", json_string(bench->image));
@@ -49,6 +61,14 @@ int bench_vm_start(const Bench *bench, json_t *options, json_t **vm, uint64_t *u
     int r = bench_call(bench, "POST", "/v1/vms", body, vm, error);
     if (r >= 0 && usec)
         *usec = clock_monotonic_usec() - start;
+    if (r < 0)
+        return r;
+    r = check_accel(bench, *vm, error);
+    if (r < 0) {
+        (void)bench_vm_remove(bench, *vm, NULL);
+        json_decref(*vm);
+        *vm = NULL;
+    }
     return r;
 }
 
@@ -83,7 +103,8 @@ int bench_cli(const Bench *bench, const char *const *arguments, uint64_t *usec, 
     const SpawnOptions options = {.program = argv.items[0], .argv = argv.items};
     uint64_t start = clock_monotonic_usec();
     int r = spawn_run(&options, TOOL_BOUND_USEC, bench->cancel_fd, NULL, error);
-    *usec = clock_monotonic_usec() - start;
+    if (usec)
+        *usec = clock_monotonic_usec() - start;
     return r;
 }
 

@@ -5,7 +5,7 @@
 /* What plain QEMU needs to boot the bench's image as Ramet does. */
 
 #include "bench/bench.h"
-#include "bench/plain_qemu.h"
+#include "bench/stock/plain_qemu.h"
 #include "image/kernel.h"
 
 typedef struct BootFiles {

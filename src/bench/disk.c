@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Overlays beside `qemu-img create -b`, both flushed to the disk; and the disks of eight VMs from
- * one .img.zst beside one `zstd -d --sparse` of it, which flushes nothing. The import answers
- * before the digest is known, as `ramet image import` does; when it is known is measured, too, and
- * waited for before anything else is, so that nothing goes on in the background while zstd is
- * measured. */
+ * one .img.zst beside one `zstd -d --sparse` of it, which flushes nothing. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,42 +10,13 @@
 
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/spawn.h"
 #include "base/str.h"
 #include "bench/bench.h"
+#include "bench/scratch.h"
 #include "disk/overlay.h"
 
-#define TOOL_BOUND_USEC (600 * USEC_PER_SEC)
 #define SAMPLE_DISK_BYTES (1638 * MIB)
 #define BENCH_VMS 8
-
-static int run_tool(char *const *argv, Error *error) {
-    const SpawnOptions options = {.program = argv[0], .argv = argv};
-    return spawn_run(&options, TOOL_BOUND_USEC, -1, NULL, error);
-}
-
-/* A folder on the file system of the home, removed at the end. */
-static int scratch_new(const Bench *bench, char **folder, Error *error) {
-    _cleanup_free_ char *path = str_format("%s/tmp/bench-%d", bench->home, (int)getpid());
-    int r = path_make_folders(path, 0700);
-    if (r < 0)
-        return error_set_errno(error, -r, "cannot make %s", path);
-    *folder = TAKE_PTR(path);
-    return 0;
-}
-
-static void scratch_remove(char **folder) {
-    if (*folder)
-        (void)path_remove_tree(*folder);
-    free(*folder);
-}
-
-static int sync_path(const char *path, Error *error) {
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0)
-        return error_set_errno(error, errno, "cannot flush %s", path);
-    return 0;
-}
 
 static int overlay_by_ramet(int dir, const char *base, size_t number, uint64_t *usec,
                             Error *error) {
@@ -66,11 +34,11 @@ static int overlay_by_qemu_img(const char *folder, const char *base, size_t numb
     const char *argv[] = {"qemu-img", "create", "-q",  "-f", "qcow2", "-b",
                           base,       "-F",     "raw", path, NULL};
     uint64_t start = clock_monotonic_usec();
-    int r = run_tool((char *const *)argv, error);
+    int r = bench_run_tool((char *const *)argv, error);
     if (r >= 0)
-        r = sync_path(path, error);
+        r = bench_sync_path(path, error);
     if (r >= 0)
-        r = sync_path(folder, error);
+        r = bench_sync_path(folder, error);
     *usec = clock_monotonic_usec() - start;
     return r;
 }
@@ -109,21 +77,12 @@ static int archive_make(const char *folder, char **archive, Error *error) {
     if (fd < 0 || ftruncate(fd, (off_t)SAMPLE_DISK_BYTES) < 0)
         return error_set_errno(error, errno, "cannot make %s", disk);
     bench_say("making an archive of 1.6 GiB");
-    int r = run_tool((char *const *)mke2fs, error);
+    int r = bench_run_tool((char *const *)mke2fs, error);
     if (r >= 0)
-        r = run_tool((char *const *)zstd, error);
+        r = bench_run_tool((char *const *)zstd, error);
     if (r < 0)
         return r;
     *archive = TAKE_PTR(packed);
-    return 0;
-}
-
-/* The room of what was removed is given back with the file system's next commit, which whoever
- * flushes then would wait for. */
-static int give_back_room(const char *folder, Error *error) {
-    _cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || syncfs(fd) < 0)
-        return error_set_errno(error, errno, "cannot flush %s", folder);
     return 0;
 }
 
@@ -131,7 +90,7 @@ static int unpack_by_zstd(const char *folder, const char *archive, uint64_t *use
     _cleanup_free_ char *target = path_join(folder, "unpacked.img");
     const char *argv[] = {"zstd", "-q", "-d", "--sparse", "-f", archive, "-o", target, NULL};
     uint64_t start = clock_monotonic_usec();
-    int r = run_tool((char *const *)argv, error);
+    int r = bench_run_tool((char *const *)argv, error);
     *usec = clock_monotonic_usec() - start;
     (void)unlink(target);
     return r;
@@ -139,8 +98,7 @@ static int unpack_by_zstd(const char *folder, const char *archive, uint64_t *use
 
 static int import_archive(const Bench *bench, const char *archive, const char *image,
                           Error *error) {
-    _cleanup_json_ json_t *body =
-        json_pack("{s:s,s:s,s:b}", "name", image, "path", archive, "defer_digest", 1);
+    _cleanup_json_ json_t *body = json_pack("{s:s,s:s}", "name", image, "path", archive);
     return bench_call(bench, "POST", "/v1/images/import", body, NULL, error);
 }
 
@@ -165,7 +123,7 @@ static uint64_t disk_bytes(const json_t *vms) {
 }
 
 typedef struct ArchiveSamples {
-    Samples zstd, first, again, digest, overlays_share;
+    Samples zstd, first, again, overlays_share;
 } ArchiveSamples;
 
 static int eight_disks(const Bench *bench, const char *archive, const char *image, Samples *samples,
@@ -186,23 +144,19 @@ static int archive_round(const Bench *bench, const char *folder, const char *arc
                          ArchiveSamples *samples, Error *error) {
     const char *image = "bench-archive";
     _cleanup_free_ char *path = str_format("/v1/images/%s", image);
-    uint64_t usec, start;
-    int r = give_back_room(folder, error);
+    uint64_t usec;
+    int r = bench_give_back_room(folder, error);
     if (r >= 0)
         r = unpack_by_zstd(folder, archive, &usec, error);
     if (r < 0)
         return r;
     samples_add(&samples->zstd, (double)usec);
-    r = give_back_room(folder, error);
+    r = bench_give_back_room(folder, error);
     if (r < 0)
         return r;
-    start = clock_monotonic_usec();
     r = eight_disks(bench, archive, image, &samples->first, &samples->overlays_share, error);
     if (r >= 0)
         r = eight_disks(bench, archive, image, &samples->again, &samples->overlays_share, error);
-    if (r >= 0)
-        r = bench_call(bench, "GET", path, NULL, NULL, error);
-    samples_add(&samples->digest, (double)(clock_monotonic_usec() - start));
     if (r >= 0)
         r = bench_call(bench, "DELETE", path, NULL, NULL, error);
     return r;
@@ -213,7 +167,6 @@ static int bench_archive(Bench *bench, const char *folder, Error *error) {
         .zstd = {.name = "one zstd -d --sparse", .unit = "us"},
         .first = {.name = "disks of eight VMs from the .img.zst", .unit = "us"},
         .again = {.name = "the same again", .unit = "us"},
-        .digest = {.name = "until the digest of the import is known", .unit = "us"},
         .overlays_share = {.name = "eight overlays, share of the base", .unit = "%"},
     };
     _cleanup_free_ char *archive = str_copy(bench->archive);
@@ -225,15 +178,14 @@ static int bench_archive(Bench *bench, const char *folder, Error *error) {
     if (r < 0)
         return r;
     report_add(bench->report, &samples.zstd);
-    report_add_ratio(bench->report, &samples.first, &samples.zstd, 1.15, 0);
+    report_add_ratio(bench->report, &samples.first, &samples.zstd, 1.3, 0);
     report_add_bound(bench->report, &samples.again, 20000);
-    report_add_ratio(bench->report, &samples.digest, &samples.zstd, 0, 0);
     report_add_bound(bench->report, &samples.overlays_share, 1);
     return 0;
 }
 
 int bench_disk(Bench *bench, Error *error) {
-    _cleanup_(scratch_remove) char *folder = NULL;
+    _cleanup_(bench_scratch_remove) char *folder = NULL;
     _cleanup_json_ json_t *image = NULL;
     _cleanup_free_ char *path = str_format("/v1/images/%s", bench->image);
     const char *base;
@@ -241,7 +193,7 @@ int bench_disk(Bench *bench, Error *error) {
     if (r >= 0)
         r = json_get_string("the image", image, "path", &base, error);
     if (r >= 0)
-        r = scratch_new(bench, &folder, error);
+        r = bench_scratch_new(bench, &folder, error);
     if (r >= 0)
         r = bench_overlays(bench, folder, base, error);
     if (r >= 0)

@@ -13,8 +13,8 @@
 #include "base/str.h"
 #include "bench/bench.h"
 #include "proto/agent.h"
+#include "proto/api/http_client.h"
 #include "proto/frame.h"
-#include "proto/http_client.h"
 
 #define COPY_BYTES (64 * MIB)
 
@@ -122,7 +122,9 @@ static int bench_copies(Bench *bench, const char *id, Error *error) {
 int bench_exec(Bench *bench, Error *error) {
     _cleanup_json_ json_t *vm = NULL;
     const char *id;
-    int r = bench_vm_start(bench, json_object(), &vm, NULL, error);
+    /* twice the copy in half of its memory: the old one goes when the new one is whole */
+    json_t *spec = json_pack("{s:I}", "memory_bytes", (json_int_t)(512 * MIB));
+    int r = bench_vm_start(bench, spec, &vm, NULL, error);
     if (r < 0)
         return r;
     r = json_get_string("the VM", vm, "id", &id, error);

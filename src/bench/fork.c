@@ -10,38 +10,17 @@
  * The parts know nothing of each other. One that fails is told at the end, with its reason, and
  * makes the whole fail; the others count all the same. */
 
-#include "bench/fork.h"
-
+#include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/str.h"
+#include "bench/fork_guests.h"
+#include "bench/fork_parts.h"
+#include "bench/fork_rows.h"
+#include "bench/fork_stages.h"
 #include "qemu/argv.h"
-
-void fork_sample(ForkBench *bench, ForkSample which, double value) {
-    samples_add(&bench->samples[which], value);
-}
-
-int fork_sample_yardstick(ForkBench *bench, ForkSample which, Error *error) {
-    uint64_t usec;
-    int r = plain_greeting(bench->files.qemu, bench->files.accel, &usec, error);
-    if (r >= 0)
-        fork_sample(bench, which, (double)usec);
-    return r;
-}
-
-int fork_sample_ready(ForkBench *bench, const char *source, ForkSample which, Error *error) {
-    _cleanup_json_ json_t *answer = NULL;
-    int r = fork_make(bench, source, 1, &answer, NULL, error);
-    if (r < 0)
-        return r;
-    if (which != FORK_SAMPLES)
-        fork_sample(bench, which, fork_ready_usec(fork_first(answer)));
-    return fork_remove_all(bench, answer, error);
-}
-
-size_t fork_slow_runs(const ForkBench *bench, size_t most) {
-    return MIN_OF(bench->bench->runs, most);
-}
+#include "qemu/machine.h"
 
 static int prepare(ForkBench *bench, Error *error) {
     _cleanup_json_ json_t *vm = NULL, *snapshot = NULL, *answer = NULL;
@@ -63,22 +42,46 @@ static int prepare(ForkBench *bench, Error *error) {
     return fork_remove_all(bench, answer, error);
 }
 
-static void measure(ForkBench *bench) {
-    static const struct {
-        const char *what;
-        int (*run)(ForkBench *bench, Error *error);
-    } parts[] = {{"forks and claims", fork_bench_starts},
-                 {"16 forks at once", fork_bench_sixteen},
-                 {"pauses", fork_bench_pauses},
-                 {"memory of clones", fork_bench_memory},
-                 {"runs", fork_bench_runs},
-                 {"generations", fork_bench_generations},
-                 {"a VM with 8 GiB", fork_bench_sizes},
-                 {"a hundred forks", fork_bench_crowd},
-                 {"stock ways", fork_bench_stock}};
+typedef struct ForkPart {
+    const char *name, *what;
+    int (*run)(ForkBench *bench, Error *error);
+} ForkPart;
+
+static const ForkPart parts[] = {
+    {"starts", "forks and claims", fork_bench_starts},
+    {"sixteen", "16 forks at once", fork_bench_sixteen},
+    {"pauses", "pauses", fork_bench_pauses},
+    {"memory", "memory of clones", fork_bench_memory},
+    {"runs", "runs", fork_bench_runs},
+    {"generations", "generations", fork_bench_generations},
+    {"sizes", "a VM with 8 GiB", fork_bench_sizes},
+    {"crowd", "a hundred forks", fork_bench_crowd},
+    {"prepared", "prepared VMs", fork_bench_prepared},
+    {"workloads", "Debian's workloads", fork_bench_workloads},
+    {"live", "a live fork", fork_bench_live},
+    {"stock", "stock ways", fork_bench_stock},
+};
+
+/* The parts that are wanted, as bits. */
+static int choose(const char *list, unsigned *chosen, Error *error) {
+    _cleanup_free_ char *names = list ? str_copy(list) : NULL;
+    char *rest = names, *name;
+    *chosen = names ? 0 : ~0u;
+    while (rest && (name = strsep(&rest, ","))) {
+        size_t i = 0;
+        while (i < ARRAY_SIZE(parts) && !str_equal(parts[i].name, name))
+            i++;
+        if (i == ARRAY_SIZE(parts))
+            return error_set(error, ERROR_USAGE, EINVAL, "bench: there is no part \"%.40s\"", name);
+        *chosen |= 1u << i;
+    }
+    return 0;
+}
+
+static void measure(ForkBench *bench, unsigned chosen) {
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
         _cleanup_error_ Error error = ERROR_INIT;
-        if (!bench_cancelled(bench->bench) && parts[i].run(bench, &error) < 0)
+        if (chosen & 1u << i && !bench_cancelled(bench->bench) && parts[i].run(bench, &error) < 0)
             report_failure(bench->bench->report, parts[i].what, &error);
     }
 }
@@ -92,16 +95,19 @@ static void free_all(ForkBench *bench) {
 
 int bench_fork(Bench *plain, Error *error) {
     static ForkBench bench; /* large */
+    unsigned chosen;
     bench.bench = plain;
     fork_rows_name(&bench);
-    int r = prepare(&bench, error);
+    int r = choose(plain->parts, &chosen, error);
     if (r >= 0)
-        measure(&bench);
+        r = prepare(&bench, error);
+    if (r >= 0)
+        measure(&bench, chosen);
     if (bench.snapshot) /* may be there although its making failed here */
         (void)fork_snapshot_remove(&bench, bench.snapshot, NULL);
     if (r >= 0) {
         fork_rows_report(&bench);
-        r = fork_picture(&bench, error);
+        fork_report_stages(&bench);
     }
     free_all(&bench);
     return r;

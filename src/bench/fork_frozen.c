@@ -2,7 +2,8 @@
 
 /* How long a running clone stands still for a snapshot, and how large that is. */
 
-#include "bench/fork.h"
+#include "bench/fork_guests.h"
+#include "bench/fork_parts.h"
 
 #define DIRTY_BYTES (8 * MIB)
 
@@ -59,7 +60,7 @@ int fork_bench_pauses(ForkBench *bench, Error *error) {
     uint64_t write_bytes = idle < (double)DIRTY_BYTES ? DIRTY_BYTES - (uint64_t)idle : 4 * KIB;
     for (size_t i = 0; r >= 0 && i < bench->bench->runs; i++) {
         bench_say("pause %zu of %zu", i + 1, bench->bench->runs);
-        r = fork_sample_yardstick(bench, PAUSE_YARDSTICK, error);
+        r = fork_sample_baseline(bench, PAUSE_BASELINE, error);
         if (r >= 0)
             r = sample_pause(bench, write_bytes, error);
     }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <poll.h>
+#include <stdatomic.h>
 
 #include "base/clock.h"
+#include "base/parallel.h"
 #include "base/str.h"
-#include "bench/fork.h"
+#include "bench/fork_guests.h"
 
 #define REMOVE_BOUND_USEC (60 * USEC_PER_SEC)
+#define REMOVERS 8
 
 int fork_vm_cold(ForkBench *bench, uint64_t memory_bytes, json_t **vm, Error *error) {
     json_t *options = json_pack("{s:I, s:b}", "memory_bytes", (json_int_t)memory_bytes, "cold", 1);
@@ -46,15 +49,34 @@ const json_t *fork_first(const json_t *answer) {
     return json_array_get(json_object_get(answer, "vms"), 0);
 }
 
-int fork_remove_all(ForkBench *bench, const json_t *answer, Error *error) {
+/* VMs that some threads remove together. */
+typedef struct Removal {
+    const ForkBench *bench;
+    const json_t *vms;
+    atomic_size_t next;
+    atomic_flag failed;
+    int result;   /* of the first failure, and */
+    Error *error; /* what it was: written by who sets `failed` */
+} Removal;
+
+static void remove_some(void *data) {
+    Removal *removal = data;
     const json_t *vm;
-    size_t i;
-    int r = 0;
-    json_array_foreach(json_object_get(answer, "vms"), i, vm) {
-        int removed = bench_vm_remove(bench->bench, vm, r < 0 ? NULL : error);
-        r = r < 0 ? r : removed;
+    while ((vm = json_array_get(removal->vms, atomic_fetch_add(&removal->next, 1)))) {
+        _cleanup_error_ Error trouble = ERROR_INIT;
+        int r = bench_vm_remove(removal->bench->bench, vm, &trouble);
+        if (r < 0 && !atomic_flag_test_and_set(&removal->failed))
+            removal->result = error_move(removal->error, &trouble);
     }
-    return r;
+}
+
+int fork_remove_all(ForkBench *bench, const json_t *answer, Error *error) {
+    Removal removal = {.bench = bench,
+                       .vms = json_object_get(answer, "vms"),
+                       .failed = ATOMIC_FLAG_INIT,
+                       .error = error};
+    parallel_run(REMOVERS, remove_some, &removal);
+    return removal.result;
 }
 
 /* Forks that were cancelled are still being taken back, and hold it until then. */
@@ -100,11 +122,25 @@ double fork_ready_usec(const json_t *vm) {
     return end_of(json_array_get(stages, json_array_size(stages) - 1));
 }
 
-int fork_dirty(ForkBench *bench, const json_t *vm, uint64_t bytes, Error *error) {
+int fork_exec(ForkBench *bench, const json_t *vm, const char *script, Error *error) {
     const char *id = json_string_value(json_object_get(vm, "id"));
-    _cleanup_free_ char *script =
-        str_format("head -c %llu /dev/urandom >/dev/shm/dirty", (unsigned long long)bytes);
     const char *const arguments[] = {"exec", id, "--", "/bin/sh", "-c", script, NULL};
     uint64_t usec;
     return bench_cli(bench->bench, arguments, &usec, error);
+}
+
+int fork_dirty(ForkBench *bench, const json_t *vm, uint64_t bytes, Error *error) {
+    _cleanup_free_ char *script =
+        str_format("head -c %llu /dev/urandom >/dev/shm/dirty", (unsigned long long)bytes);
+    return fork_exec(bench, vm, script, error);
+}
+
+int fork_sample_ready(ForkBench *bench, const char *source, ForkSample which, Error *error) {
+    _cleanup_json_ json_t *answer = NULL;
+    int r = fork_make(bench, source, 1, &answer, NULL, error);
+    if (r < 0)
+        return r;
+    if (which != FORK_SAMPLES)
+        fork_sample(bench, which, fork_ready_usec(fork_first(answer)));
+    return fork_remove_all(bench, answer, error);
 }

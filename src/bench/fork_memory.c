@@ -12,14 +12,16 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "bench/fork.h"
+#include "bench/fork_guests.h"
+#include "bench/fork_memory.h"
+#include "bench/fork_parts.h"
 
 #define CLONES 20
 #define WATCHED_MSEC 100
 #define IDLE_USEC (WATCHED_MSEC * 1000 / 100) /* of a clone: a hundredth of a processor */
 #define IDLE_BOUND_USEC (30 * USEC_PER_SEC)
 
-static int processor_usec(pid_t pid, uint64_t *usec, Error *error) {
+int fork_processor_usec(pid_t pid, uint64_t *usec, Error *error) {
     struct timespec used = {0};
     clockid_t clock;
     int r = clock_getcpuclockid(pid, &clock);
@@ -31,7 +33,7 @@ static int processor_usec(pid_t pid, uint64_t *usec, Error *error) {
     return 0;
 }
 
-static pid_t pid_of(const json_t *vm, const char *which) {
+pid_t fork_pid(const json_t *vm, const char *which) {
     return (pid_t)json_integer_value(json_object_get(vm, which));
 }
 
@@ -40,7 +42,7 @@ static int all_processors_usec(const json_t *vms, uint64_t *usec, Error *error) 
     uint64_t sum = 0, one = 0;
     size_t i;
     json_array_foreach(vms, i, vm) {
-        int r = processor_usec(pid_of(vm, "qemu_pid"), &one, error);
+        int r = fork_processor_usec(fork_pid(vm, "qemu_pid"), &one, error);
         if (r < 0)
             return r;
         sum += one;
@@ -63,6 +65,20 @@ int fork_wait_idle(const json_t *answer, Error *error) {
     return r;
 }
 
+int fork_private(ForkBench *bench, const json_t *vm, double *bytes, Error *error) {
+    _cleanup_free_ char *path =
+        str_format("/v1/vms/%s", json_string_value(json_object_get(vm, "id")));
+    _cleanup_json_ json_t *inspected = NULL;
+    int r = bench_call(bench->bench, "GET", path, NULL, &inspected, error);
+    if (r < 0)
+        return r;
+    *bytes =
+        json_number_value(json_object_get(json_object_get(inspected, "memory"), "private_bytes"));
+    return *bytes > 0
+               ? 0
+               : error_set(error, ERROR_FAILED, 0, "the private memory of a clone cannot be read");
+}
+
 static int add_memory(pid_t pid, double *private_bytes, double *pss_bytes, Error *error) {
     _cleanup_free_ char *path = str_format("/proc/%d/smaps_rollup", (int)pid);
     FILE *file = fopen(path, "re");
@@ -83,9 +99,9 @@ static int add_memory(pid_t pid, double *private_bytes, double *pss_bytes, Error
 
 static int sample_memory(ForkBench *bench, const json_t *vm, Error *error) {
     double private_bytes = 0, pss_bytes = 0;
-    int r = add_memory(pid_of(vm, "qemu_pid"), &private_bytes, &pss_bytes, error);
+    int r = add_memory(fork_pid(vm, "qemu_pid"), &private_bytes, &pss_bytes, error);
     if (r >= 0)
-        r = add_memory(pid_of(vm, "keeper_pid"), &private_bytes, &pss_bytes, error);
+        r = add_memory(fork_pid(vm, "keeper_pid"), &private_bytes, &pss_bytes, error);
     if (r < 0)
         return r;
     fork_sample(bench, CLONE_PRIVATE, private_bytes);

@@ -2,7 +2,8 @@
 
 /* `ramet run --rm IMAGE -- true`, the whole command: cold, from the boot cache, from a pool. */
 
-#include "bench/fork.h"
+#include "bench/fork_guests.h"
+#include "bench/fork_parts.h"
 
 #define COLD_RUNS 10
 

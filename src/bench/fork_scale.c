@@ -6,66 +6,30 @@
 #include <unistd.h>
 
 #include "base/str.h"
-#include "bench/fork.h"
+#include "bench/fork_chain.h"
+#include "bench/fork_guests.h"
+#include "bench/fork_memory.h"
+#include "bench/fork_parts.h"
 
 #define LARGE_BYTES (8 * GIB)
 #define GENERATIONS 10
 #define CROWD 99 /* clones that are there when the hundredth comes */
 
-/* --- generations --------------------------------------------------------------------------------
- */
-
-/* Forks the snapshot and freezes the clone: the next generation. */
-static int next_generation(ForkBench *bench, const char *from, char **to, Error *error) {
-    _cleanup_json_ json_t *answer = NULL, *snapshot = NULL;
-    const char *id;
-    int r = fork_make(bench, from, 1, &answer, NULL, error);
-    if (r < 0)
-        return r;
-    const json_t *vm = fork_first(answer);
-    r = fork_dirty(bench, vm, MIB, error);
-    if (r >= 0)
-        r = fork_freeze(bench, vm, NULL, &snapshot, error);
-    if (r >= 0)
-        r = json_get_string("the snapshot", snapshot, "id", &id, error);
-    int removed = fork_remove_all(bench, answer, r < 0 ? NULL : error);
-    if (r < 0 || removed < 0)
-        return r < 0 ? r : removed;
-    *to = str_copy(id);
-    return 0;
-}
-
-/* Snapshots of snapshots; *first and *last stay what was made when one of them fails. */
-static int make_generations(ForkBench *bench, char **first, char **last, Error *error) {
-    int r = 0;
-    for (int i = 1; r >= 0 && i < GENERATIONS; i++) {
-        char *next = NULL;
-        bench_say("generation %d", i + 1);
-        r = next_generation(bench, *last ? *last : bench->snapshot, &next, error);
-        if (r < 0)
-            break;
-        if (!*first)
-            *first = str_copy(next);
-        free(*last);
-        *last = next;
-    }
-    return r;
-}
+/* ---- generations ---- */
 
 int fork_bench_generations(ForkBench *bench, Error *error) {
-    _cleanup_free_ char *first = NULL, *last = NULL;
-    int r = make_generations(bench, &first, &last, error);
+    ForkChain chain = {0};
+    int r = fork_chain_make(bench, bench->snapshot, GENERATIONS - 1, MIB, &chain, error);
     for (size_t i = 0; r >= 0 && i < bench->bench->runs; i++) {
         r = fork_sample_ready(bench, bench->snapshot, GENERATION_FIRST, error);
         if (r >= 0)
-            r = fork_sample_ready(bench, last, GENERATION_TENTH, error);
+            r = fork_sample_ready(bench, chain.last, GENERATION_TENTH, error);
     }
-    int removed = first ? fork_snapshot_remove(bench, first, r < 0 ? NULL : error) : 0;
+    int removed = fork_chain_remove(bench, &chain, r < 0 ? NULL : error);
     return r < 0 ? r : removed;
 }
 
-/* --- memory ------------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 int fork_bench_sizes(ForkBench *bench, Error *error) {
     _cleanup_free_ char *large = str_format("bench-large-%d", (int)getpid());
@@ -83,8 +47,7 @@ int fork_bench_sizes(ForkBench *bench, Error *error) {
     return r < 0 ? r : removed;
 }
 
-/* --- a hundred ---------------------------------------------------------------------------------
- */
+/* ---- a hundred ---- */
 
 static int sample_several(ForkBench *bench, size_t count, ForkSample which, Error *error) {
     int r = 0;

@@ -6,7 +6,11 @@
 #include <unistd.h>
 
 #include "base/str.h"
-#include "bench/fork.h"
+#include "bench/fork_guests.h"
+#include "bench/fork_parts.h"
+#include "bench/fork_stages.h"
+#include "bench/stock/libvirt.h"
+#include "bench/stock/plain_migrate.h"
 
 #define STOCK_RUNS 5
 

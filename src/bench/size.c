@@ -36,7 +36,7 @@ static int process_sample(const json_t *object, const char *key, Samples *sample
     return r;
 }
 
-static int look_at_daemon(const Bench *bench, Samples *samples, Error *error) {
+static int measure_daemon(const Bench *bench, Samples *samples, Error *error) {
     _cleanup_json_ json_t *version = NULL, *list = NULL;
     int r = bench_call(bench, "GET", "/v1/vms?all=1", NULL, &list, error);
     if (r >= 0)
@@ -50,7 +50,7 @@ static int daemon_size(const Bench *bench, Samples *samples, Error *error) {
     json_t *vm;
     int r = bench_vms_create(bench, bench->image, KNOWN_VMS, vms, error);
     if (r >= 0)
-        r = look_at_daemon(bench, samples, error);
+        r = measure_daemon(bench, samples, error);
     json_array_foreach(vms, i, vm) {
         int removed = bench_vm_remove(bench, vm, r < 0 ? NULL : error);
         if (r >= 0)

@@ -10,6 +10,9 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "cli/arg_time.h"
+#include "cli/suggest.h"
+#include "cli/vm_host.h"
 
 typedef struct Parser {
     Args *args;
@@ -23,7 +26,6 @@ static int usage_error(Parser *parser, const char *format, ...) PRINTF_LIKE(2, 3
 static int usage_error(Parser *parser, const char *format, ...) {
     _cleanup_free_ char *message = NULL;
     va_list list;
-
     va_start(list, format);
     message = str_format_va(format, list);
     va_end(list);
@@ -32,81 +34,125 @@ static int usage_error(Parser *parser, const char *format, ...) {
     return -EINVAL;
 }
 
-static bool choice_is_valid(const char *choices, const char *text) {
-    size_t length = strlen(text);
+/* Takes the advice, which may be NULL. */
+static int no_such_option(Parser *parser, char *advice, const char *format, ...) PRINTF_LIKE(3, 4);
 
-    for (const char *p = choices; p && *p;) {
-        size_t n = strcspn(p, "|");
-
-        if (n == length && strncmp(p, text, n) == 0)
-            return true;
-        p += n + (p[n] == '|');
-    }
-    return false;
+static int no_such_option(Parser *parser, char *advice, const char *format, ...) {
+    _cleanup_free_ char *option = NULL, *hint = advice;
+    va_list list;
+    va_start(list, format);
+    option = str_format_va(format, list);
+    va_end(list);
+    (void)usage_error(parser, "no such option %s", option);
+    if (hint)
+        error_set_hint(parser->error, "%s (see ramet %s --help)", hint, parser->args->verb->name);
+    return -EINVAL;
 }
 
 static bool env_is_valid(const char *text) {
     size_t n = strcspn(text, "=");
-
     return n > 0;
 }
 
-/* A name, or sha256:HEX, or sha256-HEX. */
+/* A name, or a digest: tree1:HEX, sha256:HEX or HEX. */
 static int check_image(const char *text, Error *error) {
-    if (str_has_prefix(text, "sha256:"))
-        text += strlen("sha256:");
+    if (str_has_prefix(text, "tree1:") || str_has_prefix(text, "sha256:"))
+        text = strchr(text, ':') + 1;
     if (strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64)
         return 0;
     return name_check("image", text, error);
 }
 
-/* VM:PATH has a name before its first colon and no '/' there. */
-static int check_copy_path(const char *text, Error *error) {
-    size_t n = strcspn(text, ":/");
-    _cleanup_free_ char *name = str_format("%.*s", (int)n, text);
+const char *copy_path_colon(const char *text) {
+    const char *colon = strchr(text, ':'), *slash = strchr(text, '/');
+    _cleanup_free_ char *name = colon ? str_format("%.*s", (int)(colon - text), text) : NULL;
+    bool fits = colon && (!slash || slash > colon || name_check_existing("VM", name, NULL) == 0);
+    return fits ? colon : NULL;
+}
 
+static int check_copy_path(const char *text, Error *error) {
+    const char *colon = copy_path_colon(text);
+    _cleanup_free_ char *name = colon ? str_format("%.*s", (int)(colon - text), text) : NULL;
     if (!text[0])
         return error_set(error, ERROR_USAGE, EINVAL, "an empty path");
-    return text[n] == ':' ? name_check("VM", name, error) : 0;
+    return name ? name_check_existing("VM", name, error) : 0;
 }
 
 static int check_recipe(const char *text, Error *error) {
     size_t n = strcspn(text, ":");
     _cleanup_free_ char *name = str_format("%.*s", (int)n, text);
     int r = name_check("recipe", name, error);
-
     return r == 0 && text[n] ? name_check("suite", text + n + 1, error) : r;
 }
 
 static int check_number(const char *text, uint64_t min, uint64_t max, Error *error) {
     uint64_t value;
-
     if (parse_u64(text, max ? max : UINT64_MAX, &value) == 0 && value >= min)
         return 0;
+    if (!max && min)
+        return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is no number from %llu on", text,
+                         (unsigned long long)min);
     if (!max)
         return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is no number", text);
     return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is no number from %llu to %llu", text,
                      (unsigned long long)min, (unsigned long long)max);
 }
 
-static int check_value(ArgKind kind, const VerbOption *option, const char *text, Error *error) {
+/* `-m 512` is meant as 512M, and `--disk 4` as 4G: nobody wants so few bytes. */
+static int check_size(const char *text, uint64_t least, Error *error) {
     uint64_t bytes;
+    if (parse_size(text, &bytes) < 0)
+        return error_set(error, ERROR_USAGE, EINVAL,
+                         "\"%s\" is no size (bytes, or such as 512M or 4G)", text);
+    if (bytes >= least)
+        return 0;
+    if (text[strspn(text, "0123456789")] == '\0')
+        return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is %s bytes; did you mean %s%s?", text,
+                         text, text, bytes < 64 ? "G" : "M");
+    return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is too small (such as 512M or 4G)", text);
+}
 
+static int check_vm_host(const char *text, Error *error) {
+    _cleanup_free_ char *name = vm_host_name(text);
+    return name_check_existing("VM", name ? name : text, error);
+}
+
+/* Its options are checked where it is known what the network has. */
+static int check_network(const char *text, Error *error) {
+    _cleanup_free_ char *name = str_format("%.*s", (int)strcspn(text, ","), text);
+    return name_check_existing("network", name, error);
+}
+
+static int check_pair(const char *text, const char *what, Error *error) {
+    return env_is_valid(text)
+               ? 0
+               : error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is no K=V for %s", text, what);
+}
+
+static int check_value(ArgKind kind, const VerbOption *option, const char *text, Error *error) {
     switch (kind) {
     case ARG_NUMBER:
         return check_number(text, option ? option->min : 0, option ? option->max : 0, error);
     case ARG_SIZE:
-        return parse_size(text, &bytes) == 0
-                   ? 0
-                   : error_set(error, ERROR_USAGE, EINVAL,
-                               "\"%s\" is no size (bytes, or such as 512M or 4G)", text);
+        return check_size(text, option ? option->min : 0, error);
+    case ARG_DURATION:
+        return duration_parse(text, NULL, error);
+    case ARG_TIME:
+        return time_parse(text, NULL, error);
     case ARG_NAME:
         return name_check("name", text, error);
     case ARG_VM:
-        return name_check("VM", text, error);
+        return name_check_existing("VM", text, error);
+    case ARG_VM_HOST:
+        return check_vm_host(text, error);
     case ARG_SNAPSHOT:
+    case ARG_LAB_SNAPSHOT:
         return name_check("snapshot", text, error);
+    case ARG_LAB:
+    case ARG_LAB_SOURCE:
+        return name_check("lab", text, error);
     case ARG_FORK_SOURCE:
+        return name_check_existing("name", text, error);
     case ARG_POOL_SOURCE:
         return name_check("name", text, error);
     case ARG_IMAGE:
@@ -115,14 +161,25 @@ static int check_value(ArgKind kind, const VerbOption *option, const char *text,
         return check_recipe(text, error);
     case ARG_COPY_PATH:
         return check_copy_path(text, error);
+    case ARG_NETWORK_NAME:
+        return name_check_existing("network", text, error);
+    case ARG_NETWORK:
+        return check_network(text, error);
+    case ARG_VM_PATTERN:
+        return text[0] && text[strcspn(text, "*?[")] ? 0 : name_check_existing("VM", text, error);
+    case ARG_LABEL:
+        return check_pair(text, "a label", error);
+    case ARG_FILTER:
+        return env_is_valid(text) && strchr(text, '=')
+                   ? 0
+                   : error_set(error, ERROR_USAGE, EINVAL,
+                               "\"%s\" is no KEY=VALUE, such as label=role or state=running", text);
     case ARG_FORWARD:
         return forward_parse(text, NULL, error);
     case ARG_ENV:
-        return env_is_valid(text) ? 0
-                                  : error_set(error, ERROR_USAGE, EINVAL,
-                                              "\"%s\" is no K=V for the environment", text);
+        return check_pair(text, "the environment", error);
     case ARG_CHOICE:
-        return choice_is_valid(option->choices, text)
+        return word_is_in(option->choices, text, strlen(text))
                    ? 0
                    : error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is none of %s", text,
                                option->choices);
@@ -149,9 +206,8 @@ typedef struct OptionSearch {
 
 static void match_option(void *data, const VerbOption *option) {
     OptionSearch *search = data;
-
-    if (search->name ? strlen(option->name) == search->length &&
-                           strncmp(option->name, search->name, search->length) == 0
+    if (search->name ? word_is_in(option->name, search->name, search->length) ||
+                           word_is_in(option->aliases, search->name, search->length)
                      : option->letter == search->letter)
         search->found = option;
 }
@@ -160,7 +216,6 @@ static int add_value(Parser *parser, const VerbOption *option, const char *text)
     Args *args = parser->args;
     _cleanup_free_ char *what = str_format("--%s", option->name);
     int r = text ? check_or_explain(parser, what, option->kind, option, text) : 0;
-
     if (r < 0)
         return r;
     if (!option->many && text && args_given(args, option->name))
@@ -173,14 +228,14 @@ static int add_value(Parser *parser, const VerbOption *option, const char *text)
     return 0;
 }
 
-static int take_long(Parser *parser) {
+static int parse_long(Parser *parser) {
     const char *word = *parser->next++ + 2;
     OptionSearch search = {.name = word, .length = strcspn(word, "=")};
     const char *text = word[search.length] ? word + search.length + 1 : NULL;
-
     verb_each_option(parser->args->verb, match_option, &search);
     if (!search.found)
-        return usage_error(parser, "no such option --%.*s", (int)search.length, word);
+        return no_such_option(parser, suggest_option(parser->args->verb, word, search.length),
+                              "--%.*s", (int)search.length, word);
     if (search.found->kind == ARG_FLAG) {
         if (text)
             return usage_error(parser, "--%s takes no value", search.found->name);
@@ -193,17 +248,15 @@ static int take_long(Parser *parser) {
 }
 
 /* A word of letters: -it, -p8080:80, -e K=V. */
-static int take_letters(Parser *parser) {
+static int parse_letters(Parser *parser) {
     const char *word = *parser->next++ + 1;
-
     for (; *word; word++) {
         OptionSearch search = {.letter = *word};
         const char *text;
         int r;
-
         verb_each_option(parser->args->verb, match_option, &search);
         if (!search.found)
-            return usage_error(parser, "no such option -%c", *word);
+            return no_such_option(parser, suggest_letter(parser->args->verb, *word), "-%c", *word);
         if (search.found->kind == ARG_FLAG) {
             r = add_value(parser, search.found, NULL);
             if (r < 0)
@@ -230,13 +283,11 @@ static const VerbOperand *operand_at(const Verb *verb, size_t n) {
 
 static bool at_command(const Parser *parser) {
     const VerbOperand *operand = operand_at(parser->args->verb, parser->args->n_operands);
-
     return operand && operand->kind == ARG_COMMAND;
 }
 
-static void take_command(Parser *parser) {
+static void parse_command(Parser *parser) {
     Args *args = parser->args;
-
     args->command = parser->next;
     while (*parser->next) {
         parser->next++;
@@ -244,12 +295,11 @@ static void take_command(Parser *parser) {
     }
 }
 
-static int take_operand(Parser *parser) {
+static int parse_operand(Parser *parser) {
     Args *args = parser->args;
     const VerbOperand *operand = operand_at(args->verb, args->n_operands);
     const char *word = *parser->next++;
     int r;
-
     if (!operand)
         return usage_error(parser, "\"%s\" is one word too many", word);
     r = check_or_explain(parser, operand->name, operand->kind, NULL, word);
@@ -258,29 +308,29 @@ static int take_operand(Parser *parser) {
     return r;
 }
 
-static int take_next(Parser *parser) {
+static int parse_next(Parser *parser) {
     const char *word = *parser->next;
-
     if (!parser->no_more && strcmp(word, "--") == 0) {
         parser->no_more = true;
         parser->next++;
         return 0;
     }
     if (!parser->no_more && word[0] == '-' && word[1])
-        return word[1] == '-' ? take_long(parser) : take_letters(parser);
+        return word[1] == '-' ? parse_long(parser) : parse_letters(parser);
     if (!at_command(parser))
-        return take_operand(parser);
-    take_command(parser);
+        return parse_operand(parser);
+    parse_command(parser);
     return 0;
 }
 
 static int check_complete(Parser *parser) {
     Args *args = parser->args;
     size_t n = args->n_operands;
+    if (args->json && args->verb->flags & VERB_FORMAT && args_text(args, "format"))
+        return usage_error(parser, "--json and --format are two different outputs");
 
     for (const VerbOperand *operand = args->verb->operands; operand && operand->name; operand++) {
         size_t have = operand->kind == ARG_COMMAND ? args->n_command : MIN_OF(n, operand->max);
-
         if (have < operand->min)
             return usage_error(parser, "%s is missing", operand->name);
         n -= operand->kind == ARG_COMMAND ? 0 : have;
@@ -296,7 +346,6 @@ int args_parse(const Verb *verb, char **argv, Args *args, Error *error) {
     Parser parser = {.args = &parsed, .next = argv, .error = error};
     size_t letters = 1;
     int r = 0;
-
     for (char **word = argv; *word; word++)
         letters += strlen(*word) + 1;
     parsed.values = calloc(letters, sizeof(*parsed.values));
@@ -304,7 +353,7 @@ int args_parse(const Verb *verb, char **argv, Args *args, Error *error) {
     if (!parsed.values || !parsed.operands)
         abort();
     while (r == 0 && *parser.next && !parsed.help)
-        r = take_next(&parser);
+        r = parse_next(&parser);
     if (r == 0 && !parsed.help)
         r = check_complete(&parser);
     if (r < 0)
@@ -327,6 +376,11 @@ const char *args_nth(const Args *args, const char *name, size_t n) {
     return NULL;
 }
 
+bool args_time(const Args *args, const char *name, uint64_t *realtime_usec) {
+    const char *text = args_text(args, name);
+    return text && time_parse(text, realtime_usec, NULL) == 0;
+}
+
 bool args_given(const Args *args, const char *name) {
     for (size_t i = 0; i < args->n_values; i++)
         if (strcmp(args->values[i].option->name, name) == 0)
@@ -345,21 +399,29 @@ const char *args_text(const Args *args, const char *name) {
 uint64_t args_number(const Args *args, const char *name, uint64_t otherwise) {
     const char *text = args_text(args, name);
     uint64_t value = otherwise;
-
     /* both were checked by the parser; a plain number is a size as well, but for 0 */
     if (text && parse_u64(text, UINT64_MAX, &value) < 0)
         (void)parse_size(text, &value);
     return value;
 }
 
+json_t *args_labels(const Args *args, const char *name) {
+    json_t *labels = json_object();
+    const char *text;
+    for (size_t i = 0; (text = args_nth(args, name, i)); i++) {
+        size_t n = strcspn(text, "=");
+        _cleanup_free_ char *key = str_format("%.*s", (int)n, text);
+        json_object_set_new(labels, key, json_string(text[n] ? text + n + 1 : ""));
+    }
+    return labels;
+}
+
 json_t *args_env(const Args *args, const char *name) {
     json_t *list = json_array();
     const char *text;
-
     for (size_t i = 0; (text = args_nth(args, name, i)); i++) {
         const char *value = strchr(text, '=') ? NULL : getenv(text);
         _cleanup_free_ char *pair = value ? str_format("%s=%s", text, value) : NULL;
-
         if (value || strchr(text, '='))
             json_array_append_new(list, json_string(pair ? pair : text));
     }
@@ -369,7 +431,6 @@ json_t *args_env(const Args *args, const char *name) {
 static int parse_port(const char *text, size_t size, uint64_t min, uint64_t *port) {
     _cleanup_free_ char *digits = str_format("%.*s", (int)size, text);
     int r = parse_u64(digits, 65535, port);
-
     return r == 0 && *port < min ? -ERANGE : r;
 }
 
@@ -382,7 +443,6 @@ int forward_parse(const char *text, json_t **forward, Error *error) {
         host ? str_format("%.*s", (int)(host - text), text) : str_copy("127.0.0.1");
     struct in_addr address;
     uint64_t host_port, guest_port;
-
     host = host ? host + 1 : text;
     if (!guest || parse_port(host, (size_t)(guest - host), 0, &host_port) < 0 ||
         parse_port(guest + 1, size - (size_t)(guest + 1 - text), 1, &guest_port) < 0 ||

@@ -39,10 +39,17 @@ const char *args_text(const Args *args, const char *name);
 
 /* Of ARG_NUMBER and ARG_SIZE: the value, or `otherwise` when it was not given. */
 uint64_t args_number(const Args *args, const char *name, uint64_t otherwise);
+
+/* Of ARG_TIME: microseconds since 1970; an age was taken off the present time. False when it was
+ * not given. */
+bool args_time(const Args *args, const char *name, uint64_t *realtime_usec);
 bool args_given(const Args *args, const char *name);
 
 /* The n-th value of an option that may come several times, or NULL. */
 const char *args_nth(const Args *args, const char *name, size_t n);
+
+/* {"K":"V", …} of an ARG_LABEL option. */
+json_t *args_labels(const Args *args, const char *name);
 
 /* ["K=V", …] of an ARG_ENV option; a K that the caller's environment lacks is left out. */
 json_t *args_env(const Args *args, const char *name);
@@ -50,5 +57,9 @@ json_t *args_env(const Args *args, const char *name);
 /* [IP:]HOST:GUEST[/udp|/tcp]; IP is IPv4 in dotted form, HOST 0 means any free port. Gives the
  * API's forward object. ERROR_USAGE. */
 int forward_parse(const char *text, json_t **forward, Error *error);
+
+/* The colon of "VM:PATH", the operand of `cp`; NULL for a path here. "LAB/VM:PATH" has a slash
+ * before it, between two names; a path here that looks so is written with "./". */
+const char *copy_path_colon(const char *text);
 
 #endif

@@ -16,7 +16,6 @@ int client_connect(int *fd, Error *error) {
     _cleanup_free_ char *path = NULL;
     _cleanup_error_ Error first = ERROR_INIT;
     int r = paths_socket(&path, error);
-
     if (r < 0)
         return r;
     r = http_connect(path, fd, &first);
@@ -29,7 +28,6 @@ int client_connect_running(int *fd, Error *error) {
     _cleanup_free_ char *path = NULL;
     _cleanup_error_ Error first = ERROR_INIT;
     int r = paths_socket(&path, error);
-
     if (r < 0)
         return r;
     r = http_connect(path, fd, &first);
@@ -45,7 +43,6 @@ static int call_with(HttpCall *call, bool events, json_t **answer, Error *error)
     _cleanup_close_ int fd = -1;
     Progress progress;
     int r = client_connect(&fd, error);
-
     if (r < 0)
         return r;
     progress_start(&progress);
@@ -63,7 +60,6 @@ int client_call(ApiId id, const char *argument, const char *query, const json_t 
     const ApiOperation *operation = api_operation(id);
     _cleanup_free_ char *path = api_path(id, argument, query);
     HttpCall call = HTTP_CALL(operation->method, path);
-
     call.body = body;
     return call_with(&call, operation->events, answer, error);
 }
@@ -72,7 +68,6 @@ int client_upload(ApiId id, const char *query, int body_fd, json_t **answer, Err
     const ApiOperation *operation = api_operation(id);
     _cleanup_free_ char *path = api_path(id, NULL, query);
     HttpCall call = HTTP_CALL(operation->method, path);
-
     call.body_fd = body_fd;
     return call_with(&call, operation->events, answer, error);
 }
@@ -83,7 +78,6 @@ int client_upgrade(ApiId id, const char *argument, const json_t *body, int *fd, 
     HttpCall call = HTTP_CALL(operation->method, path);
     _cleanup_close_ int connection = -1;
     int r = client_connect(&connection, error);
-
     call.body = body;
     if (r == 0)
         r = http_call_upgrade(connection, &call, error);

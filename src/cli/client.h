@@ -4,8 +4,8 @@
 
 /* Calls of the API by the table's ids, with the daemon started when none answers. */
 
-#include "proto/api.h"
-#include "proto/http_client.h"
+#include "proto/api/api.h"
+#include "proto/api/http_client.h"
 
 /* Connects; starts rametd first when nobody listens (daemon_start.h). */
 int client_connect(int *fd, Error *error);

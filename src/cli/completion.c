@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "cli/completion.h"
 #include "cli/help.h"
 
 /* What completes a value of this kind: a word that the shell's own part knows. */
@@ -22,9 +23,17 @@ static const char *kind_word(ArgKind kind) {
     case ARG_IMAGE:
         return "images";
     case ARG_VM:
+    case ARG_VM_HOST:
+    case ARG_VM_PATTERN:
         return "vms";
     case ARG_SNAPSHOT:
         return "snapshots";
+    case ARG_LAB:
+        return "labs";
+    case ARG_LAB_SNAPSHOT:
+        return "lab-snapshots";
+    case ARG_LAB_SOURCE:
+        return "lab-sources";
     case ARG_FORK_SOURCE:
         return "fork-sources";
     case ARG_POOL_SOURCE:
@@ -33,6 +42,10 @@ static const char *kind_word(ArgKind kind) {
         return "copy";
     case ARG_COMMAND:
         return "command";
+    case ARG_NETWORK:
+        return "networks";
+    case ARG_NETWORK_NAME:
+        return "network-names";
     case ARG_RECIPE:
         return "recipe";
     default:
@@ -46,24 +59,30 @@ static ArgKind first_operand(const Verb *verb) {
 
 static void option_words(void *data, const VerbOption *option) {
     StrBuf *words = data;
-
     if (option->letter)
         strbuf_add_format(words, "-%c ", option->letter);
     strbuf_add_format(words, "--%s ", option->name);
 }
 
-/* "first second" words that follow "", or the group. */
+typedef struct NextWords {
+    const char *group; /* "": none */
+    StrBuf *words;
+} NextWords;
+
+static void next_word(void *data, const char *name, const Verb *verb) {
+    const NextWords *next = data;
+    const char *space = strchr(name, ' ');
+    size_t n = strlen(next->group);
+    if (n == 0 && !space)
+        strbuf_add_format(next->words, "%s ", name);
+    else if (n > 0 && space && strncmp(name, next->group, n) == 0 && name[n] == ' ')
+        strbuf_add_format(next->words, "%s ", space + 1);
+}
+
+/* "first second" words that follow "", or the group; aliases, too. */
 static void next_words(const char *group, StrBuf *words) {
     size_t n = strlen(group);
-
-    for (size_t i = 0; i < n_verbs; i++) {
-        const char *space = strchr(verbs[i]->name, ' ');
-
-        if (n == 0 && !space)
-            strbuf_add_format(words, "%s ", verbs[i]->name);
-        else if (n > 0 && space && strncmp(verbs[i]->name, group, n) == 0)
-            strbuf_add_format(words, "%s ", space + 1);
-    }
+    verb_each_name(next_word, &(NextWords){group, words});
     for (size_t i = 0; n == 0 && i < n_verb_groups; i++)
         strbuf_add_format(words, "%s ", verb_groups[i].name);
 }
@@ -73,12 +92,12 @@ static void next_words(const char *group, StrBuf *words) {
 typedef struct CaseWriter {
     FILE *stream;
     const Verb *verb;
+    const char *name; /* fish: of the verb, or an alias */
 } CaseWriter;
 
 static void value_case(void *data, const VerbOption *option) {
     CaseWriter *writer = data;
     _cleanup_free_ char *choices = str_copy(option->choices ? option->choices : "");
-
     if (option->kind == ARG_FLAG)
         return;
     for (char *p = choices; *p; p++)
@@ -93,19 +112,27 @@ static void value_case(void *data, const VerbOption *option) {
         (void)fprintf(writer->stream, ") echo %s ;;\n", kind_word(option->kind));
 }
 
-/* Three shell functions: options of a verb, kind of an option's value, kind of a verb's operands.
- */
+/* Of an alias the verb, of a verb itself. */
+static void verb_case(void *data, const char *name, const Verb *verb) {
+    if (!str_equal(name, verb->name))
+        (void)fprintf(data, "    '%s') echo '%s' ;;\n", name, verb->name);
+}
+
+/* Shell functions: the verb that an alias stands for, options of a verb, kind of an option's value,
+ * kind of a verb's operands, and the words that follow a group. */
 static void print_tables(FILE *stream) {
+    (void)fputs("__ramet_verb() {\n    case \"$1\" in\n", stream);
+    verb_each_name(verb_case, stream);
+    (void)fputs("    *) echo \"$1\" ;;\n    esac\n}\n\n", stream);
     (void)fputs("__ramet_options() {\n    case \"$1\" in\n", stream);
     for (size_t i = 0; i < n_verbs; i++) {
         _cleanup_(strbuf_free) StrBuf words = {0};
-
         verb_each_option(verbs[i], option_words, &words);
         (void)fprintf(stream, "    '%s') echo '%s' ;;\n", verbs[i]->name, words.data);
     }
     (void)fputs("    esac\n}\n\n__ramet_value() {\n    case \"$1 $2\" in\n", stream);
     for (size_t i = 0; i < n_verbs; i++)
-        verb_each_option(verbs[i], value_case, &(CaseWriter){stream, verbs[i]});
+        verb_each_option(verbs[i], value_case, &(CaseWriter){stream, verbs[i], NULL});
     (void)fputs("    esac\n}\n\n__ramet_operand() {\n    case \"$1\" in\n", stream);
     for (size_t i = 0; i < n_verbs; i++)
         (void)fprintf(stream, "    '%s') echo %s ;;\n", verbs[i]->name,
@@ -114,7 +141,6 @@ static void print_tables(FILE *stream) {
     for (size_t i = 0; i <= n_verb_groups; i++) {
         const char *group = i < n_verb_groups ? verb_groups[i].name : "";
         _cleanup_(strbuf_free) StrBuf words = {0};
-
         next_words(group, &words);
         (void)fprintf(stream, "    '%s') echo '%s' ;;\n", group, words.data);
     }
@@ -127,7 +153,7 @@ static const char bash_rest[] =
     "    words\\ *) COMPREPLY=($(compgen -W \"${1#words }\" -- \"$cur\")) ;;\n"
     "    file) compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
     "    folder) compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\")) ;;\n"
-    "    images|vms|snapshots|*-sources)\n"
+    "    images|vms|snapshots|labs|lab-snapshots|networks|network-names|*-sources)\n"
     "        COMPREPLY=($(compgen -W \"$(ramet --complete \"$1\" 2>/dev/null)\" -- \"$cur\")) ;;\n"
     "    recipe) COMPREPLY=($(compgen -W 'busybox debian' -- \"$cur\")) ;;\n"
     "    copy)\n"
@@ -152,6 +178,7 @@ static const char bash_rest[] =
     "        fi\n"
     "        verb=\"$verb ${COMP_WORDS[2]}\"\n"
     "    fi\n"
+    "    verb=$(__ramet_verb \"$verb\")\n"
     "    kind=$(__ramet_value \"$verb\" \"$before\")\n"
     "    if [ -n \"$kind\" ]; then\n"
     "        __ramet_reply \"$kind\"\n"
@@ -178,7 +205,7 @@ static const char zsh_rest[] =
     "    words\\ *) compadd -- ${=1#words } ;;\n"
     "    file) _files ;;\n"
     "    folder) _files -/ ;;\n"
-    "    images|vms|snapshots|*-sources)\n"
+    "    images|vms|snapshots|labs|lab-snapshots|networks|network-names|*-sources)\n"
     "        compadd -- ${=\"$(ramet --complete \"$1\" 2>/dev/null)\"} ;;\n"
     "    recipe) compadd -- busybox debian ;;\n"
     "    copy) _files; compadd -S : -- ${=\"$(ramet --complete vms 2>/dev/null)\"} ;;\n"
@@ -198,6 +225,7 @@ static const char zsh_rest[] =
     "        fi\n"
     "        verb=\"$verb ${words[3]}\"\n"
     "    fi\n"
+    "    verb=$(__ramet_verb \"$verb\")\n"
     "    kind=$(__ramet_value \"$verb\" \"$before\")\n"
     "    if [[ -n $kind ]]; then\n"
     "        __ramet_reply \"$kind\"\n"
@@ -236,13 +264,25 @@ static const char *fish_values(ArgKind kind) {
     case ARG_SNAPSHOT:
         return "-f -a '(ramet --complete snapshots 2>/dev/null)'";
     case ARG_VM:
+    case ARG_VM_HOST:
+    case ARG_VM_PATTERN:
         return "-f -a '(ramet --complete vms 2>/dev/null)'";
+    case ARG_LAB:
+        return "-f -a '(ramet --complete labs 2>/dev/null)'";
+    case ARG_LAB_SNAPSHOT:
+        return "-f -a '(ramet --complete lab-snapshots 2>/dev/null)'";
+    case ARG_LAB_SOURCE:
+        return "-f -a '(ramet --complete lab-sources 2>/dev/null)'";
     case ARG_FORK_SOURCE:
         return "-f -a '(ramet --complete fork-sources 2>/dev/null)'";
     case ARG_POOL_SOURCE:
         return "-f -a '(ramet --complete pool-sources 2>/dev/null)'";
     case ARG_COPY_PATH:
         return "-F -a '(ramet --complete vms 2>/dev/null | string replace -r \\$ :)'";
+    case ARG_NETWORK_NAME:
+        return "-f -a '(ramet --complete network-names 2>/dev/null)'";
+    case ARG_NETWORK:
+        return "-f -a '(ramet --complete networks 2>/dev/null)'";
     case ARG_RECIPE:
         return "-f -a 'busybox debian'";
     case ARG_FILE:
@@ -258,14 +298,11 @@ static const char *fish_values(ArgKind kind) {
 static void fish_option(void *data, const VerbOption *option) {
     CaseWriter *writer = data;
     FILE *stream = writer->stream;
-
-    (void)fprintf(stream, "complete -c ramet -n '__ramet_is %s' -l %s", writer->verb->name,
-                  option->name);
+    (void)fprintf(stream, "complete -c ramet -n '__ramet_is %s' -l %s", writer->name, option->name);
     if (option->letter)
         (void)fprintf(stream, " -s %c", option->letter);
     if (option->kind == ARG_CHOICE) {
         _cleanup_free_ char *choices = str_copy(option->choices);
-
         for (char *p = choices; *p; p++)
             if (*p == '|')
                 *p = ' ';
@@ -299,22 +336,24 @@ static const char fish_start[] =
 static void fish_verb_word(FILE *stream, const char *name, const char *summary) {
     const char *space = strchr(name, ' ');
     int n = space ? (int)(space - name) : 0;
-
     (void)fprintf(stream, "complete -c ramet -n '__ramet_at %.*s' -a %s -d ", n, name,
                   space ? space + 1 : name);
     print_quoted(stream, summary);
     (void)fputc('\n', stream);
 }
 
+static void fish_verb(void *data, const char *name, const Verb *verb) {
+    FILE *stream = data;
+    fish_verb_word(stream, name, verb->summary);
+    if (first_operand(verb) != ARG_TEXT)
+        (void)fprintf(stream, "complete -c ramet -n '__ramet_is %s' %s\n", name,
+                      fish_values(first_operand(verb)));
+    verb_each_option(verb, fish_option, &(CaseWriter){stream, verb, name});
+}
+
 void completion_print_fish(FILE *stream) {
     (void)fputs(fish_start, stream);
     for (size_t i = 0; i < n_verb_groups; i++)
         fish_verb_word(stream, verb_groups[i].name, verb_groups[i].summary);
-    for (size_t i = 0; i < n_verbs; i++) {
-        fish_verb_word(stream, verbs[i]->name, verbs[i]->summary);
-        if (first_operand(verbs[i]) != ARG_TEXT)
-            (void)fprintf(stream, "complete -c ramet -n '__ramet_is %s' %s\n", verbs[i]->name,
-                          fish_values(first_operand(verbs[i])));
-        verb_each_option(verbs[i], fish_option, &(CaseWriter){stream, verbs[i]});
-    }
+    verb_each_name(fish_verb, stream);
 }

@@ -21,16 +21,16 @@
 #include "base/fd.h"
 #include "base/lock.h"
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/spawn.h"
 #include "base/str.h"
-#include "proto/http_client.h"
+#include "proto/api/http_client.h"
 #include "proto/paths.h"
 
 #define START_BOUND_USEC (60 * USEC_PER_SEC)
 #define READY_FD 3
 #define LOG_TAIL_BYTES 1000
 
-char *daemon_log_path(const char *home) {
+static char *daemon_log_path(const char *home) {
     return path_join(home, "rametd.log");
 }
 
@@ -40,7 +40,6 @@ static char *log_tail(int log_fd, off_t from) {
     _cleanup_free_ char *text = calloc(1, LOG_TAIL_BYTES + 1);
     off_t start;
     ssize_t n;
-
     if (!text || fstat(log_fd, &st) < 0)
         return str_copy("");
     start = MAX_OF(from, st.st_size - LOG_TAIL_BYTES);
@@ -55,7 +54,6 @@ static int wait_ready(int ready_fd, uint64_t deadline_usec, Error *error) {
     struct pollfd poll_fd = {.fd = ready_fd, .events = POLLIN};
     char byte;
     int r;
-
     do {
         r = poll(&poll_fd, 1, clock_poll_timeout(deadline_usec));
     } while (r < 0 && errno == EINTR);
@@ -81,11 +79,11 @@ static int spawn_daemon(const char *home, const char *socket_path, int log_fd, i
                             .n_fds = ARRAY_SIZE(fds),
                             .new_session = true};
     pid_t pid;
-
     if (!program)
         return error_set(error, ERROR_FAILED, ENOENT,
                          "cannot find rametd beside this program, nor in " RAMET_LIBEXECDIR
                          ", nor in " RAMET_BINDIR);
+    (void)unsetenv("NOTIFY_SOCKET"); /* it is not part of the service that we may be of */
     return spawn_process(&options, &pid, error);
 }
 
@@ -96,7 +94,6 @@ static int start_and_wait(const char *home, const char *socket_path, uint64_t de
     _cleanup_close_ int log_fd = -1, reader = -1, writer = -1;
     int r, ends[2];
     off_t log_start;
-
     log_fd = open(log_path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (log_fd < 0)
         return error_set_errno(error, errno, "cannot open %s", log_path);
@@ -126,7 +123,6 @@ int daemon_start(const char *socket_path, int *fd, Error *error) {
     _cleanup_error_ Error ignored = ERROR_INIT;
     uint64_t deadline = clock_monotonic_usec() + START_BOUND_USEC;
     int r = paths_home(&home, error);
-
     if (r < 0)
         return r;
     locks = path_join(home, "locks");

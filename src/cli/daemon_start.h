@@ -9,7 +9,4 @@
  * up within 60 s. */
 int daemon_start(const char *socket_path, int *fd, Error *error);
 
-/* "RAMET_HOME/rametd.log". The caller owns it. */
-char *daemon_log_path(const char *home);
-
 #endif

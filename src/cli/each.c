@@ -6,7 +6,6 @@
 
 int each_post(int api_id, const char *vm, json_t *body, json_t **answer, Error *error) {
     _cleanup_json_ json_t *owned = body;
-
     return client_call((ApiId)api_id, vm, NULL, owned, answer, error);
 }
 
@@ -21,7 +20,6 @@ static void keep_error(Error *first, Error *found, bool told_by_main) {
 static int print_answers(const Args *args, const json_t *answers, const Error *failed,
                          Error *error) {
     _cleanup_json_ json_t *document = NULL;
-
     if (failed->kind != ERROR_NONE) {
         document = json_from_error(failed);
         json_object_set(document, "results", (json_t *)answers);
@@ -30,20 +28,25 @@ static int print_answers(const Args *args, const json_t *answers, const Error *f
     return output_json(args->n_operands == 1 ? json_array_get(answers, 0) : answers, error);
 }
 
+/* An operation that answers nothing is told by whom it was done to. */
+static json_t *name_answer(json_t *answer, const char *operand) {
+    return json_object_size(answer) > 0 || json_is_array(answer)
+               ? json_incref(answer)
+               : json_pack("{s:s}", "name", operand);
+}
+
 int each_operand(const Args *args, EachHandler handler, bool quiet, Error *error) {
     _cleanup_json_ json_t *answers = json_array();
     _cleanup_error_ Error first = ERROR_INIT;
     int r = 0;
-
     for (size_t i = 0; i < args->n_operands; i++) {
         _cleanup_json_ json_t *answer = NULL;
         _cleanup_error_ Error found = ERROR_INIT;
-
         if (handler(args, args->operands[i], &answer, &found) < 0) {
             keep_error(&first, &found, first.kind == ERROR_NONE);
             continue;
         }
-        json_array_append(answers, answer ? answer : json_object());
+        json_array_append_new(answers, name_answer(answer, args->operands[i]));
         if (!args->json && !quiet)
             r = output_line(args->operands[i], error);
     }

@@ -9,7 +9,7 @@ typedef int (*EachHandler)(const Args *args, const char *operand, json_t **answe
 
 /* Does it for every operand, and goes on after an error: all are told, and the first one decides
  * the exit status. Prints each operand that went well on a line of its own (quiet: nothing); with
- * --json one answer for one operand, a list for several. */
+ * --json one answer for one operand, a list for several; {"name":OPERAND} where there is none. */
 int each_operand(const Args *args, EachHandler handler, bool quiet, Error *error);
 
 /* An EachHandler's body: one POST with `body` (given up to it; may be NULL) to a VM. */

@@ -7,7 +7,6 @@
 
 int image_args_path(const char *path, char **absolute, Error *error) {
     char *found = realpath(path, NULL);
-
     if (!found)
         return error_set_errno(error, errno, "cannot read %s", path);
     *absolute = found;
@@ -16,7 +15,6 @@ int image_args_path(const char *path, char **absolute, Error *error) {
 
 int image_args_add(const Args *args, json_t *request, Error *error) {
     static const char *const paths[] = {"kernel", "modules"};
-
     if (args_given(args, "size"))
         json_object_set_new(request, "size",
                             json_integer((json_int_t)args_number(args, "size", 0)));
@@ -25,7 +23,6 @@ int image_args_add(const Args *args, json_t *request, Error *error) {
         int r = args_given(args, paths[i])
                     ? image_args_path(args_text(args, paths[i]), &absolute, error)
                     : 0;
-
         if (r < 0)
             return r;
         if (absolute)

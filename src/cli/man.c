@@ -6,11 +6,12 @@
 
 #include "base/str.h"
 #include "cli/help.h"
+#include "cli/man.h"
+#include "proto/daemon_options.h"
 
 /* Text with what roff would take as its own escaped. */
 static void print_text(FILE *stream, const char *text, size_t size) {
     bool line_start = true;
-
     for (size_t i = 0; i < size; i++) {
         if (line_start && (text[i] == '.' || text[i] == '\''))
             (void)fputs("\\&", stream);
@@ -32,7 +33,6 @@ static void print_string(FILE *stream, const char *text) {
 static void print_paragraphs(FILE *stream, const char *text) {
     while (*text) {
         size_t n = strcspn(text, "\n");
-
         if (n == 0) {
             (void)fputs(".PP\n", stream);
         } else if (*text == ' ') {
@@ -47,16 +47,21 @@ static void print_paragraphs(FILE *stream, const char *text) {
     }
 }
 
-static void print_head(FILE *stream, const char *page, const char *summary) {
+static void print_head_of(FILE *stream, const char *page, const char *section,
+                          const char *summary) {
     (void)fputs(".TH ", stream);
     for (const char *p = page; *p; p++)
         (void)fputc(*p == ' ' ? '-' : toupper((unsigned char)*p), stream);
-    (void)fputs(" 1 \"\" \"ramet " RAMET_VERSION "\" \"User Commands\"\n.SH NAME\n", stream);
+    (void)fprintf(stream, " %s\n.SH NAME\n", section);
     for (const char *p = page; *p; p++)
         (void)fputs(*p == ' ' || *p == '-' ? "\\-" : (char[]){*p, 0}, stream);
     (void)fputs(" \\- ", stream);
     print_string(stream, summary);
     (void)fputc('\n', stream);
+}
+
+static void print_head(FILE *stream, const char *page, const char *summary) {
+    print_head_of(stream, page, "1 \"\" \"ramet " RAMET_VERSION "\" \"User Commands\"", summary);
 }
 
 static void print_tagged(FILE *stream, const char *tag, const char *text) {
@@ -70,7 +75,7 @@ static void print_tagged(FILE *stream, const char *tag, const char *text) {
 static void print_option(void *data, const VerbOption *option) {
     FILE *stream = data;
     const char *value = verb_option_value(option);
-
+    _cleanup_free_ char *text = help_option_text(option);
     (void)fputs(".TP\n", stream);
     if (option->letter)
         (void)fprintf(stream, "\\fB\\-%c\\fR, ", option->letter);
@@ -83,7 +88,7 @@ static void print_option(void *data, const VerbOption *option) {
         (void)fputs("\\fR", stream);
     }
     (void)fputc('\n', stream);
-    print_string(stream, option->help);
+    print_string(stream, text);
     (void)fputs(option->many ? " (several times)\n" : "\n", stream);
 }
 
@@ -96,21 +101,21 @@ static void print_exit_statuses(FILE *stream, const Verb *verb) {
         print_tagged(stream, status, *row + n + 1);
     }
     if (verb && verb->flags & VERB_COMMAND_STATUS)
-        (void)fputs(".PP\nWhen a command was given and its status is waited for, the exit status "
-                    "is the command's own (128 + N when signal N ended it), and 125 when ramet "
-                    "itself failed, whatever the reason. A wrong command line is 2 always.\n",
-                    stream);
+        (void)fputs(
+            ".PP\nWhen a command's status is waited for (and for run without --detach), the "
+            "exit status is the command's own (128 + N when signal N ended it), and 125 "
+            "when ramet itself failed, whatever the reason. A wrong command line is 2 "
+            "always.\n",
+            stream);
 }
 
 static void print_see_also(FILE *stream, const char *own) {
     const char *separator = "";
-
     (void)fputs(".SH SEE ALSO\n", stream);
     if (own)
         (void)fputs(".BR ramet (1)\n", stream);
     for (size_t i = 0; !own && i < n_verbs; i++) {
         _cleanup_free_ char *file = man_file_name(verbs[i]->name);
-
         file[strlen(file) - 2] = '\0';
         (void)fprintf(stream, "%s.BR ", separator);
         print_string(stream, file);
@@ -120,13 +125,17 @@ static void print_see_also(FILE *stream, const char *own) {
 
 void man_print_verb(FILE *stream, const Verb *verb) {
     _cleanup_free_ char *page = str_format("ramet-%s", verb->name);
-    _cleanup_free_ char *usage = verb_usage(verb);
-
+    _cleanup_free_ char *usage = verb_usage(verb), *aliases = help_verb_aliases(verb);
     print_head(stream, page, verb->summary);
     (void)fputs(".SH SYNOPSIS\n", stream);
     print_string(stream, usage);
     (void)fputs("\n.SH DESCRIPTION\n", stream);
     print_paragraphs(stream, verb->description);
+    if (aliases) {
+        (void)fputs(".PP\nOther names: ", stream);
+        print_string(stream, aliases);
+        (void)fputs(".\n", stream);
+    }
     if (verb->operands && verb->operands->name)
         (void)fputs(".SH OPERANDS\n", stream);
     for (const VerbOperand *operand = verb->operands; operand && operand->name; operand++)
@@ -145,7 +154,6 @@ void man_print_verb(FILE *stream, const Verb *verb) {
 void man_print_group(FILE *stream, const VerbGroup *group) {
     _cleanup_free_ char *page = str_format("ramet-%s", group->name);
     size_t n = strlen(group->name);
-
     print_head(stream, page, group->summary);
     (void)fputs(".SH SYNOPSIS\n", stream);
     (void)fprintf(stream, "ramet %s VERB\n.SH DESCRIPTION\n", group->name);
@@ -194,4 +202,69 @@ void man_print_all(FILE *stream) {
     for (size_t i = 0; i < ARRAY_SIZE(variables); i++)
         print_tagged(stream, variables[i].name, variables[i].text);
     print_see_also(stream, NULL);
+}
+
+static const char daemon_text[] =
+    "rametd keeps images and VMs and serves the API of ramet over HTTP on a unix socket. It is "
+    "seldom started by hand: ramet starts it when none answers, and systemd does by rametd.socket "
+    "or rametd.service. `ramet daemon run` runs it in the foreground.\n"
+    "\n"
+    "One daemon serves one home. It may be ended and started again at any time, also by kill -9: "
+    "VMs do not end with it, each has a parent of its own, ramet-keeper. The next start finds them "
+    "again.\n"
+    "\n"
+    "TERM, INT, and a client's `ramet daemon stop` end it in good order: it takes no more "
+    "requests, gives those that run 30 seconds, cancels them, and ends.\n"
+    "\n"
+    "The API is for the daemon's own user and root, and under a root daemon for the group ramet. "
+    "GET /v1/openapi.json describes it; docs/api.md of the source shows it with curl.";
+
+static const char daemon_files[] =
+    ".TP\n.B config.json\nsettings, if there are any; a variable of the environment goes before "
+    "them: uid_range, hot_memory_bytes, pool_memory_bytes, ready_timeout_s, silence_timeout_s, "
+    "boot_cache, adopt, zygote\n"
+    ".TP\n.B ramet.db\nthe store: SQLite\n"
+    ".TP\n.B ramet.sock\nthe API, unless \\-\\-socket says otherwise\n"
+    ".TP\n.BR images ,\\  kernels ,\\  initramfs ,\\  memory ,\\  snapshots ,\\  layers\n"
+    "what is frozen and shared\n"
+    ".TP\n.B vms\nof each VM: its disk, its console.log and when its lines came (console.times), "
+    "and the logs of QEMU and keeper\n"
+    ".TP\n.B rametd.log\nthe daemon's log when ramet started it\n";
+
+static void print_words(FILE *stream, const DaemonWord *words, size_t n_words, const char *prefix) {
+    for (size_t i = 0; i < n_words && words[i].name; i++) {
+        _cleanup_free_ char *tag =
+            str_format("%s%s%s%s", prefix, words[i].name, words[i].value ? " " : "",
+                       words[i].value ? words[i].value : "");
+
+        print_tagged(stream, tag, words[i].help);
+    }
+}
+
+void man_print_daemon(FILE *stream) {
+    print_head_of(stream, "rametd", "8 \"\" \"ramet " RAMET_VERSION "\" \"System Administration\"",
+                  "the daemon that keeps VMs");
+    (void)fputs(".SH SYNOPSIS\nrametd [OPTION...]\n.SH DESCRIPTION\n", stream);
+    print_paragraphs(stream, daemon_text);
+    (void)fputs(".SH OPTIONS\n", stream);
+    print_words(stream, daemon_options, DAEMON_OPTION_COUNT, "--");
+    (void)fputs(".SH ENVIRONMENT\n", stream);
+    print_words(stream, daemon_variables, SIZE_MAX, "");
+    (void)fputs(".SH FILES\nIn the home:\n", stream);
+    (void)fputs(daemon_files, stream);
+    (void)fputs(".SH EXIT STATUS\n", stream);
+    print_tagged(stream, "0", "it was asked to end");
+    print_tagged(stream, "1", "it could not start, or failed");
+    print_tagged(stream, "2", "the command line is wrong");
+    print_tagged(stream, "4", "another daemon serves this home");
+    (void)fputs(".SH SEE ALSO\n.BR ramet (1),\n.BR ramet\\-daemon (1),\n.BR systemd.unit (5)\n",
+                stream);
+}
+
+char *man_file_name(const char *verb) {
+    char *name = str_format("ramet-%s.1", verb);
+    for (char *p = name; *p; p++)
+        if (*p == ' ')
+            *p = '-';
+    return name;
 }

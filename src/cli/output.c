@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
+
 int output_flush(Error *error) {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return 0;
@@ -31,13 +33,9 @@ int output_json_or_line(const Args *args, const json_t *json, const char *line, 
     return args->json ? output_json(json, error) : output_line(line, error);
 }
 
-/* Like str_sanitize, but UTF-8 stays: only bytes below space and DEL go. */
 static void print_clean(const char *text) {
-    for (; *text; text++)
-        (void)fputc(((unsigned char)*text < ' ' && *text != '\n' && *text != '\t') || *text == 0x7f
-                        ? '?'
-                        : *text,
-                    stderr);
+    _cleanup_free_ char *shown = utf8_show(text, strlen(text));
+    (void)fputs(shown, stderr);
 }
 
 void output_error(const Error *error) {
@@ -53,7 +51,6 @@ void output_error(const Error *error) {
 void output_note(const char *format, ...) {
     _cleanup_free_ char *text = NULL;
     va_list list;
-
     va_start(list, format);
     text = str_format_va(format, list);
     va_end(list);
@@ -67,7 +64,6 @@ void output_note(const char *format, ...) {
 static size_t filter_escape(OutputFilter *filter, char byte, char *out) {
     bool goes_on = filter->length == 1 ? byte == '[' : (byte >= '0' && byte <= '9') || byte == ';';
     size_t n;
-
     filter->pending[filter->length++] = byte;
     if (goes_on && filter->length < OUTPUT_FILTER_EXTRA)
         return 0;
@@ -79,10 +75,8 @@ static size_t filter_escape(OutputFilter *filter, char byte, char *out) {
 
 size_t output_filter(OutputFilter *filter, const char *data, size_t size, char *out) {
     size_t n = 0;
-
     for (size_t i = 0; i < size; i++) {
         unsigned char byte = (unsigned char)data[i];
-
         if (filter->length > 0)
             n += filter_escape(filter, data[i], out + n);
         else if (byte == 0x1b)
@@ -95,7 +89,6 @@ size_t output_filter(OutputFilter *filter, const char *data, size_t size, char *
 
 char *output_member(const json_t *object, const char *key) {
     const json_t *member = json_object_get(object, key);
-
     if (json_is_string(member) && json_string_value(member)[0])
         return str_copy(json_string_value(member));
     if (json_is_integer(member))
@@ -105,18 +98,21 @@ char *output_member(const json_t *object, const char *key) {
     return str_copy("-");
 }
 
+char *output_vm_state(const json_t *vm) {
+    return json_is_false(json_object_get(vm, "responsive")) ? str_copy("unresponsive")
+                                                            : output_member(vm, "state");
+}
+
 char *output_member_size(const json_t *object, const char *key) {
     const json_t *member = json_object_get(object, key);
-
     return json_is_integer(member) ? format_size((uint64_t)json_integer_value(member))
                                    : str_copy("-");
 }
 
 char *output_member_digest(const json_t *object, const char *key) {
     _cleanup_free_ char *text = output_member(object, key);
-    const char *digits = str_has_prefix(text, "sha256") ? text + strlen("sha256:") : text;
-
-    return str_format("%.12s", digits);
+    const char *colon = strchr(text, ':');
+    return str_format("%.12s", colon ? colon + 1 : text);
 }
 
 static char *format_age(double seconds) {
@@ -127,7 +123,6 @@ static char *format_age(double seconds) {
 
     for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
         unsigned long n = seconds > 0 ? (unsigned long)(seconds / units[i].seconds) : 0;
-
         if (n >= 2 || (n == 1 && i < ARRAY_SIZE(units) - 1))
             return str_format("%lu %s%s ago", n, units[i].name, n == 1 ? "" : "s");
     }
@@ -137,7 +132,6 @@ static char *format_age(double seconds) {
 char *output_member_age(const json_t *object, const char *key) {
     const json_t *member = json_object_get(object, key);
     struct tm tm = {0};
-
     if (json_is_integer(member)) /* seconds or smaller units since 1970 */
         return str_format("%lld", (long long)json_integer_value(member));
     if (!json_is_string(member) || !strptime(json_string_value(member), "%Y-%m-%dT%H:%M:%S", &tm))

@@ -17,7 +17,6 @@ void progress_start(Progress *progress) {
 
 static void show_line(Progress *progress, const char *text) {
     _cleanup_free_ char *clean = str_sanitize(text, strlen(text));
-
     (void)fprintf(stderr, "\r\033[K%.*s", LINE_COLUMNS, clean);
     (void)fflush(stderr);
     progress->shown = true;
@@ -34,7 +33,6 @@ void progress_show(Progress *progress, const char *what, uint64_t done_bytes,
                    uint64_t total_bytes) {
     _cleanup_free_ char *done = format_size(done_bytes), *total = format_size(total_bytes);
     _cleanup_free_ char *line = NULL;
-
     if (!progress->terminal || clock_monotonic_usec() < progress->last_usec + INTERVAL_USEC)
         return;
     if (total_bytes)
@@ -49,7 +47,6 @@ int progress_event(void *data, const json_t *event) {
     Progress *progress = data;
     const char *type = "", *what = "", *message = "", *name = "";
     uint64_t done = 0, total = 0;
-
     (void)json_opt_string("event", event, "event", &type, NULL);
     (void)json_opt_string("event", event, "what", &what, NULL);
     (void)json_opt_string("event", event, "name", &name, NULL);

@@ -6,22 +6,69 @@
 
 #include "cli/args.h"
 
-#define SPEC_OPTIONS                                                                        \
-    {0, "name", ARG_NAME, .help = "name of the VM; one is made up when absent"},            \
-        {'m', "memory", ARG_SIZE, .help = "memory of the VM"},                              \
-        {'c', "cpus", ARG_NUMBER, .help = "virtual CPUs", .min = 1, .max = 255},            \
-        {0, "disk", ARG_SIZE,                                                               \
-         .help = "size of the disk, at least the image's; the file system "                 \
-                 "grows with it"},                                                          \
-        {0, "network", ARG_CHOICE, .choices = "user|none",                                  \
-         .help = "user-mode network (default), or none"},                                   \
-        {'p', "publish", ARG_FORWARD, .many = true,                                         \
-         .help = "lead a port of this host to the VM; IP is 127.0.0.1 when absent"},        \
-    {                                                                                       \
-        'e', "env", ARG_ENV,                                                                \
-            .many = true,                                                                   \
-            .help = "variable for the commands in the VM; K alone takes the caller's value" \
+/* Of all verbs that start VMs. */
+#define WAIT_OPTIONS                                                                  \
+    {0, "wait-for", ARG_TEXT, "CMD",                                                  \
+     .help = "return once CMD, a shell's line, succeeds in the guest"},               \
+    {                                                                                 \
+        0, "wait-timeout", ARG_NUMBER, "SECONDS",                                     \
+            .min = 1, .max = 86400, .help = "how long --wait-for tries (default 300)" \
     }
+
+/* Puts them into a request. */
+void wait_from_args(const Args *args, json_t *request);
+
+/* Of all verbs that make VMs, and of update. */
+#define POLICY_OPTIONS                                                                  \
+    {0, "ttl", ARG_DURATION, .help = "stop it after so long; 0: never"},                \
+        {0, "restart", ARG_TEXT, "POLICY",                                              \
+         .help = "start it again after its end: no (default), on-failure[:N], always"}, \
+    {                                                                                   \
+        0, "idle-standby", ARG_DURATION,                                                \
+            .help = "put it into standby when it was idle for so long; 0: never"        \
+    }
+
+/* Puts them into a request, those that were given. */
+void policy_from_args(const Args *args, json_t *request);
+
+#define SPEC_OPTIONS                                                                               \
+    {0, "name", ARG_NAME, .help = "name of the VM; one is made up when absent"},                   \
+        {'m', "memory", ARG_SIZE, .help = "memory of the VM", .min = MIB, .aliases = "mem|ram"},   \
+        {'c', "cpus", ARG_NUMBER, .help = "virtual CPUs", .min = 1, .aliases = "cpu|vcpus"},       \
+        {0,                                                                                        \
+         "disk",                                                                                   \
+         ARG_SIZE,                                                                                 \
+         .help = "size of the disk, at least the image's; the file system "                        \
+                 "grows with it",                                                                  \
+         .min = MIB,                                                                               \
+         .aliases = "disk-size"},                                                                  \
+        {0,                                                                                        \
+         "network",                                                                                \
+         ARG_NETWORK,                                                                              \
+         .many = true,                                                                             \
+         .aliases = "net",                                                                         \
+         .help = "user (default), none, or NAME[,ip=ADDRESS][,mac=MAC]; for each card"},           \
+        {0, "net-limit", ARG_TEXT, "LIMITS",                                                       \
+         .help = "of each card in a network with a name: in=RATE,out=RATE,packets=N,"              \
+                 "connections=N"},                                                                 \
+        {'p',                                                                                      \
+         "publish",                                                                                \
+         ARG_FORWARD,                                                                              \
+         .many = true,                                                                             \
+         .aliases = "port|ports",                                                                  \
+         .help = "lead a port of this host to the VM; IP is 127.0.0.1 when absent"},               \
+        {0, "hostname", ARG_TEXT, .help = "host name in the VM; made of its name when absent"},    \
+        {'l', "label", ARG_LABEL, .many = true, .help = "label, by which ps --filter finds it"}, { \
+        'e', "env", ARG_ENV,                                                                       \
+            .many = true,                                                                          \
+            .help = "variable for the commands in the VM; K alone takes the caller's value"        \
+    }
+
+/* Puts what --publish says, as forwards, into a request; nothing when it was not given. */
+void spec_add_forwards(json_t *request, const Args *args);
+
+/* The same of --network. */
+void spec_add_networks(json_t *request, const Args *args);
 
 /* The request for args; the caller owns it. */
 json_t *spec_from_args(const Args *args, bool start);

@@ -16,20 +16,18 @@ static char *draw_bar(const Stage *stage, uint64_t total_usec) {
     size_t from = total_usec ? (size_t)(stage->start_usec * BAR_COLUMNS / total_usec) : 0;
     size_t length = total_usec ? (size_t)(stage->duration_usec * BAR_COLUMNS / total_usec) : 0;
     StrBuf bar = {0};
-
     from = MIN_OF(from, (size_t)BAR_COLUMNS - 1);
     length = MIN_OF(MAX_OF(length, (size_t)1), BAR_COLUMNS - from);
     strbuf_add_format(&bar, "%*s", (int)from, "");
     for (size_t i = 0; i < length; i++)
         strbuf_add_text(&bar, mark);
-    return strbuf_take(&bar);
+    return strbuf_steal(&bar);
 }
 
 static void add_row(Table *table, const Stage *stage, uint64_t total_usec) {
     _cleanup_free_ char *start = format_duration(stage->start_usec);
     _cleanup_free_ char *duration = format_duration(stage->duration_usec);
     _cleanup_free_ char *bar = draw_bar(stage, total_usec);
-
     table_add(table, (const char *[]){stage->name, start, duration, bar});
 }
 
@@ -39,7 +37,6 @@ int stages_print(FILE *stream, const char *title, const json_t *stages, Error *e
     _cleanup_(table_free_p) Table *table =
         table_new(stream, (const char *[]){"STAGE", ">START", ">TIME", "", NULL});
     _cleanup_free_ char *total = NULL;
-
     if (json_to_stages(stages, &parsed) < 0)
         return error_set(error, ERROR_CORRUPT, 0, "the daemon's stages cannot be read");
     for (size_t i = 0; i < parsed.count; i++)
@@ -66,7 +63,6 @@ static json_t *complete_event(const Stage *stage) {
 int stages_to_trace(const char *vm, const json_t *stages, json_t **trace, Error *error) {
     Stages parsed;
     json_t *events;
-
     if (json_to_stages(stages, &parsed) < 0)
         return error_set(error, ERROR_CORRUPT, 0, "the daemon's stages cannot be read");
     events = json_array();

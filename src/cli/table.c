@@ -13,7 +13,6 @@ struct Table {
 
 static void add_column(Table *table, const char *name) {
     int flags = *name == '>' ? SCOLS_FL_RIGHT : *name == '~' ? SCOLS_FL_WRAP : 0;
-
     if (!scols_table_new_column(table->scols, name + (flags ? 1 : 0), 0, flags))
         abort();
     table->n_columns++;
@@ -21,7 +20,6 @@ static void add_column(Table *table, const char *name) {
 
 Table *table_new(FILE *stream, const char *const *columns) {
     Table *table = calloc(1, sizeof(*table));
-
     if (!table || !(table->scols = scols_new_table()))
         abort();
     table->stream = stream;
@@ -38,7 +36,6 @@ Table *table_new(FILE *stream, const char *const *columns) {
 
 void table_add(Table *table, const char *const *cells) {
     struct libscols_line *line = scols_table_new_line(table->scols, NULL);
-
     for (size_t i = 0; i < table->n_columns; i++)
         if (!line || scols_line_set_data(line, i, cells[i]) < 0)
             abort();

@@ -6,7 +6,6 @@
 
 int terminal_make_raw(Terminal *terminal, int fd, Error *error) {
     struct termios raw;
-
     if (tcgetattr(fd, &terminal->saved) < 0)
         return error_set(error, ERROR_USAGE, errno, "standard input is no terminal");
     raw = terminal->saved;
@@ -18,14 +17,13 @@ int terminal_make_raw(Terminal *terminal, int fd, Error *error) {
 }
 
 void terminal_restore(Terminal *terminal) {
-    if (terminal->fd >= 0)
-        (void)tcsetattr(terminal->fd, TCSADRAIN, &terminal->saved);
+    if (terminal->fd >= 0) /* at once: a terminal that takes no output would hold us back */
+        (void)tcsetattr(terminal->fd, TCSANOW, &terminal->saved);
     terminal->fd = -1;
 }
 
 void terminal_size(int fd, unsigned *rows, unsigned *columns) {
     struct winsize size = {0};
-
     if (ioctl(fd, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 || size.ws_col == 0)
         size = (struct winsize){.ws_row = 24, .ws_col = 80};
     *rows = size.ws_row;

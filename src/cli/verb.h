@@ -18,12 +18,18 @@
 typedef enum ArgKind {
     ARG_FLAG, /* an option without a value */
     ARG_TEXT,
-    ARG_NUMBER,  /* min … max */
-    ARG_SIZE,    /* bytes or 512M, 4G */
-    ARG_NAME,    /* a new name */
-    ARG_ENV,     /* K=V, or K for the caller's own value */
-    ARG_FORWARD, /* [IP:]HOST:GUEST[/udp] */
-    ARG_CHOICE,  /* one of `choices` */
+    ARG_NUMBER,       /* min … max */
+    ARG_SIZE,         /* bytes or 512M, 4G */
+    ARG_DURATION,     /* 90s, 1h30m, 7d */
+    ARG_TIME,         /* RFC 3339, or how long ago: 10m, 1h30m */
+    ARG_NAME,         /* a new name */
+    ARG_ENV,          /* K=V, or K for the caller's own value */
+    ARG_LABEL,        /* K=V, or K for an empty value */
+    ARG_FILTER,       /* KEY=VALUE */
+    ARG_FORWARD,      /* [IP:]HOST:GUEST[/udp] */
+    ARG_NETWORK,      /* user, none or NAME[,ip=ADDRESS][,mac=MAC] */
+    ARG_NETWORK_NAME, /* of a network that was made */
+    ARG_CHOICE,       /* one of `choices` */
     ARG_FILE,
     ARG_FOLDER,
     ARG_FILE_OR_STDIN, /* a file, or - */
@@ -31,9 +37,14 @@ typedef enum ArgKind {
     ARG_RECIPE,        /* busybox, debian, debian:SUITE */
     ARG_IMAGE,         /* an image's name or digest */
     ARG_VM,            /* a VM's name or id */
+    ARG_VM_HOST,       /* the same, or NAME.ramet */
+    ARG_VM_PATTERN,    /* the same, or a pattern of names with * ? [ ] */
     ARG_SNAPSHOT,      /* a snapshot's name or id */
     ARG_FORK_SOURCE,   /* that of a snapshot or of a VM */
-    ARG_POOL_SOURCE,   /* a snapshot's name or id, or an image's name */
+    ARG_POOL_SOURCE,   /* that of a snapshot or of a lab's, or an image's name */
+    ARG_LAB,           /* a lab's name or id */
+    ARG_LAB_SNAPSHOT,  /* that of a lab's snapshot */
+    ARG_LAB_SOURCE,    /* that of a lab's snapshot or of a lab */
     ARG_COMMAND,       /* a program and its arguments: the rest of the line */
 } ArgKind;
 
@@ -44,9 +55,10 @@ typedef struct VerbOption {
     const char *value; /* placeholder in the help; NULL: by kind */
     const char *help;
     const char *choices; /* ARG_CHOICE: "a|b" */
-    uint64_t min, max;   /* ARG_NUMBER */
+    uint64_t min, max;   /* ARG_NUMBER; ARG_SIZE: the least that can be meant */
     bool many;           /* may come several times */
     bool required;
+    const char *aliases; /* other long names of it, "a|b"; NULL: none */
 } VerbOption;
 
 typedef struct VerbOperand {
@@ -62,11 +74,13 @@ typedef struct Args Args;
 
 typedef enum VerbFlags {
     VERB_JSON = 1,           /* has --json */
+    VERB_FORMAT = 4,         /* has --format (template.h) */
     VERB_COMMAND_STATUS = 2, /* a given command's status is the exit status, and 125 our failure */
 } VerbFlags;
 
 typedef struct Verb {
     const char *name;            /* "run", "image build" */
+    const char *aliases;         /* other names of it, "a|b c"; NULL: none */
     const char *summary;         /* a short phrase */
     const VerbOption *options;   /* NULL, or ends with a NULL name */
     const VerbOperand *operands; /* NULL, or ends with a NULL name */
@@ -74,29 +88,21 @@ typedef struct Verb {
     const char *examples;        /* lines, or NULL */
     unsigned flags;              /* VerbFlags */
 
+    /* Refuses, with ERROR_USAGE, options that each are right but do not go together; may be NULL.
+     */
+    int (*check)(const Args *args, Error *error);
+
     /* Does it. Returns the exit status, or a negative errno with the error set. */
     int (*run)(const Args *args, Error *error);
 } Verb;
 
-/* A word that only groups verbs: "image", "daemon". */
-typedef struct VerbGroup {
-    const char *name;
-    const char *summary;
-} VerbGroup;
-
-/* All verbs, sorted by name; and the groups. */
-extern const Verb *const verbs[];
-extern const size_t n_verbs;
-extern const VerbGroup verb_groups[];
-extern const size_t n_verb_groups;
-
 /* Options that every verb has (ends with a NULL name), and --json. */
 extern const VerbOption verb_common_options[];
 extern const VerbOption verb_json_option;
+extern const VerbOption verb_format_option;
 
-/* By name; NULL when there is none. */
-const Verb *verb_find(const char *name);
-const VerbGroup *verb_group_find(const char *name);
+/* Is `word` (of that length) one of "a|b|c"? list may be NULL. */
+bool word_is_in(const char *list, const char *word, size_t length);
 
 /* Calls `each` for all options of a verb, the common ones too. */
 typedef void (*VerbOptionHandler)(void *data, const VerbOption *option);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A copy is a tar stream: ramet-tar makes or takes it here, the agent in the guest, and this
- * program moves it between a pipe and the client's stream. */
+ * program moves it between a pipe and the client's stream. With "-" it is the caller who makes or
+ * takes it. */
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -12,26 +14,27 @@
 
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/spawn.h"
 #include "cli/client.h"
+#include "cli/client_stream.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/stream.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 #include "proto/agent.h"
 
 typedef struct Helper {
-    pid_t pid;
+    pid_t pid;  /* 0: none is needed */
     int pipe;   /* owned: our end */
     int errors; /* owned: its standard error, a memory file */
 } Helper;
+
+#define HELPER_INIT ((Helper){.pipe = -1, .errors = -1})
 
 /* Starts ramet-tar with its standard output (reads: true) or input being our pipe. */
 static int helper_start(char *const *argv, bool reads, Helper *helper, Error *error) {
     _cleanup_free_ char *program = path_find_sibling("ramet-tar");
     _cleanup_close_ int errors = memfd_create("errors", MFD_CLOEXEC), ours = -1, theirs = -1;
     int ends[2], r;
-
     if (!program)
         return error_set(error, ERROR_FAILED, ENOENT, "cannot find ramet-tar");
     if (errors < 0 || pipe2(ends, O_CLOEXEC) < 0)
@@ -58,7 +61,6 @@ static int helper_finish(Helper *helper, Error *error) {
     _cleanup_json_ json_t *json = NULL;
     int status = 0;
     ssize_t n;
-
     helper->pipe = fd_close(helper->pipe);
     while (waitpid(helper->pid, &status, 0) < 0 && errno == EINTR)
         ;
@@ -81,23 +83,21 @@ typedef struct CopyView {
 
 static void on_data(void *data, uint64_t bytes) {
     CopyView *view = data;
-
     progress_show(&view->progress, view->what, bytes, 0);
 }
 
 /* Runs the stream beside the helper; of two errors the one that came first in cause is told: the
  * helper's, unless it only saw the stream end too early. */
-static int copy_stream(Stream *stream, Helper *helper, const char *what, Error *error) {
+static int copy_stream(ClientStream *stream, Helper *helper, const char *what, Error *error) {
     CopyView view = {.what = what};
     _cleanup_error_ Error told = ERROR_INIT, local = ERROR_INIT;
-    StreamEnd end;
+    ClientStreamEnd end;
     int r, helper_r;
-
     progress_start(&view.progress);
     stream->on_data = on_data;
     stream->data = &view;
-    r = stream_run(stream, &end, NULL, &told);
-    helper_r = helper_finish(helper, &local);
+    r = client_stream_run(stream, &end, NULL, &told);
+    helper_r = helper->pid > 0 ? helper_finish(helper, &local) : 0;
     progress_end(&view.progress);
     if (helper_r < 0 && (r == 0 || r == -EPIPE || (stream->in_fd >= 0 && helper_r != -EPIPE)))
         return error_move(error, &local);
@@ -106,146 +106,169 @@ static int copy_stream(Stream *stream, Helper *helper, const char *what, Error *
 
 static int upgrade_copy(ApiId id, const char *vm, const char *path, uint64_t flags, int *fd,
                         Error *error) {
-    _cleanup_json_ json_t *body = json_pack("{s:s, s:I}", "path", path, "flags", (json_int_t)flags);
-
-    if (!body)
-        return error_set(error, ERROR_USAGE, EINVAL, "the path is no UTF-8");
+    _cleanup_json_ json_t *body =
+        json_pack("{s:o, s:I}", "path", json_from_cstring(path), "flags", (json_int_t)flags);
     return client_upgrade(id, vm, body, fd, error);
 }
 
-/* The last name of a path, also of ".", ".." and "/". The caller owns it. */
-static int last_name(const char *path, char **name, Error *error) {
-    _cleanup_free_ char *real = NULL;
-    const char *end = path + strlen(path), *start;
-
-    while (end > path && end[-1] == '/')
-        end--;
-    start = memrchr(path, '/', (size_t)(end - path));
-    start = start ? start + 1 : path;
-    if (start < end && strncmp(start, ".", (size_t)(end - start)) != 0 &&
-        strncmp(start, "..", (size_t)(end - start)) != 0) {
-        *name = str_format("%.*s", (int)(end - start), start);
-        return 0;
-    }
-    real = realpath(path, NULL);
-    if (!real)
-        return error_set_errno(error, errno, "cannot copy %s", path);
-    *name = str_copy(real[1] ? strrchr(real, '/') + 1 : "root");
-    return 0;
+/* "create FLAGS PATH" or "extract FLAGS PATH" */
+static int start_tar(const char *what, uint64_t flags, const char *path, Helper *helper,
+                     Error *error) {
+    _cleanup_free_ char *number = str_format("%" PRIu64, flags);
+    return helper_start((char *[]){(char *)"ramet-tar", (char *)what, number, (char *)path, NULL},
+                        what[0] == 'c', helper, error);
 }
 
-static int copy_in(const char *source, const char *vm, const char *path, Error *error) {
-    _cleanup_free_ char *name = NULL;
-    _cleanup_close_ int fd = -1;
-    Stream stream = STREAM_INIT;
-    Helper helper = {.pipe = -1, .errors = -1};
-    struct stat st;
-    int r = last_name(source, &name, error);
+static bool is_stream(const char *path) {
+    return str_equal(path, "-");
+}
 
-    if (r == 0 && lstat(source, &st) < 0)
-        r = error_set_errno(error, errno, "cannot copy %s", source);
+static int refuse_terminal(int fd, Error *error) {
+    int r;
+    if (!isatty(fd))
+        return 0;
+    r = error_set(error, ERROR_USAGE, EINVAL, "cp: \"-\" is an archive, and no terminal's matter");
+    error_set_hint(error, fd == STDIN_FILENO ? "tar -c FILE | ramet cp - VM:FOLDER"
+                                             : "ramet cp VM:PATH - | tar -x");
+    return r;
+}
+
+/* There is something under that name, before a VM is asked for anything. */
+static int check_source(const char *source, Error *error) {
+    struct stat st;
+    if (is_stream(source))
+        return refuse_terminal(STDIN_FILENO, error);
+    return lstat(source, &st) < 0 ? error_set_errno(error, errno, "cannot copy %s", source) : 0;
+}
+
+static int copy_in(const char *source, const char *vm, const char *path, uint64_t follow,
+                   Error *error) {
+    _cleanup_close_ int fd = -1;
+    ClientStream stream = CLIENT_STREAM_INIT;
+    Helper helper = HELPER_INIT;
+    uint64_t flags = is_stream(source)           ? COPY_EXTRACT
+                     : str_has_suffix(path, "/") ? COPY_INTO_FOLDER
+                                                 : 0;
+    int r = check_source(source, error);
     if (r == 0)
-        r = upgrade_copy(API_VM_COPY_IN, vm, path, str_has_suffix(path, "/") ? COPY_INTO_FOLDER : 0,
-                         &fd, error);
-    if (r == 0)
-        r = helper_start(
-            (char *[]){(char *)"ramet-tar", (char *)"create", (char *)source, name, NULL}, true,
-            &helper, error);
+        r = upgrade_copy(API_VM_COPY_IN, vm, path, flags, &fd, error);
+    if (r == 0 && !is_stream(source))
+        r = start_tar("create", follow, source, &helper, error);
     if (r < 0)
         return r;
     stream.socket = fd;
-    stream.in_fd = helper.pipe;
+    stream.in_fd = helper.pid > 0 ? helper.pipe : STDIN_FILENO;
     return copy_stream(&stream, &helper, source, error);
 }
 
-/* Where the copy goes: into an existing folder under its own name (*name NULL), or under the
- * destination's last name into the folder above. */
-static int find_target(const char *destination, char **folder, char **name, Error *error) {
-    struct stat st;
+/* Into a folder that is there, or under the destination's last name into the folder above. */
+static int check_destination(const char *destination, Error *error) {
+    _cleanup_free_ char *above = NULL;
     const char *slash = strrchr(destination, '/');
-
-    if (stat(destination, &st) == 0 && S_ISDIR(st.st_mode)) {
-        *folder = str_copy(destination);
+    struct stat st;
+    if (is_stream(destination))
+        return refuse_terminal(STDOUT_FILENO, error);
+    if (stat(destination, &st) == 0)
         return 0;
-    }
-    if (slash && !slash[1])
-        return error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no folder %s", destination);
-    *folder = !slash                 ? str_copy(".")
-              : slash == destination ? str_copy("/")
-                                     : str_format("%.*s", (int)(slash - destination), destination);
-    *name = str_copy(slash ? slash + 1 : destination);
-    if (stat(*folder, &st) == 0 && S_ISDIR(st.st_mode))
+    while (slash && slash > destination && !slash[1])
+        slash = memrchr(destination, '/', (size_t)(slash - destination)) ?: destination;
+    above = !slash                 ? str_copy(".")
+            : slash == destination ? str_copy("/")
+                                   : str_format("%.*s", (int)(slash - destination), destination);
+    if (stat(above, &st) == 0 && S_ISDIR(st.st_mode))
         return 0;
-    return error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no folder %s", *folder);
+    return error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no folder %s", above);
 }
 
-static int copy_out(const char *vm, const char *path, const char *destination, Error *error) {
-    _cleanup_free_ char *folder = NULL, *name = NULL;
+static int copy_out(const char *vm, const char *path, const char *destination, uint64_t follow,
+                    Error *error) {
     _cleanup_close_ int fd = -1;
-    Stream stream = STREAM_INIT;
-    Helper helper = {.pipe = -1, .errors = -1};
-    int r = find_target(destination, &folder, &name, error);
-
+    ClientStream stream = CLIENT_STREAM_INIT;
+    Helper helper = HELPER_INIT;
+    uint64_t flags = str_has_suffix(destination, "/") ? COPY_INTO_FOLDER : 0;
+    int r = check_destination(destination, error);
     if (r == 0)
-        r = upgrade_copy(API_VM_COPY_OUT, vm, path, 0, &fd, error);
-    if (r == 0)
-        r = helper_start((char *[]){(char *)"ramet-tar", (char *)"extract", folder, name, NULL},
-                         false, &helper, error);
+        r = upgrade_copy(API_VM_COPY_OUT, vm, path, follow, &fd, error);
+    if (r == 0 && !is_stream(destination))
+        r = start_tar("extract", flags, destination, &helper, error);
     if (r < 0)
         return r;
     stream.socket = fd;
-    stream.out_fd = helper.pipe;
+    stream.out_fd = helper.pid > 0 ? helper.pipe : STDOUT_FILENO;
     return copy_stream(&stream, &helper, path, error);
 }
 
 /* "VM:PATH" → its VM; NULL for a path here (the parser has checked the name). */
 static char *vm_of(const char *text, const char **path) {
-    size_t n = strcspn(text, ":/");
-
-    if (text[n] != ':')
+    const char *colon = copy_path_colon(text);
+    if (!colon)
         return NULL;
-    *path = text[n + 1] ? text + n + 1 : ".";
-    return str_format("%.*s", (int)n, text);
+    *path = colon[1] ? colon + 1 : ".";
+    return str_format("%.*s", (int)(colon - text), text);
 }
 
 static int cp_run(const Args *args, Error *error) {
     const char *source = args->operands[0], *destination = args->operands[1], *path = NULL;
     _cleanup_free_ char *from = vm_of(source, &path), *to = vm_of(destination, &path);
     _cleanup_json_ json_t *done = NULL;
+    uint64_t follow = args_flag(args, "follow-link") ? COPY_FOLLOW : 0;
     int r;
-
+    if (args->json && is_stream(destination))
+        return error_set(error, ERROR_USAGE, EINVAL,
+                         "cp: --json and an archive do not go together");
     if (!from == !to) {
         r = error_set(error, ERROR_USAGE, EINVAL,
                       from ? "cp: both sides are in VMs" : "cp: no side is in a VM");
         error_set_hint(error, "ramet cp FILE VM:PATH, or ramet cp VM:PATH FILE");
         return r;
     }
-    r = from ? copy_out(from, path, destination, error) : copy_in(source, to, path, error);
+    r = from ? copy_out(from, path, destination, follow, error)
+             : copy_in(source, to, path, follow, error);
     if (r < 0 || !args->json)
         return r;
     done = json_object();
     return output_json(done, error);
 }
 
+static const VerbOption options[] = {
+    {.letter = 'L',
+     .name = "follow-link",
+     .kind = ARG_FLAG,
+     .help = "copy what symbolic links in SOURCE lead to, not the links"},
+    {.name = NULL},
+};
+
 static const VerbOperand operands[] = {
-    {"SOURCE", ARG_COPY_PATH, "a path here, or VM:PATH", 1, 1},
-    {"DESTINATION", ARG_COPY_PATH, "a path here, or VM:PATH", 1, 1},
+    {"SOURCE", ARG_COPY_PATH, "a path here, or VM:PATH, or -", 1, 1},
+    {"DESTINATION", ARG_COPY_PATH, "a path here, or VM:PATH, or -", 1, 1},
     {.name = NULL},
 };
 
 const Verb verb_cp = {
     .name = "cp",
     .summary = "copy files and folders into a VM or out of it",
+    .options = options,
     .operands = operands,
     .description =
         "Copies a file or a folder with all below it. One side is VM:PATH. A destination that is "
         "an existing folder gets the copy under its own name; else the copy gets the "
-        "destination's name. Modes, times, symbolic and hard links and holes are kept; owners are "
-        "not: a copy into a VM is root's, a copy out is the caller's.\n"
+        "destination's name. FOLDER/. is what the folder holds, without itself. Modes, times, "
+        "symbolic and hard links and holes are kept. Owners, access lists and extended "
+        "attributes are not: a copy into a VM is root's, a copy out is the caller's.\n"
+        "\n"
+        "Sockets, device nodes and, on the way out, set-user-ID and set-group-ID bits are left "
+        "out, and so are /proc and the like when a folder above them is copied. What cannot be "
+        "read does not hinder the rest. In all these cases the rest is copied, a message says "
+        "what was left out, and the exit status is 1. A file or a new folder gets its name when it "
+        "is complete: a copy that breaks off leaves nothing half done.\n"
+        "\n"
+        "With - as the source, a tar archive on standard input is unpacked into the folder "
+        "VM:PATH; with - as the destination, a tar archive of VM:PATH goes to standard output.\n"
         "\n"
         "What a VM sends is not trusted: it can write nowhere but to the destination. A local path "
-        "with a colon before its first slash is written ./a:b.",
-    .examples = "ramet cp site/ web1:/srv/www\nramet cp web1:/var/log/nginx .",
+        "with a colon that could be the end of a VM's name (a:b, lab/vm:b) is written ./a:b.",
+    .examples = "ramet cp site/ web1:/srv/www\nramet cp web1:/var/log/nginx .\n"
+                "ramet cp site/. web1:/srv/www\nramet cp web1:/etc - | tar -t",
     .flags = VERB_JSON,
     .run = cp_run,
 };

@@ -2,17 +2,16 @@
 #include "cli/client.h"
 #include "cli/output.h"
 #include "cli/spec.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 static int create_run(const Args *args, Error *error) {
     _cleanup_json_ json_t *spec = spec_from_args(args, false), *vm = NULL;
     int r = client_call(API_VM_CREATE, NULL, NULL, spec, &vm, error);
     _cleanup_free_ char *name = r == 0 ? output_member(vm, "name") : NULL;
-
     return r < 0 ? r : output_json_or_line(args, vm, name, error);
 }
 
-static const VerbOption options[] = {SPEC_OPTIONS, {.name = NULL}};
+static const VerbOption options[] = {SPEC_OPTIONS, POLICY_OPTIONS, WAIT_OPTIONS, {.name = NULL}};
 static const VerbOperand operands[] = {
     {"IMAGE", ARG_IMAGE, "name, id or digest of an image; busybox and debian are built when absent",
      1, 1},
@@ -21,6 +20,7 @@ static const VerbOperand operands[] = {
 
 const Verb verb_create = {
     .name = "create",
+    .aliases = "new",
     .summary = "make a VM and do not start it",
     .options = options,
     .operands = operands,

@@ -3,11 +3,10 @@
 #include <unistd.h>
 
 #include "base/path.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 static int daemon_run_run(const Args *args, Error *error) {
     _cleanup_free_ char *program = path_find_sibling("rametd");
-
     if (!program)
         return error_set(error, ERROR_FAILED, ENOENT, "cannot find rametd");
     (void)execl(program, "rametd", (char *)NULL);

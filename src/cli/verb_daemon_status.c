@@ -3,7 +3,7 @@
 #include "cli/client.h"
 #include "cli/flat.h"
 #include "cli/output.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 #include "proto/paths.h"
 
 #define STATUS_NOT_RUNNING 3
@@ -11,7 +11,6 @@
 static int print_absent(const Args *args, Error *error) {
     _cleanup_json_ json_t *document = json_pack("{s:b}", "running", 0);
     int r = args->json ? output_json(document, error) : output_line("not running", error);
-
     return r < 0 ? r : STATUS_NOT_RUNNING;
 }
 
@@ -21,7 +20,6 @@ static int daemon_status_run(const Args *args, Error *error) {
     _cleanup_close_ int fd = -1;
     _cleanup_json_ json_t *answer = NULL, *document = NULL;
     int r = client_connect_running(&fd, error);
-
     if (r < 0 && error->kind == ERROR_NOT_FOUND) {
         error_clear(error);
         return print_absent(args, error);

@@ -8,7 +8,7 @@
 #include "base/fd.h"
 #include "cli/client.h"
 #include "cli/output.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 #define STOP_BOUND_USEC (60 * USEC_PER_SEC)
 
@@ -17,7 +17,6 @@ static int call_running(ApiId id, json_t **answer, Error *error) {
     HttpCall call = HTTP_CALL(api_operation(id)->method, path);
     _cleanup_close_ int fd = -1;
     int r = client_connect_running(&fd, error);
-
     return r < 0 ? r : http_call_json(fd, &call, answer, error);
 }
 
@@ -26,7 +25,6 @@ static int wait_gone(int pidfd, Error *error) {
     struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
     uint64_t deadline = clock_monotonic_usec() + STOP_BOUND_USEC;
     int r;
-
     do {
         r = poll(&poll_fd, 1, clock_poll_timeout(deadline));
     } while (r < 0 && errno == EINTR);
@@ -39,7 +37,6 @@ static int daemon_stop_run(const Args *args, Error *error) {
     _cleanup_close_ int pidfd = -1;
     uint64_t pid = 0;
     int r = call_running(API_VERSION, &version, error);
-
     if (r == 0 && json_get_u64("version", version, "pid", &pid, error) == 0)
         pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
     if (r == 0)

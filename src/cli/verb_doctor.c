@@ -4,12 +4,11 @@
 #include "cli/client.h"
 #include "cli/output.h"
 #include "cli/table.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 /* A check's status: "ok", "info", "warning" or "error". */
 static const char *status_mark(const char *status) {
     bool utf8 = output_is_utf8();
-
     if (str_equal(status, "ok"))
         return utf8 ? "✓" : "ok";
     if (str_equal(status, "info"))
@@ -21,7 +20,6 @@ static const char *status_mark(const char *status) {
 
 static const char *text_of(const json_t *check, const char *key) {
     const char *text = json_string_value(json_object_get(check, key));
-
     return text ? text : "";
 }
 
@@ -45,7 +43,6 @@ static void print_checks(const json_t *checks) {
         table_new(stdout, (const char *[]){"", "CHECK", "~FOUND", NULL});
     const json_t *check;
     size_t i;
-
     json_array_foreach(checks, i, check) {
         table_add(table, (const char *[]){status_mark(text_of(check, "status")),
                                           text_of(check, "name"), text_of(check, "found")});
@@ -60,7 +57,6 @@ static int doctor_run(const Args *args, Error *error) {
     bool bad = false;
     size_t i;
     int r = client_call(API_DOCTOR, NULL, NULL, NULL, &answer, error);
-
     if (r < 0)
         return r;
     checks = json_object_get(answer, "checks");

@@ -4,7 +4,7 @@
 #include "base/fd.h"
 #include "cli/client.h"
 #include "cli/output.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 typedef struct Events {
     const Args *args;
@@ -14,7 +14,6 @@ typedef struct Events {
 
 static char *detail_text(const json_t *event) {
     const json_t *detail = json_object_get(event, "detail");
-
     if (json_is_string(detail))
         return str_copy(json_string_value(detail));
     return json_is_object(detail) && json_object_size(detail) ? json_to_text(detail) : str_copy("");
@@ -25,14 +24,12 @@ static int print_line(const json_t *event, Error *error) {
     _cleanup_free_ char *name = output_member(event, "name"), *detail = detail_text(event);
     _cleanup_free_ char *line = str_format("%s %-12s %s %s", at, type, name, detail);
     _cleanup_free_ char *clean = str_sanitize(line, strlen(line));
-
     return output_line(clean, error);
 }
 
-static int take_event(void *data, const json_t *event) {
+static int handle_event(void *data, const json_t *event) {
     Events *events = data;
     _cleanup_free_ char *text = NULL;
-
     if (!events->args->json)
         return print_line(event, events->error);
     if (events->list)
@@ -52,8 +49,7 @@ static int events_run(const Args *args, Error *error) {
     HttpCall call = HTTP_CALL(api_operation(API_EVENTS)->method, path);
     _cleanup_close_ int fd = -1;
     int r = client_connect(&fd, error);
-
-    call.on_event = take_event;
+    call.on_event = handle_event;
     call.data = &events;
     if (r == 0)
         r = http_call_lines(fd, &call, error);

@@ -1,27 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/fd.h"
-#include "cli/client.h"
-#include "cli/command.h"
-#include "cli/verbs.h"
+#include "cli/exec_in_vm.h"
+#include "cli/verb_rows.h"
 
 static int exec_run(const Args *args, Error *error) {
-    Command command = {.interactive = args_flag(args, "interactive"),
-                       .tty = args_flag(args, "tty"),
-                       .json = args->json};
-    _cleanup_json_ json_t *request = command_request(args, args->command, &command);
-    _cleanup_close_ int fd = -1;
-    int r = client_upgrade(API_VM_EXEC, args->operands[0], request, &fd, error);
-
-    return r < 0 ? r : command_run(fd, &command, NULL, error);
+    return exec_in_vm(args, args->operands[0], error);
 }
 
 static const VerbOption options[] = {
-    {'i', "interactive", ARG_FLAG, .help = "pass standard input on to the command"},
-    {'t', "tty", ARG_FLAG, .help = "give the command a terminal"},
-    {'e', "env", ARG_ENV, .many = true,
-     .help = "variable for the command; K alone takes the caller's value"},
-    {'w', "workdir", ARG_TEXT, "DIR", .help = "working folder of the command"},
-    {'u', "user", ARG_TEXT, "USER", .help = "user, and optionally :group, by name or number"},
+    EXEC_OPTIONS,
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
@@ -37,12 +23,23 @@ const Verb verb_exec = {
     .operands = operands,
     .description =
         "Runs CMD in the VM. What it prints is printed here, and its exit status is the exit "
-        "status. Standard input is passed on with --interactive only. INT, TERM, HUP and QUIT are "
-        "passed on to CMD; the third of them leaves at once.\n"
+        "status. Standard input is passed on with --interactive only.\n"
         "\n"
-        "With --json the document is {\"exit_status\",\"stdout\",\"stderr\"}.",
+        "INT, TERM, HUP and QUIT are passed on to CMD. When it has not ended five seconds later, "
+        "or "
+        "with a second one, ramet leaves with 128 + the signal's number, and CMD is ended.\n"
+        "\n"
+        "With --detach CMD runs on by itself and an id is printed. `ramet wait --exec ID VM` waits "
+        "for its end, prints what it printed, of each output the last 256 KiB, and ends with its "
+        "status. That can be done later, and again, until the VM ends; of 64 detached commands "
+        "the oldest that has ended is forgotten first.\n"
+        "\n"
+        "With --json the document is {\"exit_status\",\"timed_out\",\"stdout\",\"stderr\"}, "
+        "with --detach {\"id\"}; output that is no UTF-8 is {\"base64\"} there.",
     .examples = "ramet exec web1 -- ls -l /\n"
                 "ramet exec -it web1 sh\n"
+                "ramet exec --timeout 60 web1 -- apt-get update\n"
+                "id=$(ramet exec -d web1 make); ramet wait --exec $id web1\n"
                 "tar c folder | ramet exec -i -w /srv web1 tar x",
     .flags = VERB_JSON | VERB_COMMAND_STATUS,
     .run = exec_run,

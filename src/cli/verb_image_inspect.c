@@ -2,12 +2,11 @@
 #include "cli/client.h"
 #include "cli/each.h"
 #include "cli/flat.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 static int inspect_one(const Args *args, const char *image, json_t **answer, Error *error) {
     int r = client_call(API_IMAGE_INSPECT, image, NULL, NULL, answer, error);
-
-    return r < 0 || args->json ? r : flat_print(*answer, error);
+    return r < 0 ? r : inspect_print(args, *answer, error);
 }
 
 static int image_inspect_run(const Args *args, Error *error) {
@@ -21,11 +20,12 @@ static const VerbOperand operands[] = {
 
 const Verb verb_image_inspect = {
     .name = "image inspect",
+    .aliases = "image show",
     .summary = "show all about images",
     .operands = operands,
     .description = "Shows everything that is known of each image. --json gives one object for one "
                    "image, a list for several.",
     .examples = "ramet image inspect busybox",
-    .flags = VERB_JSON,
+    .flags = VERB_JSON | VERB_FORMAT,
     .run = image_inspect_run,
 };

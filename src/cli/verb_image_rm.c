@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/client.h"
 #include "cli/each.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 static int rm_one(const Args *args, const char *image, json_t **answer, Error *error) {
     return client_call(API_IMAGE_REMOVE, image, NULL, NULL, answer, error);
@@ -18,6 +18,7 @@ static const VerbOperand operands[] = {
 
 const Verb verb_image_rm = {
     .name = "image rm",
+    .aliases = "rmi|image remove|image delete",
     .summary = "remove images",
     .operands = operands,
     .description = "Removes each image. One that a VM's disk stands on is refused.",

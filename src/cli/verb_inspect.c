@@ -2,12 +2,11 @@
 #include "cli/client.h"
 #include "cli/each.h"
 #include "cli/flat.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 static int inspect_one(const Args *args, const char *vm, json_t **answer, Error *error) {
     int r = client_call(API_VM_INSPECT, vm, NULL, NULL, answer, error);
-
-    return r < 0 || args->json ? r : flat_print(*answer, error);
+    return r < 0 ? r : inspect_print(args, *answer, error);
 }
 
 static int inspect_run(const Args *args, Error *error) {
@@ -21,12 +20,13 @@ static const VerbOperand operands[] = {
 
 const Verb verb_inspect = {
     .name = "inspect",
+    .aliases = "show",
     .summary = "show all about VMs",
     .operands = operands,
     .description = "Shows everything that is known of each VM: its state, image, processes, "
                    "addresses, disk, memory, and the stages of its last start. --json gives one "
                    "object for one VM, a list for several.",
     .examples = "ramet inspect web1\nramet inspect --json web1 | jq .disk",
-    .flags = VERB_JSON,
+    .flags = VERB_JSON | VERB_FORMAT,
     .run = inspect_run,
 };

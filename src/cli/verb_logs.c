@@ -1,94 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <unistd.h>
-
-#include "base/fd.h"
-#include "cli/client.h"
-#include "cli/output.h"
-#include "cli/verbs.h"
-
-typedef struct Logs {
-    OutputFilter filter;
-    bool terminal;
-    StrBuf gathered; /* with --json */
-    bool json;
-    Error *error;
-} Logs;
-
-/* A guest's bytes must not drive our terminal; on a pipe they stay as they are. */
-static int take_piece(void *data, const void *bytes, size_t size) {
-    Logs *logs = data;
-    _cleanup_free_ char *clean = NULL;
-    int r;
-
-    if (logs->json) {
-        strbuf_add(&logs->gathered, bytes, size);
-        return 0;
-    }
-    if (logs->terminal) {
-        clean = malloc(size + OUTPUT_FILTER_EXTRA);
-        if (!clean)
-            abort();
-        size = output_filter(&logs->filter, bytes, size, clean);
-        bytes = clean;
-    }
-    r = fd_write_full(STDOUT_FILENO, bytes, size);
-    return r < 0 ? error_set_errno(logs->error, -r, "cannot write to standard output") : 0;
-}
-
-static int print_gathered(Logs *logs, Error *error) {
-    _cleanup_json_ json_t *document = NULL;
-    _cleanup_free_ char *clean = NULL;
-    const char *data = logs->gathered.data ? logs->gathered.data : "";
-    json_t *text = json_stringn(data, logs->gathered.size);
-
-    if (!text) {
-        clean = str_sanitize(data, logs->gathered.size);
-        text = json_string(clean);
-    }
-    document = json_pack("{s:o}", "log", text);
-    return output_json(document, error);
-}
+#include "cli/each.h"
+#include "cli/logs_view.h"
+#include "cli/verb_rows.h"
+#include "cli/vm_names.h"
 
 static int logs_run(const Args *args, Error *error) {
-    _cleanup_(strbuf_free) StrBuf query = {0};
-    _cleanup_free_ char *path = NULL;
-    _cleanup_close_ int fd = -1;
-    Logs logs = {.terminal = isatty(STDOUT_FILENO), .json = args->json, .error = error};
-    HttpCall call;
-    int r = client_connect(&fd, error);
-
-    strbuf_add_text(&query, args_flag(args, "follow") ? "follow=1" : "follow=0");
-    if (args_text(args, "tail"))
-        strbuf_add_format(&query, "&tail=%s", args_text(args, "tail"));
-    path = api_path(API_VM_LOGS, args->operands[0], query.data);
-    call = HTTP_CALL(api_operation(API_VM_LOGS)->method, path);
-    call.data = &logs;
-    if (r == 0)
-        r = http_call_data(fd, &call, take_piece, error);
-    if (r == 0 && args->json)
-        r = print_gathered(&logs, error);
-    strbuf_free(&logs.gathered);
-    return r;
+    _cleanup_(strlist_free) StrList names = {0};
+    Args expanded;
+    int r = vm_names_expand(args, &names, &expanded, error);
+    if (r < 0)
+        return r;
+    return args->json ? each_operand(&expanded, logs_document, false, error)
+                      : logs_show(&expanded, false, error);
 }
 
 static const VerbOption options[] = {
-    {'f', "follow", ARG_FLAG, .help = "go on with what comes until the VM ends"},
-    {'n', "tail", ARG_NUMBER, .help = "only the last N lines", .max = UINT32_MAX},
+    LOGS_OPTIONS,
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
-    {"VM", ARG_VM, "name or id of a VM", 1, 1},
+    {"VM", ARG_VM_PATTERN, "name or id of a VM, or a pattern of names with * ? [ ]", 1, MANY},
     {.name = NULL},
 };
 
 const Verb verb_logs = {
     .name = "logs",
-    .summary = "show what a VM's console printed",
+    .aliases = "log",
+    .summary = "show what the consoles of VMs printed",
     .options = options,
     .operands = operands,
-    .description = "Prints the console log of a VM. On a terminal, control sequences other than "
-                   "colours are left out. With --json the document is {\"log\"}.",
-    .examples = "ramet logs -f web1\nramet logs --tail 20 web1",
+    .description =
+        "Prints the console log of each VM. With several, each line begins with the VM's name, "
+        "and -f follows all of them at once; a VM that is not there does not keep the others "
+        "from being shown. A pattern stands for all VMs whose name it fits; quote it, so that the "
+        "shell leaves it alone. On a terminal, control sequences other than colours are left "
+        "out.\n"
+        "\n"
+        "--since takes an age (10m, 1h30m) or a time in RFC 3339's form (2026-11-20T17:33:17Z), "
+        "and begins with the first line that came then or later. It goes by this host's clock, "
+        "whatever the guest's says. A log that an older version wrote does not tell when its "
+        "lines came: then all are shown, and a note says so.\n"
+        "\n"
+        "With --json the document is {\"name\",\"log\"}, for several VMs a list of them.",
+    .examples = "ramet logs -f web1\nramet logs --tail 20 web1\nramet logs -f --since 10m 'web*'",
     .flags = VERB_JSON,
     .run = logs_run,
 };

@@ -1,40 +1,145 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
 #include "cli/client.h"
 #include "cli/output.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
+
+static void print_kept(const json_t *kept) {
+    const json_t *one;
+    size_t i;
+    json_array_foreach(kept, i, one) {
+        bool image = json_object_get(one, "image") != NULL;
+        _cleanup_free_ char *name = output_member(one, image ? "image" : "snapshot");
+        _cleanup_free_ char *why = output_member(one, "why");
+        output_note("kept %s%s: %s", image ? "image " : "", name, why);
+    }
+}
+
+static char *count_of(const json_t *report, const char *key, const char *one, const char *many) {
+    const json_t *value = json_object_get(report, key);
+    long long count = json_is_array(value) ? (long long)json_array_size(value)
+                                           : (long long)json_integer_value(value);
+    return str_format("%lld %s", count, count == 1 ? one : many);
+}
+
+/* "2 snapshots, 1 image, 3 layers": without what there is none of. */
+static char *summary_of(const json_t *report) {
+    static const char *const PARTS[][3] = {{"snapshots", "snapshot", "snapshots"},
+                                           {"images", "image", "images"},
+                                           {"layers", "layer", "layers"},
+                                           {"hot_memory", "hot memory", "hot memories"},
+                                           {"scratch", "piece of scratch", "pieces of scratch"}};
+    StrBuf text = {0};
+    for (size_t i = 0; i < ARRAY_SIZE(PARTS); i++) {
+        _cleanup_free_ char *part = count_of(report, PARTS[i][0], PARTS[i][1], PARTS[i][2]);
+        if (part[0] != '0')
+            strbuf_add_format(&text, "%s%s", text.size ? ", " : "", part);
+    }
+    return text.size ? strbuf_steal(&text) : str_copy("nothing");
+}
+
+static void print_gone(const json_t *report, const char *key, const char *what) {
+    const json_t *name;
+    size_t i;
+    json_array_foreach(json_object_get(report, key), i, name)
+        output_note("would remove %s %s", what, json_string_value(name));
+}
+
+static void print_details(const json_t *report, bool dry_run) {
+    print_kept(json_object_get(report, "kept"));
+    if (!dry_run)
+        return;
+    print_gone(report, "snapshots", "snapshot");
+    print_gone(report, "images", "image");
+}
+
+/* Unlike other sizes this may be 0. */
+static int read_budget(const Args *args, uint64_t *bytes) {
+    const char *text = args_text(args, "keep-bytes");
+    if (!str_equal(text, "0"))
+        return parse_size(text, bytes);
+    *bytes = 0;
+    return 0;
+}
+
+static int prune_check(const Args *args, Error *error) {
+    uint64_t bytes;
+    if (!args_given(args, "keep-bytes") || read_budget(args, &bytes) == 0)
+        return 0;
+    return error_set(error, ERROR_USAGE, EINVAL, "--keep-bytes %s is no size",
+                     args_text(args, "keep-bytes"));
+}
+
+static json_t *request_of(const Args *args) {
+    json_t *request = json_object();
+    uint64_t before, budget;
+    if (args_flag(args, "all"))
+        (void)json_object_set_new(request, "all", json_true());
+    if (args_flag(args, "dry-run"))
+        (void)json_object_set_new(request, "dry_run", json_true());
+    if (args_time(args, "until", &before))
+        (void)json_object_set_new(request, "before", json_integer((json_int_t)before));
+    if (args_given(args, "keep-bytes") && read_budget(args, &budget) == 0)
+        (void)json_object_set_new(request, "keep_bytes", json_integer((json_int_t)budget));
+    return request;
+}
 
 static int prune_run(const Args *args, Error *error) {
-    _cleanup_json_ json_t *report = NULL;
-    _cleanup_free_ char *freed = NULL, *line = NULL;
-    int r = client_call(API_PRUNE, NULL, NULL, NULL, &report, error);
-
+    _cleanup_json_ json_t *request = request_of(args), *report = NULL;
+    _cleanup_free_ char *freed = NULL, *memory = NULL, *summary = NULL, *line = NULL;
+    bool dry_run = args_flag(args, "dry-run");
+    int r = client_call(API_PRUNE, NULL, NULL, request, &report, error);
     if (r < 0)
         return r;
+    if (!args->json)
+        print_details(report, dry_run);
     freed = output_member_size(report, "freed_bytes");
-    line = str_format("%zu snapshots and %lld layers removed, %s freed",
-                      json_array_size(json_object_get(report, "snapshots")),
-                      (long long)json_integer_value(json_object_get(report, "layers")), freed);
+    memory = output_member_size(report, "freed_memory_bytes");
+    summary = summary_of(report);
+    line = str_format("%s %s, %s of disk and %s of memory %s", summary,
+                      dry_run ? "would be removed" : "removed", freed, memory,
+                      dry_run ? "would be freed" : "freed");
     return output_json_or_line(args, report, line, error);
 }
 
-#define PRUNE_DESCRIPTION                                                                     \
-    "Removes what nothing needs any more: automatic snapshots from which nothing grows, and " \
-    "layers of disks on which nothing stands. Both go by themselves as a rule; this looks again."
+static const VerbOption options[] = {
+    {'a', "all", ARG_FLAG, .help = "also what has a name, if nothing stands on it"},
+    {0, "until", ARG_TIME, .value = "AGE", .help = "only what is older: 24h, or a time"},
+    {0, "keep-bytes", ARG_TEXT, "SIZE",
+     .help = "the oldest first, until what is left takes no more"},
+    {'n', "dry-run", ARG_FLAG, .help = "only tell what would go"},
+    {.name = NULL},
+};
+
+#define PRUNE_DESCRIPTION                                                                       \
+    "Removes what nothing needs any more: snapshots without a name from which nothing grows, "  \
+    "entries of the boot cache that no VM grows from (the next run of such an image boots "     \
+    "again), layers of disks on which nothing stands, hot memory that no VM maps, and scratch " \
+    "that nobody works on. With --until or --keep-bytes also images on which nothing stands, "  \
+    "unless they were made by ramet commit; with --all those, too, and snapshots with a name. " \
+    "What a VM, a snapshot, a lab or a pool grows from stays in any case; standard error says " \
+    "why."
 
 const Verb verb_prune = {
     .name = "prune",
     .summary = "remove what nothing needs",
+    .options = options,
     .description = PRUNE_DESCRIPTION,
-    .examples = "ramet prune",
+    .examples = "ramet prune\n"
+                "ramet prune --until 168h --keep-bytes 20G --dry-run",
     .flags = VERB_JSON,
+    .check = prune_check,
     .run = prune_run,
 };
 
 const Verb verb_snapshot_prune = {
     .name = "snapshot prune",
     .summary = "remove snapshots that nothing needs",
+    .options = options,
     .description = PRUNE_DESCRIPTION,
     .examples = "ramet snapshot prune",
     .flags = VERB_JSON,
+    .check = prune_check,
     .run = prune_run,
 };

@@ -2,58 +2,80 @@
 #include "cli/client.h"
 #include "cli/list.h"
 #include "cli/output.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
+#include "proto/api/http_client.h"
+
+/* "127.0.0.1:8080->80/tcp, …", as docker has it. The caller owns it. */
+static char *format_ports(const json_t *vm) {
+    StrBuf text = {0};
+    const json_t *forward;
+    size_t i;
+    json_array_foreach(json_object_get(vm, "forwards"), i, forward) {
+        _cleanup_free_ char *ip = output_member(forward, "host_ip");
+        _cleanup_free_ char *host = output_member(forward, "host_port");
+        _cleanup_free_ char *guest = output_member(forward, "guest_port");
+        _cleanup_free_ char *protocol = output_member(forward, "protocol");
+        strbuf_add_format(&text, "%s%s:%s->%s/%s", text.size ? ", " : "", ip, host, guest,
+                          protocol);
+    }
+    return strbuf_steal(&text);
+}
 
 static void add_row(Table *table, const json_t *vm) {
     _cleanup_free_ char *id = output_member(vm, "id"), *name = output_member(vm, "name");
-    _cleanup_free_ char *image = output_member(vm, "image"), *state = output_member(vm, "state");
-    _cleanup_free_ char *boot = output_member(vm, "boot"), *ip = output_member(vm, "ip");
+    _cleanup_free_ char *image = output_member(vm, "image"), *state = output_vm_state(vm);
+    _cleanup_free_ char *boot = output_member(vm, "boot"), *ports = format_ports(vm);
     _cleanup_free_ char *memory = output_member_size(vm, "memory_bytes");
     _cleanup_free_ char *cpus = output_member(vm, "cpus");
     _cleanup_free_ char *age = output_member_age(vm, "created_at");
     _cleanup_free_ char *short_id = str_format("%.12s", id);
-
-    table_add(table, (const char *[]){short_id, name, image, state, boot, memory, cpus, ip, age});
+    table_add(table,
+              (const char *[]){short_id, name, image, state, boot, memory, cpus, ports, age});
 }
 
-static int print_ids(const char *query, Error *error) {
-    _cleanup_json_ json_t *vms = NULL;
-    const json_t *vm;
-    size_t i;
-    int r = client_call(API_VM_LIST, NULL, query, NULL, &vms, error);
-
-    if (r < 0)
-        return r;
-    json_array_foreach(vms, i, vm) {
-        _cleanup_free_ char *id = output_member(vm, "id");
-
-        (void)puts(id);
+/* all=1&filter=label%3Drole; the caller owns it. */
+static char *make_query(const Args *args) {
+    StrBuf query = {0};
+    const char *filter;
+    strbuf_add_text(&query, args_flag(args, "all") ? "all=1" : "all=0");
+    for (size_t i = 0; (filter = args_nth(args, "filter", i)); i++) {
+        _cleanup_free_ char *encoded = http_encode(filter);
+        strbuf_add_format(&query, "&filter=%s", encoded);
     }
-    return output_flush(error);
+    return strbuf_steal(&query);
 }
 
 static int ps_run(const Args *args, Error *error) {
     static const char *const columns[] = {"ID",      "NAME",  "IMAGE", "STATE",   "BOOT",
-                                          ">MEMORY", ">CPUS", "IP",    "CREATED", NULL};
-    const char *query = args_flag(args, "all") ? "all=1" : NULL;
-
+                                          ">MEMORY", ">CPUS", "PORTS", "CREATED", NULL};
+    _cleanup_free_ char *query = make_query(args);
     if (args_flag(args, "quiet") && !args->json)
-        return print_ids(query, error);
+        return list_print_member(API_VM_LIST, query, "id", error);
     return list_print(args, API_VM_LIST, query, columns, add_row, error);
 }
 
 static const VerbOption options[] = {
     {'a', "all", ARG_FLAG, .help = "also those that do not run"},
-    {'q', "quiet", ARG_FLAG, .help = "only the ids"},
+    LIST_QUIET("only the ids"),
+    {'f', "filter", ARG_FILTER, .many = true,
+     .help = "only those with label=K[=V], name=PART, id=START, state=STATE, image=IMAGE"},
     {.name = NULL},
 };
 
 const Verb verb_ps = {
     .name = "ps",
+    .aliases = "ls|list",
     .summary = "list VMs",
     .options = options,
-    .description = "Lists the VMs that run, or with --all every one.",
-    .examples = "ramet ps -a\nramet rm -f $(ramet ps -aq)",
-    .flags = VERB_JSON,
+    .description =
+        "Lists the VMs that run, or with --all every one. PORTS are those of the host that "
+        "lead to a VM.\n"
+        "\n"
+        "--filter may come several times: a VM must have all the labels, and of each other "
+        "key one of its values. A name is a part of the VM's, or a pattern with * and ?. "
+        "A filter for states looks at all VMs.",
+    .examples = "ramet ps -a\nramet rm -f $(ramet ps -aq)\n"
+                "ramet ps --filter label=role=web --format '{{.Name}} {{.State}}'",
+    .flags = VERB_JSON | VERB_FORMAT,
     .run = ps_run,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/each.h"
-#include "cli/verbs.h"
-#include "proto/api.h"
+#include "cli/verb_rows.h"
+#include "proto/api/api.h"
 
 static int resume_one(const Args *args, const char *vm, json_t **answer, Error *error) {
     return each_post(API_VM_RESUME, vm, NULL, answer, error);

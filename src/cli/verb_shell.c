@@ -5,7 +5,7 @@
 #include "base/fd.h"
 #include "cli/client.h"
 #include "cli/command.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 static int shell_run(const Args *args, Error *error) {
     const char *user = args_text(args, "user");
@@ -16,7 +16,6 @@ static int shell_run(const Args *args, Error *error) {
         str_format("%.*s", user ? (int)strcspn(user, ":") : 0, user ? user : "");
     _cleanup_close_ int fd = -1;
     int r;
-
     command_shell(user ? name : "0", argv);
     request = command_request(args, (char *const *)argv, &command);
     r = client_upgrade(API_VM_EXEC, args->operands[0], request, &fd, error);
@@ -36,6 +35,7 @@ static const VerbOperand operands[] = {
 
 const Verb verb_shell = {
     .name = "shell",
+    .aliases = "ssh|enter",
     .summary = "open a shell in a running VM",
     .options = options,
     .operands = operands,

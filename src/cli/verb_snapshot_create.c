@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/client.h"
 #include "cli/output.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 static int show(const json_t *snapshot, json_t **shown, Error *error) {
     _cleanup_free_ char *id = output_member(snapshot, "id");
-
     return client_call(API_SNAPSHOT_INSPECT, id, NULL, NULL, shown, error);
 }
 
@@ -13,7 +12,6 @@ static int snapshot_create_run(const Args *args, Error *error) {
     _cleanup_json_ json_t *request = json_object(), *snapshot = NULL, *shown = NULL;
     _cleanup_free_ char *name = NULL;
     int r;
-
     if (args->n_operands > 1)
         json_object_set_new(request, "name", json_string(args->operands[1]));
     if (args_text(args, "compress"))
@@ -39,6 +37,7 @@ static const VerbOperand operands[] = {
 
 const Verb verb_snapshot_create = {
     .name = "snapshot create",
+    .aliases = "snapshot take",
     .summary = "freeze a VM, from which others can grow",
     .options = options,
     .operands = operands,

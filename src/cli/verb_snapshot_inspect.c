@@ -2,12 +2,11 @@
 #include "cli/client.h"
 #include "cli/each.h"
 #include "cli/flat.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 static int inspect_one(const Args *args, const char *snapshot, json_t **answer, Error *error) {
     int r = client_call(API_SNAPSHOT_INSPECT, snapshot, NULL, NULL, answer, error);
-
-    return r < 0 || args->json ? r : flat_print(*answer, error);
+    return r < 0 ? r : inspect_print(args, *answer, error);
 }
 
 static int snapshot_inspect_run(const Args *args, Error *error) {
@@ -21,6 +20,7 @@ static const VerbOperand operands[] = {
 
 const Verb verb_snapshot_inspect = {
     .name = "snapshot inspect",
+    .aliases = "snapshot show",
     .summary = "show all about snapshots",
     .operands = operands,
     .description =
@@ -30,6 +30,6 @@ const Verb verb_snapshot_inspect = {
         "since the SHA-256 of a whole memory is computed when it is asked for. --json gives one "
         "object for one snapshot, a list for several.",
     .examples = "ramet snapshot inspect ready",
-    .flags = VERB_JSON,
+    .flags = VERB_JSON | VERB_FORMAT,
     .run = snapshot_inspect_run,
 };

@@ -2,15 +2,15 @@
 #include <string.h>
 
 #include "base/str.h"
-#include "cli/client.h"
 #include "cli/output.h"
+#include "cli/prove_view.h"
 #include "cli/table.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
+#include "prove/prove.h"
 
 /* The first digits of what is long. */
 static char *short_member(const json_t *object, const char *key, size_t digits) {
     char *text = output_member(object, key);
-
     if (text && strlen(text) > digits)
         text[digits] = '\0';
     return text;
@@ -18,7 +18,6 @@ static char *short_member(const json_t *object, const char *key, size_t digits) 
 
 static char *clock_text(const json_t *clone) {
     const json_t *bounds = json_object_get(clone, "clock_ms");
-
     return str_format("%+.1f … %+.1f ms", json_number_value(json_array_get(bounds, 0)),
                       json_number_value(json_array_get(bounds, 1)));
 }
@@ -29,7 +28,6 @@ static void print_clones(const json_t *report) {
                                            "MAC", "IP", "CLOCK", "BOOT", NULL});
     const json_t *clone;
     size_t i;
-
     json_array_foreach(json_object_get(report, "clones"), i, clone) {
         _cleanup_free_ char *hostname = output_member(clone, "hostname");
         _cleanup_free_ char *random = short_member(clone, "random", 8);
@@ -40,42 +38,20 @@ static void print_clones(const json_t *report) {
         _cleanup_free_ char *ip = output_member(clone, "ip");
         _cleanup_free_ char *boot = output_member(clone, "boot");
         _cleanup_free_ char *clock = clock_text(clone);
-
         table_add(table,
                   (const char *[]){hostname, random, uuid, machine, boot_id, mac, ip, clock, boot});
     }
     table_print(table);
 }
 
-static int print_checks(const json_t *report, Error *error) {
-    _cleanup_(table_free_p) Table *table =
-        table_new(stdout, (const char *[]){"", "CHECK", "RESULT", NULL});
-    const json_t *check;
-    size_t i;
-
-    json_array_foreach(json_object_get(report, "checks"), i, check) {
-        bool ok = json_is_true(json_object_get(check, "ok"));
-        _cleanup_free_ char *what = output_member(check, "what");
-        _cleanup_free_ char *message = output_member(check, "message");
-
-        table_add(table, (const char *[]){ok ? "ok" : "BAD", what, message});
-    }
-    (void)putchar('\n');
-    table_print(table);
-    return output_flush(error);
-}
-
 static int print_report(const json_t *report, Error *error) {
     print_clones(report);
-    return print_checks(report, error);
+    return prove_print_checks(report, error);
 }
 
 static int snapshot_prove_run(const Args *args, Error *error) {
     _cleanup_json_ json_t *report = NULL;
-    _cleanup_json_ json_t *request =
-        json_pack("{s:I}", "clones", (json_int_t)args_number(args, "count", 8));
-    int r = client_call(API_SNAPSHOT_PROVE, args->operands[0], NULL, request, &report, error);
-
+    int r = prove_run(args, PROVE_CLONES_DEFAULT, prove_snapshot, &report, error);
     if (r >= 0)
         r = args->json ? output_json(report, error) : print_report(report, error);
     if (r < 0)
@@ -84,8 +60,8 @@ static int snapshot_prove_run(const Args *args, Error *error) {
 }
 
 static const VerbOption options[] = {
-    {'n', "count", ARG_NUMBER, "COUNT", .help = "how many clones; 8 when not given", .min = 2,
-     .max = 64},
+    {'n', "count", ARG_NUMBER, "COUNT", .help = "how many clones; 8 when not given",
+     .min = PROVE_CLONES_MIN, .max = PROVE_CLONES_MAX},
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
@@ -100,13 +76,19 @@ const Verb verb_snapshot_prove = {
     .operands = operands,
     .description =
         "Forks clones of the snapshot and shows what they are: the random bytes that their kernels "
-        "gave first after the fork, a UUID, machine-id, hostname, boot-id, MAC, address and SSH "
-        "host key, all of which must differ; how far their clocks are off the host's (50 ms at the "
+        "gave first after the fork, a UUID, machine-id, hostname, boot-id, generation, MAC, "
+        "address "
+        "and SSH host key, all of which must differ; how far their clocks are off the host's (50 "
+        "ms at the "
         "most); and that each was restored and did not boot, by what the snapshot left in its "
         "memory. Then the clones write different things to memory and disk, and one of them is "
         "frozen and forked in turn. All that they grow from is read again after each step: it must "
         "be the same files (inode) with the same content (SHA-256). At last the clones are "
         "removed, also when this is interrupted.\n"
+        "\n"
+        "Programs that ran in the snapshot keep random state of their own in their memory, which "
+        "cannot be looked at from outside: the report names them, and docs/clones.md says what "
+        "to do.\n"
         "\n"
         "The exit status is 1 when anything is not as it should be.",
     .examples = "ramet snapshot prove ready -n 8\n"

@@ -2,12 +2,11 @@
 #include "cli/client.h"
 #include "cli/each.h"
 #include "cli/output.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 static void tell(const json_t *answer, const char *key, const char *what) {
     const json_t *list = json_object_get(answer, key), *name;
     size_t i;
-
     json_array_foreach(list, i, name) output_note("removed %s %s", what, json_string_value(name));
 }
 
@@ -15,7 +14,6 @@ static int rm_one(const Args *args, const char *snapshot, json_t **answer, Error
     bool cascade = args_flag(args, "cascade");
     int r = client_call(API_SNAPSHOT_REMOVE, snapshot, cascade ? "cascade=1" : NULL, NULL, answer,
                         error);
-
     if (r >= 0 && cascade && !args->json) {
         tell(*answer, "vms", "VM");
         tell(*answer, "snapshots", "snapshot");
@@ -39,6 +37,7 @@ static const VerbOperand operands[] = {
 
 const Verb verb_snapshot_rm = {
     .name = "snapshot rm",
+    .aliases = "snapshot remove|snapshot delete",
     .summary = "remove snapshots",
     .options = options,
     .operands = operands,

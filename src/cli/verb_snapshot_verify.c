@@ -2,20 +2,18 @@
 #include "cli/client.h"
 #include "cli/output.h"
 #include "cli/table.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 static int print_checks(const json_t *report, Error *error) {
     _cleanup_(table_free_p) Table *table =
         table_new(stdout, (const char *[]){"", "WHAT", "FILE", "RESULT", NULL});
     const json_t *check;
     size_t i;
-
     json_array_foreach(json_object_get(report, "checks"), i, check) {
         bool ok = json_is_true(json_object_get(check, "ok"));
         _cleanup_free_ char *what = output_member(check, "what");
         _cleanup_free_ char *path = output_member(check, "path");
         _cleanup_free_ char *message = output_member(check, "message");
-
         table_add(table, (const char *[]){ok ? "ok" : "BAD", what, path, message});
     }
     table_print(table);
@@ -25,7 +23,6 @@ static int print_checks(const json_t *report, Error *error) {
 static int snapshot_verify_run(const Args *args, Error *error) {
     _cleanup_json_ json_t *report = NULL;
     int r = client_call(API_SNAPSHOT_VERIFY, args->operands[0], NULL, NULL, &report, error);
-
     if (r >= 0)
         r = args->json ? output_json(report, error) : print_checks(report, error);
     if (r < 0)

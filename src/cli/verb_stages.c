@@ -6,13 +6,12 @@
 #include "cli/client.h"
 #include "cli/output.h"
 #include "cli/stages_view.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 static int write_trace(const char *file, const char *vm, const json_t *stages, Error *error) {
     _cleanup_json_ json_t *trace = NULL;
     _cleanup_fclose_ FILE *stream = NULL;
     int r = stages_to_trace(vm, stages, &trace, error);
-
     if (r < 0)
         return r;
     stream = fopen(file, "we");
@@ -29,7 +28,6 @@ static int stages_run(const Args *args, Error *error) {
     _cleanup_json_ json_t *answer = NULL;
     const json_t *stages;
     int r = client_call(API_VM_STAGES, vm, NULL, NULL, &answer, error);
-
     if (r < 0)
         return r;
     stages = json_object_get(answer, "stages");

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/each.h"
-#include "cli/verbs.h"
-#include "proto/api.h"
+#include "cli/spec.h"
+#include "cli/verb_rows.h"
+#include "proto/api/api.h"
 
 /* start and restart: the same request to another operation. */
 static int post_one(ApiId operation, const Args *args, const char *vm, json_t **answer,
                     Error *error) {
-    return each_post(operation, vm, json_pack("{s:b}", "cold", args_flag(args, "cold")), answer,
-                     error);
+    json_t *request = json_pack("{s:b}", "cold", args_flag(args, "cold"));
+    wait_from_args(args, request);
+    return each_post(operation, vm, request, answer, error);
 }
 
 static int start_one(const Args *args, const char *vm, json_t **answer, Error *error) {
@@ -33,6 +35,7 @@ static const VerbOperand operands[] = {
 
 static const VerbOption options[] = {
     {0, "cold", ARG_FLAG, .help = "boot, and do not restore"},
+    WAIT_OPTIONS,
     {.name = NULL},
 };
 
@@ -51,6 +54,7 @@ const Verb verb_start = {
 
 const Verb verb_restart = {
     .name = "restart",
+    .aliases = "reboot",
     .summary = "stop VMs and start them again",
     .options = options,
     .operands = operands,

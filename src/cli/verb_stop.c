@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/each.h"
-#include "cli/verbs.h"
-#include "proto/api.h"
+#include "cli/verb_rows.h"
+#include "proto/api/api.h"
 
 static int stop_one(const Args *args, const char *vm, json_t **answer, Error *error) {
     return each_post(API_VM_STOP, vm,
@@ -26,6 +26,7 @@ static const VerbOption options[] = {
 
 const Verb verb_stop = {
     .name = "stop",
+    .aliases = "shutdown|poweroff",
     .summary = "stop VMs in good order",
     .options = options,
     .operands = operands,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/each.h"
-#include "cli/verbs.h"
-#include "proto/api.h"
+#include "cli/verb_rows.h"
+#include "proto/api/api.h"
 
 static int unpause_one(const Args *args, const char *vm, json_t **answer, Error *error) {
     return each_post(API_VM_UNPAUSE, vm, NULL, answer, error);
@@ -18,6 +18,7 @@ static const VerbOperand operands[] = {
 
 const Verb verb_unpause = {
     .name = "unpause",
+    .aliases = "continue",
     .summary = "let paused VMs go on",
 
     .operands = operands,

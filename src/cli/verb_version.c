@@ -3,7 +3,7 @@
 #include "cli/client.h"
 #include "cli/flat.h"
 #include "cli/output.h"
-#include "cli/verbs.h"
+#include "cli/verb_rows.h"
 
 /* What a daemon says that runs, or NULL. */
 static json_t *ask_daemon(void) {
@@ -11,7 +11,6 @@ static json_t *ask_daemon(void) {
     HttpCall call = HTTP_CALL("GET", path);
     _cleanup_close_ int fd = -1;
     json_t *answer = NULL;
-
     if (client_connect_running(&fd, NULL) < 0 || http_call_json(fd, &call, &answer, NULL) < 0)
         return NULL;
     return answer;
@@ -21,7 +20,6 @@ static int version_run(const Args *args, Error *error) {
     json_t *daemon = ask_daemon();
     _cleanup_json_ json_t *document =
         json_pack("{s:s, s:o}", "version", RAMET_VERSION, "daemon", daemon ? daemon : json_null());
-
     if (args->json)
         return output_json(document, error);
     if (!daemon)

@@ -22,7 +22,9 @@
 
 #include "base/fd.h"
 #include "base/path.h"
-#include "daemon/server.h"
+#include "base/utf8.h"
+#include "daemon/routes.h"
+#include "proto/exec_lines.h"
 
 #define DROPPED_MAX (64u * MIB) /* of a body that is not wanted */
 
@@ -35,7 +37,7 @@ static void call_fail(Call *call, unsigned status, Error *error) {
     error_clear(error);
 }
 
-/* --- sending --- */
+/* ---- sending ---- */
 
 static enum MHD_Result send_document(struct MHD_Connection *connection, unsigned status,
                                      const json_t *document, const char *allow) {
@@ -64,7 +66,7 @@ enum MHD_Result call_send_answer(Call *call) {
     return send_document(call->request.connection, call->status, call->answer, call->allow);
 }
 
-/* --- 1. the head --- */
+/* ---- 1. the head ---- */
 
 static const char *header_of(Call *call, const char *name) {
     return MHD_lookup_connection_value(call->request.connection, MHD_HEADER_KIND, name);
@@ -72,7 +74,6 @@ static const char *header_of(Call *call, const char *name) {
 
 static bool header_has(Call *call, const char *name, const char *word) {
     const char *value = header_of(call, name);
-
     return value && strcasestr(value, word);
 }
 
@@ -84,7 +85,6 @@ static int call_socket(Call *call) {
 static bool check_peer(Call *call) {
     _cleanup_error_ Error error = ERROR_INIT;
     int r = peer_get(call_socket(call), call->request.peer, &error);
-
     if (r == 0 && !peer_is_allowed(call->request.peer, call->group))
         r = error_set(&error, ERROR_PERMISSION, EACCES, "user %u may not use this daemon",
                       (unsigned)call->request.peer->uid);
@@ -93,11 +93,10 @@ static bool check_peer(Call *call) {
     return r == 0;
 }
 
-static void route(Call *call, const char *url, const char *method) {
+static void route(Call *call, const char *method) {
     _cleanup_error_ Error error = ERROR_INIT;
-    _cleanup_free_ char *shown = str_sanitize(url, strnlen(url, 128));
-    int r = api_match(method, url, &call->request.row, call->request.argument, call->allow);
-
+    _cleanup_free_ char *shown = utf8_show(call->path, strnlen(call->path, 128));
+    int r = api_match(method, call->path, &call->request.row, call->request.argument, call->allow);
     if (r == -ENOENT) {
         (void)error_set(&error, ERROR_NOT_FOUND, 0, "the API has no path %s", shown);
         call_fail(call, MHD_HTTP_NOT_FOUND, &error);
@@ -124,8 +123,7 @@ static enum MHD_Result add_query(void *data, enum MHD_ValueKind kind, const char
 /* Where an upload goes until it is whole: a file that no crash leaves behind. */
 static void open_upload(Call *call) {
     _cleanup_error_ Error error = ERROR_INIT;
-    _cleanup_free_ char *folder = path_join(ramet_home(call->request.ramet), "tmp");
-
+    _cleanup_free_ char *folder = path_join(home_path(call->request.home), "tmp");
     call->is_upload = true;
     call->request.upload_fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (call->request.upload_fd >= 0)
@@ -134,25 +132,35 @@ static void open_upload(Call *call) {
     call_fail(call, 0, &error);
 }
 
+static size_t body_max(const Call *call) {
+    return call->request.brings_lines ? EXEC_LINES_MAX : CALL_BODY_MAX;
+}
+
 static void too_large(Call *call) {
     _cleanup_error_ Error error = ERROR_INIT;
-
-    (void)error_set(&error, ERROR_USAGE, E2BIG, "the request is longer than %u KiB",
-                    SERVER_BODY_MAX / 1024);
+    (void)error_set(&error, ERROR_USAGE, E2BIG, "the request is longer than %zu KiB",
+                    body_max(call) / 1024);
     call_fail(call, MHD_HTTP_CONTENT_TOO_LARGE, &error);
+}
+
+/* A file that is put is its body, whatever type a client gives it. */
+static bool brings_upload(Call *call) {
+    const ApiOperation *row = call->request.row;
+    return row->upload &&
+           (strcmp(row->method, "PUT") == 0 ||
+            header_has(call, MHD_HTTP_HEADER_CONTENT_TYPE, "application/octet-stream"));
 }
 
 /* Does the head announce a body that is not worth reading? */
 static bool announces_too_much(Call *call) {
     const char *length = header_of(call, MHD_HTTP_HEADER_CONTENT_LENGTH);
     uint64_t bytes;
-
     return length && !call->is_upload && parse_u64(length, UINT64_MAX, &bytes) == 0 &&
-           bytes > SERVER_BODY_MAX;
+           bytes > body_max(call);
 }
 
-Call *call_new(Ramet *ramet, int stop_fd, gid_t group, struct MHD_Connection *connection,
-               const char *version) {
+Call *call_new(Home *home, int stop_fd, gid_t group, struct MHD_Connection *connection,
+               const char *uri) {
     Call *call = calloc(1, sizeof(*call));
     Peer *peer = calloc(1, sizeof(*peer));
 
@@ -162,15 +170,15 @@ Call *call_new(Ramet *ramet, int stop_fd, gid_t group, struct MHD_Connection *co
         return NULL;
     }
     call->group = group;
+    call->path = str_format("%.*s", (int)strcspn(uri, "?"), uri);
     call->request = (Request){
-        .ramet = ramet,
+        .home = home,
         .stop_fd = stop_fd,
         .connection = connection,
         .upload_fd = -1,
         .input = json_object(),
         .peer = peer,
-        .chunks = strcmp(version, MHD_HTTP_VERSION_1_1) == 0,
-        .stream = STREAM_INIT,
+        .response = RESPONSE_INIT,
     };
     call->socket = -1;
     operation_init(&call->request.operation, 0, -1);
@@ -178,29 +186,34 @@ Call *call_new(Ramet *ramet, int stop_fd, gid_t group, struct MHD_Connection *co
 }
 
 void call_free(Call *call) {
-    stream_close(&call->request.stream);
+    response_close(&call->request.response);
     (void)fd_close(call->socket);
     json_decref(call->request.input);
     json_decref(call->answer);
     (void)fd_close(call->request.upload_fd);
     free(call->request.peer);
+    free(call->path);
     strbuf_free(&call->body);
     free(call);
 }
 
-enum MHD_Result call_begin(Call *call, const char *url, const char *method) {
+enum MHD_Result call_begin(Call *call, const char *method, const char *version) {
     Request *request = &call->request;
-
+    call->begun = true;
+    request->chunks = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
     if (!check_peer(call))
         return call_send_answer(call);
-    route(call, url, method);
+    route(call, method);
     if (call->status == 0) {
         request->wants_lines = header_has(call, MHD_HTTP_HEADER_ACCEPT, "application/x-ndjson");
         request->wants_upgrade = header_has(call, MHD_HTTP_HEADER_UPGRADE, "ramet-stream");
+        request->brings_lines =
+            request->row->id == API_VM_EXEC &&
+            header_has(call, MHD_HTTP_HEADER_CONTENT_TYPE, "application/x-ndjson");
+        request->brings_tar = header_has(call, MHD_HTTP_HEADER_CONTENT_TYPE, "application/x-tar");
         (void)MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, add_query,
                                         call);
-        if (request->row->upload &&
-            header_has(call, MHD_HTTP_HEADER_CONTENT_TYPE, "application/octet-stream"))
+        if (brings_upload(call))
             open_upload(call);
     }
     if (announces_too_much(call)) {
@@ -210,7 +223,7 @@ enum MHD_Result call_begin(Call *call, const char *url, const char *method) {
     return MHD_YES;
 }
 
-/* --- 2. the body --- */
+/* ---- 2. the body ---- */
 
 static enum MHD_Result drop(Call *call, size_t size) {
     call->dropped_bytes += size;
@@ -220,10 +233,9 @@ static enum MHD_Result drop(Call *call, size_t size) {
 enum MHD_Result call_feed(Call *call, const char *data, size_t size) {
     _cleanup_error_ Error error = ERROR_INIT;
     int r;
-
     if (call->status != 0)
         return drop(call, size);
-    if (!call->is_upload && call->body.size + size > SERVER_BODY_MAX) {
+    if (!call->is_upload && call->body.size + size > body_max(call)) {
         too_large(call);
         return drop(call, size);
     }
@@ -239,17 +251,18 @@ enum MHD_Result call_feed(Call *call, const char *data, size_t size) {
     return MHD_YES;
 }
 
-/* --- 3. the end --- */
+/* ---- 3. the end ---- */
 
 /* Adds the members of the JSON body to those of the query. */
 static int parse_body(Call *call, Error *error) {
     _cleanup_json_ json_t *body = NULL;
     json_t *input = call->request.input;
     int r;
-
     if (call->body.size == 0)
         return 0;
-    r = json_parse("the request", call->body.data, call->body.size, &body, error);
+    r = call->request.brings_lines
+            ? exec_lines_parse(call->body.data, call->body.size, &body, error)
+            : json_parse("the request", call->body.data, call->body.size, &body, error);
     strbuf_free(&call->body);
     if (r < 0)
         return r;
@@ -264,7 +277,6 @@ static void check_input(Call *call) {
     _cleanup_error_ Error error = ERROR_INIT;
     Request *request = &call->request;
     int r = parse_body(call, &error);
-
     if (r == 0)
         r = api_check_input(request->row, request->input, &error);
     if (r < 0) {
@@ -294,9 +306,10 @@ bool call_is_ready(Call *call) {
 }
 
 enum MHD_Result call_run(Call *call) {
-    request_run(&call->request, &call->status, &call->answer);
+    request_run(&call->request, routes_handler(call->request.row->id), &call->status,
+                &call->answer);
     if (call->status == 0)
         return MHD_NO; /* all was said on the stream; what is left of the connection can go */
-    set_timeout(call, SERVER_SLOW_CLIENT_S);
+    set_timeout(call, CALL_SLOW_CLIENT_S);
     return call_send_answer(call);
 }

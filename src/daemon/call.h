@@ -9,8 +9,13 @@
 #include "base/str.h"
 #include "daemon/request.h"
 
+#define CALL_BODY_MAX (16u << 20) /* a JSON request: 2 MiB of arguments, encoded */
+#define CALL_SLOW_CLIENT_S 60     /* without a byte while a request is awaited or read */
+
 typedef struct Call {
     Request request;
+    bool begun;      /* the head was seen */
+    char *path;      /* owned: as the client sent it, without query */
     gid_t group;     /* whose members may use the daemon, beside root and its own user */
     unsigned status; /* 0, or what went wrong before the handler */
     json_t *answer;  /* owned */
@@ -23,13 +28,13 @@ typedef struct Call {
     struct Call *previous, *next; /* the server's */
 } Call;
 
-/* NULL when out of memory. */
-Call *call_new(Ramet *ramet, int stop_fd, gid_t group, struct MHD_Connection *connection,
-               const char *version);
+/* For what a request line asks. NULL when out of memory. */
+Call *call_new(Home *home, int stop_fd, gid_t group, struct MHD_Connection *connection,
+               const char *uri);
 void call_free(Call *call);
 
 /* 1. The head. What is wrong with it is remembered, and mostly not answered yet. */
-enum MHD_Result call_begin(Call *call, const char *url, const char *method);
+enum MHD_Result call_begin(Call *call, const char *method, const char *version);
 
 /* 2. A piece of the body. */
 enum MHD_Result call_feed(Call *call, const char *data, size_t size);

@@ -18,15 +18,14 @@ static int send_new(Request *request, uint64_t *since, Error *error) {
         _cleanup_json_ json_t *page = NULL;
         const json_t *event;
         size_t i;
-        int r = ramet_events(request->ramet, *since, PAGE, &page, error);
-
+        int r = home_events(request->home, *since, PAGE, &page, error);
         if (r < 0)
             return r;
         json_array_foreach(page, i, event) {
-            stream_send_line(&request->stream, event);
+            response_send_line(&request->response, event);
             *since = (uint64_t)json_integer_value(json_object_get(event, "id"));
         }
-        if (json_array_size(page) < PAGE || request->stream.broken)
+        if (json_array_size(page) < PAGE || request->response.broken)
             return 0;
     }
 }
@@ -36,7 +35,6 @@ static bool wait_new(int subscription, int client) {
     struct pollfd fds[2] = {{.fd = subscription, .events = POLLIN},
                             {.fd = client, .events = POLLIN | POLLRDHUP}};
     eventfd_t count;
-
     for (;;) {
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
             return false;
@@ -52,32 +50,29 @@ static bool wait_new(int subscription, int client) {
 static int follow(Request *request, int subscription, uint64_t since, Error *error) {
     for (;;) {
         int r = send_new(request, &since, error);
-
-        if (r < 0 || request->stream.broken)
+        if (r < 0 || request->response.broken)
             return r;
-        if (!wait_new(subscription, request->stream.fd))
+        if (!wait_new(subscription, request->response.fd))
             return 0;
     }
 }
 
 static int first_event(Request *request, bool following, uint64_t *since, Error *error) {
     const json_t *given = json_object_get(request->input, "since");
-
     if (json_is_integer(given)) {
         *since = (uint64_t)json_integer_value(given);
         return 0;
     }
     *since = 0;
-    return following ? events_last(ramet_store(request->ramet), since, error) : 0;
+    return following ? events_last(home_store(request->home), since, error) : 0;
 }
 
 HANDLER(handle_events) {
-    bool following = json_is_true(json_object_get(request->input, "follow"));
+    bool following = request_flag(request, "follow");
     int subscription, r;
     uint64_t since;
-
     (void)answer;
-    subscription = ramet_subscribe(request->ramet);
+    subscription = home_subscribe(request->home);
     if (subscription < 0)
         return error_set_errno(error, -subscription, "cannot follow events");
     r = first_event(request, following, &since, error);
@@ -86,6 +81,6 @@ HANDLER(handle_events) {
     if (r == 0)
         r = following ? follow(request, subscription, since, error)
                       : send_new(request, &since, error);
-    ramet_unsubscribe(request->ramet, subscription);
+    home_unsubscribe(request->home, subscription);
     return r;
 }

@@ -2,7 +2,7 @@
 /* rametd: opens the home, listens, makes the store and the world agree, serves, and ends on
  * SIGTERM, SIGINT or a client's wish. VMs do not end with it.
  *
- * The lock on locks/daemon.lock, taken by ramet_open and held for life, keeps a home to one daemon.
+ * The lock on locks/daemon.lock, taken by home_open and held for life, keeps a home to one daemon.
  * A daemon that is about to end holds it for a while after it stopped listening; a new one waits
  * for that, and gives up at once when the holder serves. */
 
@@ -26,13 +26,24 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/path.h"
-#include "base/priority.h"
+#include "base/process/priority.h"
 #include "base/str.h"
 #include "daemon/listen.h"
 #include "daemon/server.h"
+#include "frozen/hot_memory.h"
+#include "lab/lab_remove.h"
+#include "lab/lab_warm.h"
+#include "machine/refresh.h"
+#include "network/attach.h"
+#include "network/hold.h"
+#include "proto/daemon_options.h"
 #include "proto/paths.h"
+#include "run/watcher.h"
+#include "tend/tend.h"
+#include "verbs/reconcile.h"
 
-#define HOLDER_WAIT_USEC (60 * USEC_PER_SEC)
+#define OTHER_DAEMON_WAIT_USEC (60 * USEC_PER_SEC)
+#define RECONCILE_WAIT_USEC (5 * USEC_PER_SEC)
 #define STOP_WAIT_USEC (30 * USEC_PER_SEC)
 #define LOG_FILE_MAX (4 * MIB)
 #define OPEN_FILES_WANTED 65536
@@ -42,29 +53,25 @@ typedef struct Options {
     char *home;   /* owned */
     char *socket; /* owned */
     int ready_fd; /* owned: gets a byte once clients can connect; -1: none */
+    Passed passed;
 } Options;
 
 static void print_help(void) {
-    fputs("Usage: rametd [--home FOLDER] [--socket PATH] [--ready-fd N]\n"
-          "\n"
-          "Keeps images and VMs and serves ramet's API on a unix socket.\n"
-          "\n"
-          "  --home FOLDER   where everything is kept (default: $RAMET_HOME, /var/lib/ramet for\n"
-          "                  root, ~/.local/share/ramet)\n"
-          "  --socket PATH   the API's socket (default: $RAMET_SOCKET, ramet.sock in $RAMET_HOME,\n"
-          "                  /run/ramet/ramet.sock for root, $XDG_RUNTIME_DIR/ramet/ramet.sock)\n"
-          "  --ready-fd N    write a byte to this descriptor once clients can connect\n"
-          "  --version       print the version\n"
-          "  --help          print this\n"
-          "\n"
-          "Environment: RAMET_QEMU another QEMU binary; RAMET_ACCEL auto, kvm or tcg;\n"
-          "RAMET_LOG error, warning, info or debug.\n",
+    fputs("Usage: rametd [OPTION...]\n\n"
+          "Keeps images and VMs and serves ramet's API on a unix socket. See rametd(8).\n\n",
           stdout);
+    for (size_t i = 0; i < DAEMON_OPTION_COUNT; i++) {
+        const DaemonWord *word = &daemon_options[i];
+        printf("  --%s%s%s\n        %s\n", word->name, word->value ? " " : "",
+               word->value ? word->value : "", word->help);
+    }
+    fputs("\nEnvironment:\n", stdout);
+    for (const DaemonWord *word = daemon_variables; word->name; word++)
+        printf("  %s\n        %s\n", word->name, word->help);
 }
 
-static int take_ready_fd(const char *text, int *ready_fd) {
+static int parse_ready_fd(const char *text, int *ready_fd) {
     uint64_t fd;
-
     if (parse_u64(text, INT32_MAX, &fd) < 0 || fd <= STDERR_FILENO ||
         fd_set_cloexec((int)fd, true) < 0) {
         fprintf(stderr, "rametd: --ready-fd %s: no such descriptor\n", text);
@@ -77,28 +84,28 @@ static int take_ready_fd(const char *text, int *ready_fd) {
 /* Options become environment: the rules of proto/paths.h hold for them too (a home given here moves
  * the socket with it). Returns 1 when the program is done, 0 to go on. */
 static int parse_options(int argc, char **argv, Options *given) {
-    static const struct option options[] = {
-        {"home", required_argument, NULL, 'H'},     {"socket", required_argument, NULL, 's'},
-        {"ready-fd", required_argument, NULL, 'r'}, {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},           {0}};
+    struct option options[DAEMON_OPTION_COUNT + 1] = {0};
     int option;
-
+    for (int i = 0; i < DAEMON_OPTION_COUNT; i++)
+        options[i] =
+            (struct option){daemon_options[i].name,
+                            daemon_options[i].value ? required_argument : no_argument, NULL, i};
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
-        case 'H':
+        case DAEMON_HOME:
             (void)setenv("RAMET_HOME", optarg, 1);
             break;
-        case 's':
+        case DAEMON_SOCKET:
             (void)setenv("RAMET_SOCKET", optarg, 1);
             break;
-        case 'r':
-            if (take_ready_fd(optarg, &given->ready_fd) < 0)
+        case DAEMON_READY_FD:
+            if (parse_ready_fd(optarg, &given->ready_fd) < 0)
                 return -EINVAL;
             break;
-        case 'V':
+        case DAEMON_VERSION:
             puts("rametd " RAMET_VERSION);
             return 1;
-        case 'h':
+        case DAEMON_HELP:
             print_help();
             return 1;
         default:
@@ -115,7 +122,6 @@ static int parse_options(int argc, char **argv, Options *given) {
 /* One arena more than the main one keeps what many short-lived threads leave behind small. */
 static void set_limits(void) {
     struct rlimit limit;
-
     (void)mallopt(M_ARENA_MAX, 2);
     (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < OPEN_FILES_WANTED) {
@@ -128,7 +134,6 @@ static void set_limits(void) {
  * when it has grown large. */
 static void bound_log_file(void) {
     struct stat st;
-
     if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode) &&
         (uint64_t)st.st_size > LOG_FILE_MAX && ftruncate(STDERR_FILENO, 0) < 0)
         log_warning("cannot shorten the log: %s", strerror(errno));
@@ -137,7 +142,6 @@ static void bound_log_file(void) {
 /* Signals come by descriptor; threads inherit the mask. */
 static int block_signals(void) {
     sigset_t set;
-
     (void)signal(SIGPIPE, SIG_IGN);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -152,20 +156,17 @@ static pid_t find_server(const char *socket_path) {
     _cleanup_close_ int fd = fd_unix_connect(socket_path, SOCK_STREAM);
     struct ucred credentials;
     socklen_t size = sizeof(credentials);
-
     if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
         return 0;
     return credentials.pid;
 }
 
 /* Waits until the lock is free, or its holder turns out to serve. */
-static bool wait_for_holder(const Options *options) {
+static bool wait_for_other_daemon(const Options *options) {
     _cleanup_free_ char *locks = path_join(options->home, "locks");
-    uint64_t end_usec = clock_monotonic_usec() + HOLDER_WAIT_USEC;
-
+    uint64_t end_usec = clock_monotonic_usec() + OTHER_DAEMON_WAIT_USEC;
     while (clock_monotonic_usec() < end_usec && find_server(options->socket) == 0) {
         _cleanup_close_ int lock = -1;
-
         if (lock_acquire(locks, "daemon", clock_monotonic_usec() + USEC_PER_SEC, -1, &lock, NULL) ==
             0)
             return true;
@@ -173,15 +174,30 @@ static bool wait_for_holder(const Options *options) {
     return false;
 }
 
-static int open_home(const Options *options, Ramet **ramet, Error *error) {
-    RametOptions home = {.home = options->home};
-    int r = ramet_open(&home, ramet, error);
-
-    /* under socket activation systemd itself serves: no holder but us to ask */
-    if (r == 0 || error->kind != ERROR_CONFLICT || getenv("LISTEN_FDS"))
+/* The home, and what works in it. */
+static int open_all(const HomeOptions *options, Home **home, Error *error) {
+    int r = home_open(options, home, error);
+    if (r < 0)
         return r;
-    if (wait_for_holder(options))
-        return ramet_open(&home, ramet, error);
+    hot_memory_start(*home);
+    r = watcher_start(*home, vm_refresh_later, error);
+    if (r >= 0)
+        r = network_attach_start(*home, error);
+    if (r >= 0)
+        network_holds_recover(*home);
+    if (r < 0)
+        *home = home_close(*home);
+    return r;
+}
+
+static int open_home(const Options *options, Home **home, Error *error) {
+    HomeOptions settings = {.path = options->home};
+    int r = open_all(&settings, home, error);
+    /* under socket activation systemd itself serves: no holder but us to ask */
+    if (r == 0 || error->kind != ERROR_CONFLICT || options->passed.socket_fd >= 0)
+        return r;
+    if (wait_for_other_daemon(options))
+        return open_all(&settings, home, error);
     error_set_hint(error, "process %d serves it at %s", (int)find_server(options->socket),
                    options->socket);
     return r;
@@ -190,7 +206,6 @@ static int open_home(const Options *options, Ramet **ramet, Error *error) {
 static void wait_for_end(int signal_fd, int stop_fd) {
     struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
     struct signalfd_siginfo info;
-
     for (;;) {
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
             return;
@@ -218,29 +233,38 @@ static void tell_ready(Options *options) {
  * there since. */
 static void remove_socket(const char *path, const struct stat *own) {
     struct stat now;
-
     if (stat(path, &now) == 0 && now.st_dev == own->st_dev && now.st_ino == own->st_ino)
         (void)unlink(path);
 }
 
+static void adopt_hot_memory(const Passed *passed, Home *home) {
+    for (int i = 0; i < passed->count; i++)
+        if (listen_is_memory(passed->names[i]))
+            hot_memory_adopt(home, passed->names[i], SD_LISTEN_FDS_START + i);
+}
+
 /* Serves until the end. */
-static int serve(Options *options, Ramet *ramet, int signal_fd, Error *error) {
+static int serve(Options *options, Home *home, int signal_fd, Error *error) {
     _cleanup_close_ int stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), listen_fd = -1;
     struct stat own = {0};
     Server *server;
     bool made = false;
     int r;
-
     if (stop_fd < 0)
         return error_set_errno(error, errno, "cannot make an eventfd");
-    r = listen_open(options->socket, &listen_fd, &made, error);
+    r = listen_open(options->socket, &options->passed, &listen_fd, &made, error);
     if (r < 0)
         return r;
     (void)stat(options->socket, &own);
-    /* clients may connect already; they wait in the backlog while we look around */
+    /* clients may connect already; they wait in the backlog while we look around, for a moment */
     tell_ready(options);
-    (void)ramet_reconcile(ramet);
-    ServerOptions server_options = {.ramet = ramet, .listen_fd = listen_fd, .stop_fd = stop_fd};
+    lab_warm_register(home);
+    home_reconcile_begin(home);
+    home_reconcile_later(home);
+    labs_reconcile_later(home);
+    tend_start(home);
+    home_await_reconciled(home, RECONCILE_WAIT_USEC);
+    ServerOptions server_options = {.home = home, .listen_fd = listen_fd, .stop_fd = stop_fd};
     r = server_start(&server_options, &server, error);
     if (r == 0) {
         (void)TAKE_FD(listen_fd);
@@ -270,7 +294,6 @@ static int fail(const Error *error) {
 /* Those who wait for a VM wait for the daemon, and it has little to do for each. */
 static void go_before_guests(void) {
     int r = priority_may_raise() ? priority_set_own(DAEMON_NICE) : 0;
-
     if (r < 0)
         log_debug("cannot set the daemon's priority: %s", strerror(-r));
 }
@@ -278,24 +301,27 @@ static void go_before_guests(void) {
 static int run(Options *options) {
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_close_ int signal_fd = block_signals();
-    Ramet *ramet;
-    int r = open_home(options, &ramet, &error);
-
+    Home *home;
+    int r = open_home(options, &home, &error);
     if (r < 0)
         return fail(&error);
-    r = serve(options, ramet, signal_fd, &error);
-    (void)ramet_close(ramet);
+    adopt_hot_memory(&options->passed, home);
+    r = serve(options, home, signal_fd, &error);
+    (void)home_close(home);
     return r < 0 ? fail(&error) : 0;
 }
 
 int main(int argc, char **argv) {
     _cleanup_error_ Error error = ERROR_INIT;
     Options options = {.ready_fd = -1};
-    int r = parse_options(argc, argv, &options);
-
+    int r;
+    if (fd_open_standard() < 0)
+        return 1;
+    r = parse_options(argc, argv, &options);
     if (r != 0)
         return r < 0 ? 2 : 0;
     log_init("rametd", LOG_LEVEL_INFO);
+    path_add_system_folders();
     (void)umask(022);
     set_limits();
     go_before_guests();
@@ -303,9 +329,14 @@ int main(int argc, char **argv) {
     r = paths_home(&options.home, &error);
     if (r == 0)
         r = paths_socket(&options.socket, &error);
+    if (r == 0)
+        r = listen_adopt_passed(&options.passed, &error);
     r = r < 0 ? fail(&error) : run(&options);
     options.ready_fd = fd_close(options.ready_fd);
     free(options.home);
     free(options.socket);
+    for (int i = 0; i < options.passed.count; i++)
+        free(options.passed.names[i]);
+    free(options.passed.names);
     return r;
 }

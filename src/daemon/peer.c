@@ -14,7 +14,6 @@
 int peer_get(int socket, Peer *peer, Error *error) {
     struct ucred credentials;
     socklen_t size = sizeof(credentials), groups_size = sizeof(peer->groups);
-
     if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
         return error_set_errno(error, errno, "cannot tell who connected");
     if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, peer->groups, &groups_size) < 0)
@@ -54,14 +53,12 @@ static int thread_become(uid_t uid, gid_t gid) {
 
 static int open_plain(const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
     return fd < 0 ? -errno : fd;
 }
 
 static int open_as(const Peer *peer, const char *path) {
     gid_t own[PEER_GROUPS_MAX];
     int n_own = getgroups(PEER_GROUPS_MAX, own), r;
-
     if (n_own < 0)
         return -errno;
     r = thread_set_groups(peer->n_groups, peer->groups);
@@ -80,7 +77,6 @@ int peer_open_file(const Peer *peer, const char *path, int *fd, Error *error) {
     _cleanup_close_ int opened = -1;
     struct stat st;
     int r;
-
     if (path[0] != '/')
         return error_set(error, ERROR_USAGE, 0, "the path %s is not absolute", path);
     r = peer->uid == geteuid() || geteuid() != 0 ? open_plain(path) : open_as(peer, path);

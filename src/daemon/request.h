@@ -5,15 +5,15 @@
 /* One request, as its handler sees it. */
 
 #include "daemon/peer.h"
-#include "daemon/stream.h"
-#include "proto/api.h"
-#include "vm/operation.h"
-#include "vm/ramet.h"
+#include "daemon/response.h"
+#include "home/home.h"
+#include "home/operation.h"
+#include "proto/api/api.h"
 
 struct MHD_Connection;
 
 typedef struct Request {
-    Ramet *ramet;                      /* borrowed */
+    Home *home;                        /* borrowed */
     int stop_fd;                       /* borrowed: see ServerOptions */
     struct MHD_Connection *connection; /* borrowed */
     const ApiOperation *row;
@@ -23,9 +23,13 @@ typedef struct Request {
     Peer *peer;                      /* owned */
     Operation operation; /* cancel_fd is the client's socket: readable or hung up when it leaves */
     bool wants_lines;    /* Accept: application/x-ndjson */
+    bool brings_lines;   /* Content-Type: application/x-ndjson */
+    bool brings_tar;     /* Content-Type: application/x-tar */
     bool wants_upgrade;  /* Upgrade: ramet-stream */
     bool chunks;         /* the client knows HTTP/1.1 */
-    Stream stream;       /* open once the request took its socket */
+    const char *note;    /* for the client, in the head of a stream of a type; NULL: none */
+    Response response;   /* open once the request took its socket */
+    bool handed_over;    /* a keeper has the socket, and answers */
 } Request;
 
 /* A handler returns 0 with the answer (NULL: {}), or fills the error. A handler of a text, lines or
@@ -33,16 +37,26 @@ typedef struct Request {
  * then told there too. */
 typedef int (*RequestHandler)(Request *request, json_t **answer, Error *error);
 
-/* Each row's handler: routes.c. Never NULL. */
-RequestHandler request_handler(ApiId id);
+/* A member of the input; absent, or of another type, which the row does not allow: NULL, false,
+ * `otherwise`. Borrowed. A list that is empty is NULL, too. */
+const char *request_text(const Request *request, const char *name);
+const json_t *request_list(const Request *request, const char *name);
+uint64_t request_number(const Request *request, const char *name, uint64_t otherwise);
+bool request_flag(const Request *request, const char *name);
 
 /* Takes the client's socket from the HTTP library and opens the stream on it: as a chunked body of
  * that type, or (content_type NULL) as the client's stream after 101 Switching Protocols. From then
  * on the library speaks to a dead end. */
 int request_open_stream(Request *request, const char *content_type, Error *error);
 
-/* Runs the handler and says how it ended: on the stream when it is open (then *answer is NULL and
- * *status 0), else as a status and a document for the caller to send. */
-void request_run(Request *request, unsigned *status, json_t **answer);
+/* Takes the client's socket for somebody else, who will write the response; the caller owns *fd.
+ * return_socket undoes that (and takes fd), so that the request can be answered here. */
+int request_steal_socket(Request *request, int *fd, Error *error);
+void request_return_socket(Request *request, int fd);
+
+/* Runs the handler and says how it ended: on the stream when it is open or the socket was
+ * handed over (then *answer is NULL and *status 0), else as a status and a document for the caller
+ * to send. */
+void request_run(Request *request, RequestHandler handler, unsigned *status, json_t **answer);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server around libmicrohttpd, which parses HTTP and gives each connection a thread. It calls
- * handle_access several times for one request: with the head, for each piece of the body, and at
- * its end; call.c does the work.
+ * handle_line once for a request, and handle_access several times: with the head, for each piece of
+ * the body, and at its end; call.c does the work. The path that handle_access gets is decoded
+ * already, and a name with a slash would be two segments there: so the call keeps that of the line.
  *
  * A request is in a list from the start of its handler until its answer is sent, so that a stop can
  * wait for it and cancel it. */
@@ -21,7 +22,7 @@
 #define THREAD_STACK_BYTES (512u * 1024u)
 
 struct Server {
-    Ramet *ramet;  /* borrowed */
+    Home *home;    /* borrowed */
     int stop_fd;   /* borrowed */
     int listen_fd; /* owned */
     gid_t group;
@@ -54,20 +55,25 @@ static void delist(Server *server, Call *call) {
     pthread_mutex_unlock(&server->lock);
 }
 
+static void *handle_line(void *data, const char *uri, struct MHD_Connection *connection) {
+    Server *server = data;
+    return call_new(server->home, server->stop_fd, server->group, connection, uri);
+}
+
 static enum MHD_Result handle_access(void *data, struct MHD_Connection *connection, const char *url,
                                      const char *method, const char *version,
                                      const char *upload_data, size_t *upload_size, void **context) {
     Server *server = data;
     Call *call = *context;
 
-    if (!call) {
-        call = *context =
-            call_new(server->ramet, server->stop_fd, server->group, connection, version);
-        return call ? call_begin(call, url, method) : MHD_NO;
-    }
+    (void)connection;
+    (void)url;
+    if (!call)
+        return MHD_NO;
+    if (!call->begun)
+        return call_begin(call, method, version);
     if (*upload_size > 0) {
         size_t size = *upload_size;
-
         *upload_size = 0;
         return call_feed(call, upload_data, size);
     }
@@ -95,7 +101,6 @@ static void handle_completed(void *data, struct MHD_Connection *connection, void
  * that fits no name. */
 static size_t unescape(void *data, struct MHD_Connection *connection, char *text) {
     size_t length;
-
     (void)data;
     (void)connection;
     length = MHD_http_unescape(text);
@@ -105,27 +110,27 @@ static size_t unescape(void *data, struct MHD_Connection *connection, char *text
     return length;
 }
 
-/* --- life --- */
+/* ---- life ---- */
 
 static struct MHD_Daemon *start_http(Server *server) {
-    return MHD_start_daemon(
-        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
-            MHD_USE_ITC,
-        0, NULL, NULL, handle_access, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVER_CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVER_SLOW_CLIENT_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVER_HEADERS_MAX,
-        MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK_BYTES, MHD_OPTION_NOTIFY_COMPLETED,
-        handle_completed, server, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
+    return MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
+                                MHD_USE_POLL | MHD_USE_ITC,
+                            0, NULL, NULL, handle_access, server, MHD_OPTION_LISTEN_SOCKET,
+                            server->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+                            (unsigned)SERVER_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                            (unsigned)CALL_SLOW_CLIENT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)SERVER_HEADERS_MAX, MHD_OPTION_THREAD_STACK_SIZE,
+                            (size_t)THREAD_STACK_BYTES, MHD_OPTION_NOTIFY_COMPLETED,
+                            handle_completed, server, MHD_OPTION_URI_LOG_CALLBACK, handle_line,
+                            server, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
 }
 
 int server_start(const ServerOptions *options, Server **server, Error *error) {
     Server *new = calloc(1, sizeof(*new));
     pthread_condattr_t attributes;
-
     if (!new)
         return error_set_errno(error, ENOMEM, "cannot start the server");
-    *new = (Server){.ramet = options->ramet,
+    *new = (Server){.home = options->home,
                     .stop_fd = options->stop_fd,
                     .listen_fd = options->listen_fd,
                     .group = listen_group()};
@@ -146,7 +151,6 @@ int server_start(const ServerOptions *options, Server **server, Error *error) {
 /* Does this request only watch what others do? */
 static bool is_watcher(const Call *call) {
     ApiId id = call->request.row->id;
-
     return id == API_EVENTS || id == API_VM_LOGS || id == API_VM_WAIT;
 }
 
@@ -165,7 +169,6 @@ static bool wait_idle(Server *server, uint64_t wait_usec) {
                                 .tv_nsec = (long)(deadline_usec % USEC_PER_SEC) * 1000};
     bool idle;
     int r = 0;
-
     pthread_mutex_lock(&server->lock);
     while (server->calls && r == 0)
         r = pthread_cond_timedwait(&server->idle, &server->lock, &deadline);

@@ -7,20 +7,18 @@
 
 #include <stdbool.h>
 
-#include "vm/ramet.h"
+#include "home/home.h"
 
 typedef struct Server Server;
 
 typedef struct ServerOptions {
-    Ramet *ramet;  /* borrowed */
+    Home *home;    /* borrowed */
     int listen_fd; /* owned by the server once it has started */
     int stop_fd; /* borrowed: an eventfd that is written to when a client asks the daemon to stop */
 } ServerOptions;
 
 #define SERVER_CONNECTIONS_MAX 512
-#define SERVER_BODY_MAX (1u << 20)       /* a JSON request */
 #define SERVER_HEADERS_MAX (32u * 1024u) /* request line, headers and query */
-#define SERVER_SLOW_CLIENT_S 60          /* without a byte while a request is awaited or read */
 
 /* Listens and serves, on threads of its own. */
 int server_start(const ServerOptions *options, Server **server, Error *error);

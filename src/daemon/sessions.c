@@ -7,42 +7,48 @@
  * its data can be in our buffers when the keeper takes over, and a byte or a hang-up before READY
  * means that the run is cancelled. */
 
+#include <errno.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/str.h"
 #include "daemon/handlers.h"
+#include "home/home.h"
+#include "home/operation.h"
+#include "home/spec.h"
+#include "machine/machine.h"
+#include "machine/program.h"
 #include "proto/agent.h"
-#include "store/vms.h"
-#include "vm/vm.h"
-
-/* There is such a VM and it runs. */
-static int check_running(const Request *request, Error *error) {
-    _cleanup_vm_row_ VmRow row = {0};
-    int r = vms_find(ramet_store(request->ramet), request->argument, &row, error);
-
-    if (r < 0)
-        return r;
-    if (str_equal(row.state, "running"))
-        return 0;
-    r = error_set(error, ERROR_CONFLICT, 0, "%s is not running, it is %s", row.name, row.state);
-    if (str_equal(row.state, "paused"))
-        error_set_hint(error, "let it go on first: ramet unpause %s", row.name);
-    else
-        error_set_hint(error, "start it: ramet start %s", row.name);
-    return r;
-}
+#include "proto/frame.h"
+#include "run/hand_over.h"
+#include "verbs/verbs.h"
 
 static int hand_over(Request *request, const char *op, Error *error) {
     int r = check_running(request, error);
-
     if (r == 0)
         r = request_open_stream(request, NULL, error);
     if (r == 0)
-        r = vm_hand_stream(request->ramet, request->argument, op, request->input,
-                           request->stream.fd, error);
+        r = vm_hand_stream(request->home, request->argument, op, request->input,
+                           request->response.fd, error);
     return r;
 }
 
+/* What only an answer in one piece can give, and the stream has no use for. */
+static int check_stream(const Request *request, Error *error) {
+    static const char *const plain[] = {"detach", "input", "output"};
+    for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
+        if (json_object_get(request->input, plain[i]))
+            return error_set(error, ERROR_USAGE, 0, "%s is for requests without an upgrade",
+                             plain[i]);
+    return 0;
+}
+
 HANDLER(handle_vm_exec) {
-    (void)answer;
-    return hand_over(request, "exec", error);
+    int r;
+    if (!request->wants_upgrade)
+        return plain_exec(request, answer, error);
+    r = check_stream(request, error);
+    return r < 0 ? r : hand_over(request, "exec", error);
 }
 
 HANDLER(handle_vm_copy_in) {
@@ -55,8 +61,24 @@ HANDLER(handle_vm_copy_out) {
     return hand_over(request, "copy_out", error);
 }
 
+HANDLER(handle_vm_proxy) {
+    (void)answer;
+    return hand_over(request, "connect", error);
+}
+
 static void send_event_frame(void *data, const json_t *event) {
-    stream_send_frame(data, FRAME_EVENT, event);
+    response_send_frame(data, FRAME_EVENT, event);
+}
+
+/* An environment that no frame holds is left out. */
+static void send_ready(Response *response, const json_t *vm) {
+    _cleanup_free_ char *text = json_to_text(vm);
+    _cleanup_json_ json_t *shorter = NULL;
+    if (strlen(text) > FRAME_PAYLOAD_MAX) {
+        shorter = json_copy((json_t *)vm);
+        (void)json_object_del(shorter, "env");
+    }
+    response_send_frame(response, FRAME_READY, shorter ? shorter : vm);
 }
 
 /* Gives the new VM's stream to its keeper. A --rm VM that nobody owns in the end must not stay. */
@@ -66,33 +88,140 @@ static int start_session(Request *request, const json_t *vm, bool owner, Error *
     _cleanup_json_ json_t *session =
         json_is_object(exec) ? json_copy(exec) : json_pack("{s:b}", "owner", owner);
     Operation cleanup;
+    bool undo = owner;
     int r;
-
     (void)json_object_set_new(session, "owner", json_boolean(owner));
-    stream_send_frame(&request->stream, FRAME_READY, vm);
-    r = vm_hand_stream(request->ramet, id, json_is_object(exec) ? "exec" : "attach", session,
-                       request->stream.fd, error);
-    if (r < 0 && owner) {
+    r = json_is_object(exec) ? program_attach(request->home, vm, session, error)
+                             : program_start_in(request->home, vm, error);
+    undo |= r < 0; /* nobody had it yet */
+    if (r >= 0)
+        send_ready(&request->response, vm);
+    if (r >= 0)
+        r = vm_hand_stream(request->home, id, json_is_object(exec) ? "exec" : "attach", session,
+                           request->response.fd, error);
+    if (r < 0 && undo) {
         operation_init(&cleanup, 0, -1);
-        (void)vm_remove(request->ramet, &cleanup, id, true, NULL);
+        (void)vm_remove(request->home, &cleanup, id, true, NULL, NULL);
     }
     return r;
+}
+
+/* A --rm VM that nobody gets to use goes. */
+static int await_or_remove(Request *request, json_t **vm, bool remove, Error *error) {
+    _cleanup_free_ char *id = str_copy(json_string_value(json_object_get(*vm, "id")));
+    int r = wait_for_ready(request, vm, error);
+    Operation cleanup;
+    if (r < 0 && remove) {
+        operation_init(&cleanup, 0, -1);
+        (void)vm_remove(request->home, &cleanup, id, true, NULL, NULL);
+    }
+    return r;
+}
+
+/* A command on the stream is the image's program, where the image has one: with its entrypoint
+ * before it, and again in each later start. */
+static int take_command(const Request *request, VmSpec *spec, Error *error) {
+    const json_t *exec = json_object_get(request->input, "exec");
+    const json_t *argv = json_object_get(exec, "argv"), *word;
+    const char *user = json_string_value(json_object_get(exec, "user"));
+    const char *directory = json_string_value(json_object_get(exec, "directory"));
+    size_t i;
+    if (user && !spec->config.user)
+        spec->config.user = str_copy(user);
+    if (directory && !spec->config.directory)
+        spec->config.directory = str_copy(directory);
+    if (spec->own_command || json_array_size(argv) == 0)
+        return 0;
+    json_array_foreach(argv, i, word) {
+        const char *text = json_string_value(word);
+        if (!text || strlen(text) != json_string_length(word))
+            return error_set(error, ERROR_USAGE, EINVAL, "argv has a word that is no text");
+        strlist_add(&spec->config.command, text);
+    }
+    spec->own_command = true;
+    spec->weak_command = !spec->own_entrypoint;
+    return 0;
 }
 
 HANDLER(handle_run) {
     _cleanup_json_ json_t *vm = NULL;
     _cleanup_vm_spec_ VmSpec spec;
     int r;
-
     (void)answer;
     vm_spec_init(&spec);
-    r = vm_spec_from_json(request->input, &spec, error);
+    r = vm_spec_parse(request->input, &spec, error);
+    if (r == 0)
+        r = take_command(request, &spec, error);
     if (r == 0)
         r = request_open_stream(request, NULL, error);
     if (r < 0)
         return r;
     request->operation.on_event = send_event_frame;
-    request->operation.data = &request->stream;
-    r = vm_run(request->ramet, &request->operation, &spec, spec.remove, &vm, error);
+    request->operation.data = &request->response;
+    r = vm_run(request->home, &request->operation, &spec, spec.remove, &vm, error);
+    if (r == 0)
+        r = await_or_remove(request, &vm, spec.remove, error);
     return r < 0 ? r : start_session(request, vm, spec.remove, error);
+}
+
+/* ---- clones that are a client's own ---- */
+
+/* Each keeper gets the stream, and ends its clone when the client's end is closed. */
+static int own_all(Request *request, const json_t *vms, Error *error) {
+    _cleanup_json_ json_t *owner = json_pack("{s:b}", "owner", 1);
+    const json_t *vm;
+    size_t i;
+    int r = 0;
+    json_array_foreach(vms, i, vm) {
+        if (r >= 0)
+            r = vm_hand_stream(request->home, json_string_value(json_object_get(vm, "id")),
+                               "attach", owner, request->response.fd, error);
+    }
+    return r;
+}
+
+static json_t *list_names(const json_t *vms) {
+    json_t *names = json_array();
+    const json_t *vm;
+    size_t i;
+    json_array_foreach(vms, i, vm) {
+        (void)json_array_append_new(names, json_pack("{s:O, s:O}", "id", json_object_get(vm, "id"),
+                                                     "name", json_object_get(vm, "name")));
+    }
+    return names;
+}
+
+static void remove_all(Request *request, const json_t *vms) {
+    const json_t *vm;
+    Operation cleanup;
+    size_t i;
+    operation_init(&cleanup, 0, -1);
+    json_array_foreach(vms, i, vm) {
+        (void)vm_remove(request->home, &cleanup, json_string_value(json_object_get(vm, "id")), true,
+                        NULL, NULL);
+    }
+}
+
+int fork_owned(Request *request, const ForkOptions *options, Error *error) {
+    _cleanup_json_ json_t *answer = NULL, *ready = NULL;
+    const json_t *vms;
+    int r = request_open_stream(request, NULL, error);
+    if (r < 0)
+        return r;
+    request->operation.on_event = send_event_frame;
+    request->operation.data = &request->response;
+    r = vm_fork(request->home, &request->operation, options, &answer, error);
+    if (r < 0)
+        return r;
+    vms = json_object_get(answer, "vms");
+    r = own_all(request, vms, error);
+    if (r < 0) {
+        remove_all(request, vms);
+        return r;
+    }
+    ready = json_pack("{s:o}", "vms", list_names(vms));
+    r = wait_for_ready(request, &answer, error);
+    if (r >= 0)
+        response_send_frame(&request->response, FRAME_READY, ready);
+    return r; /* the client hangs up on an error, and they go */
 }

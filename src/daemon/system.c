@@ -4,13 +4,14 @@
 #include <unistd.h>
 
 #include "daemon/handlers.h"
+#include "verbs/doctor_home.h"
 
 #define API_VERSION_NUMBER 1
 
 HANDLER(handle_version) {
     (void)error;
     *answer = json_pack("{s:s, s:i, s:i, s:s}", "version", RAMET_VERSION, "api", API_VERSION_NUMBER,
-                        "pid", (int)getpid(), "home", ramet_home(request->ramet));
+                        "pid", (int)getpid(), "home", home_path(request->home));
     return 0;
 }
 
@@ -30,5 +31,5 @@ HANDLER(handle_daemon_stop) {
 }
 
 HANDLER(handle_doctor) {
-    return ramet_doctor(request->ramet, answer, error);
+    return home_doctor(request->home, answer, error);
 }

@@ -2,44 +2,39 @@
 #ifndef RAMET_DISK_BASE_FILE_H
 #define RAMET_DISK_BASE_FILE_H
 
-/* Disk bases: $RAMET_HOME/images/sha256-HEX.raw, 0444, named by the SHA-256 of the whole raw
- * content. Hashing may take longer than making the base; then it is published as src-HEX.raw first,
- * named by the SHA-256 of the file that it was made of, and gets its own name, by link(2), when
- * that is known (docs/image-digest.md). Whoever uses the first name goes on doing so. */
+/* Disk bases: $RAMET_HOME/images/tree1-HEX.raw, 0444, named by the tree digest of the raw content.
+ * Those of earlier versions go on being named by the SHA-256 of it, holes included:
+ * sha256-HEX.raw (docs/image-digest.md). */
 
 #include "base/digest.h"
+#include "base/tree_digest.h"
 #include "disk/publish.h"
 
-/* What stands for a base: "sha256:HEX", its digest, or "src:HEX" while that is not known. */
-#define BASE_ID_SIZE (7 + SHA256_HEX_SIZE) /* with the NUL */
-void base_id_from_digest(const char *sha256, char id[BASE_ID_SIZE]);
-void base_id_from_source(const char *sha256, char id[BASE_ID_SIZE]);
+/* What stands for a base in rows: "tree1:HEX" or "sha256:HEX", with the NUL. */
+#define BASE_ID_SIZE (7 + SHA256_HEX_SIZE)
 
-/* The HEX of "src:HEX", borrowed from id; NULL for a digest. */
-const char *base_id_source(const char *id);
+/* What an earlier version named by the file that it was made of; see catalog/images.h. */
+#define BASE_SOURCE_PREFIX "src:"
 
-/* "HOME/images/sha256-HEX.raw" or "HOME/images/src-HEX.raw"; caller owns. */
-char *base_id_path(const char *home, const char *id);
+/* "HOME/images/tree1-HEX.raw"; caller owns. */
+char *base_path(const char *home, const char *id);
 
 /* The id of a file's name in HOME/images; -EINVAL when it is no base's. */
 int base_id_from_name(const char *name, char id[BASE_ID_SIZE]);
 
-/* "HOME/images/sha256-HEX.raw"; caller owns. */
-char *base_path(const char *home, const char *sha256);
+/* Is it the SHA-256 that earlier versions named bases by? */
+bool base_id_is_old(const char *id);
+
+/* What to name a disk by: all cores read it, holes cost nothing. ERROR_CANCELLED. */
+int base_digest(int fd, int cancel_fd, char id[BASE_ID_SIZE], Error *error);
 
 /* The last step of every way that makes a base: publishes the scratch (begun with kind "images")
- * under its digest. sha256 NULL: it is computed. Returns the digest in hex[] and the path (owned by
- * the caller); either may be NULL. That the base exists already is success. */
-int base_publish_raw(Publish *publish, const char *sha256, char hex[SHA256_HEX_SIZE], char **path,
-                     Error *error);
+ * as `id`, its digest. That the base exists already is success. */
+int base_publish(Publish *publish, const char *id, Error *error);
 
-/* The same for a base whose digest is not known yet. */
-int base_publish_source(Publish *publish, const char *source_sha256, Error *error);
-
-/* Gives the base of that source its own name. When another base has it, both names are that one
- * from then on: a reader of the old file keeps it. ERROR_NOT_FOUND when the base was removed. */
-int base_name_by_digest(const char *home, const char *source_sha256, const char *sha256,
-                        Error *error);
+/* Gives a base one more name. When another file has that, both names are that one from then on: a
+ * reader of the old file keeps it. ERROR_NOT_FOUND when the base was removed. */
+int base_add_name(const char *home, const char *id, const char *added, Error *error);
 
 /* What a disk begins with, so that a file that is no disk at all is refused before a VM is tried.
  */
@@ -57,5 +52,9 @@ typedef enum BaseContent {
 
 int base_probe_content(int fd, BaseContent *content, Error *error);
 const char *base_content_name(BaseContent content); /* "ext4", "gpt" … "unknown" */
+
+/* Whether the disk is as long as what is on it says: its file system, or its partitions.
+ * ERROR_CORRUPT for one that was cut off. */
+int base_check_whole(int fd, Error *error);
 
 #endif

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/spawn_run.h"
 #include "base/str.h"
 #include "disk/convert.h"
 #include "disk/qcow2.h"
@@ -28,7 +28,6 @@ static int check_header(const Qcow2Info *info, uint64_t max_bytes, Error *error)
                       : info->has_data_file || info->data_file ? "keeps its data in another file"
                       : info->encrypted                        ? "is encrypted"
                                                                : NULL;
-
     if (why) {
         error_set(error, ERROR_UNSUPPORTED, ENOTSUP, "this qcow2 image %s", why);
         error_set_hint(
@@ -53,7 +52,6 @@ static int run_qemu_img(char *const *argv, int fd, int output_fd, int cancel_fd,
     SpawnFd fds[] = {{.from = fd, .to = 3}, {.from = output_fd, .to = 4}};
     SpawnOptions options = {
         .program = "qemu-img", .argv = argv, .fds = fds, .n_fds = ARRAY_SIZE(fds)};
-
     return spawn_run(&options, TOOL_USEC, cancel_fd, output, error);
 }
 
@@ -62,7 +60,6 @@ static int check_image(int fd, int cancel_fd, Error *error) {
     _cleanup_(spawn_output_free) SpawnOutput output = {0};
     _cleanup_error_ Error found = ERROR_INIT;
     int r = run_qemu_img((char *const *)ARGV, fd, -1, cancel_fd, &output, &found);
-
     if (r >= 0 || (WIFEXITED(output.status) && WEXITSTATUS(output.status) == CHECK_ONLY_LEAKS))
         return 0;
     if (found.kind != ERROR_FAILED)
@@ -77,7 +74,6 @@ static int convert_image(int fd, int output_fd, int cancel_fd, Error *error) {
         "--target-is-zero", "-S",      "4k", SOURCE_PATH, TARGET_PATH, NULL};
     _cleanup_error_ Error found = ERROR_INIT;
     int r = run_qemu_img((char *const *)ARGV, fd, output_fd, cancel_fd, NULL, &found);
-
     if (r >= 0)
         return 0;
     if (strstr(error_message(&found), strerror(ENOSPC)))
@@ -92,7 +88,6 @@ int convert_qcow2(int fd, int output_fd, uint64_t max_bytes, int cancel_fd, Erro
     _cleanup_qcow2_info_ Qcow2Info info = {0};
     _cleanup_free_ char *program = path_find_program("qemu-img");
     int r;
-
     r = qcow2_read_info(fd, &info, error);
     if (r >= 0)
         r = check_header(&info, max_bytes, error);

@@ -29,7 +29,6 @@ struct Decoder {
 Decoder *decoder_new(ExtractCompression compression) {
     Decoder *decoder = calloc(1, sizeof(*decoder));
     bool ok = decoder != NULL;
-
     if (!ok)
         abort();
     decoder->compression = compression;
@@ -79,7 +78,6 @@ static void advance(DecodeBuffers *buffers, size_t used, size_t made) {
 
 static int step_plain(Decoder *decoder, DecodeBuffers *buffers) {
     size_t size = MIN_OF(buffers->in_size, buffers->out_size);
-
     if (size > 0)
         memcpy(buffers->out, buffers->in, size);
     advance(buffers, size, size);
@@ -91,7 +89,6 @@ static int step_zstd(Decoder *decoder, DecodeBuffers *buffers, Error *error) {
     ZSTD_inBuffer in = {buffers->in, buffers->in_size, 0};
     ZSTD_outBuffer out = {buffers->out, buffers->out_size, 0};
     size_t left;
-
     while (in.pos < in.size || !decoder->complete) {
         size_t in_before = in.pos, out_before = out.pos;
         left = ZSTD_decompressStream(decoder->zstd, &out, &in);
@@ -126,7 +123,6 @@ static const char *xz_reason(lzma_ret r) {
 static int step_xz(Decoder *decoder, DecodeBuffers *buffers, Error *error) {
     lzma_stream *xz = &decoder->xz;
     lzma_ret r;
-
     if (decoder->complete && buffers->in_size == 0)
         return 0;
     xz->next_in = buffers->in;
@@ -149,7 +145,6 @@ static int step_xz(Decoder *decoder, DecodeBuffers *buffers, Error *error) {
 static int step_gzip(Decoder *decoder, DecodeBuffers *buffers, Error *error) {
     z_stream *gzip = &decoder->gzip;
     int r = Z_OK;
-
     while (buffers->out_size > 0 && (buffers->in_size > 0 || !decoder->complete)) {
         size_t in_now = MIN_OF(buffers->in_size, (size_t)UINT32_MAX / 2);
         size_t out_now = MIN_OF(buffers->out_size, (size_t)UINT32_MAX / 2);

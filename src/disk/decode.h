@@ -6,7 +6,8 @@
 
 #include <stdbool.h>
 
-#include "disk/extract.h"
+#include "base/error.h"
+#include "disk/formats.h"
 
 typedef struct Decoder Decoder;
 

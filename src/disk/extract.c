@@ -2,21 +2,22 @@
 
 /* Extraction as a pipeline of threads, with bounded rings of buffers between them:
  *
- *   source's reader ─▶ caller: decodes, finds disk.img in a tar ─▶ writer: leaves out zeroes,
- * starts writeback └──▶ hasher: SHA-256 of the raw content
+ *   source's reader ──▶ caller: decodes, finds disk.img in a tar ──▶ writers, a share of the cores
  *
- * The hasher is the slowest where the processor has no SHA instructions, the decoder elsewhere;
- * neither waits for the disk. The writer starts writeback as it goes, and makes the file durable
- * while the hasher still works, so that little is left to wait for at the end. The first failure of
- * any thread is kept, stops the ring, and so ends all.
+ * A writer takes the next chunk of 1 MiB, hashes and writes the pages that are not all zero, and
+ * starts writeback, so that little is left to wait for at the end. Decoding is one thread's work
+ * and bounds it all. The first failure of any thread is kept, stops the ring, and so ends all.
  *
  * qcow2 does not stream: it is spooled to an unlinked scratch file unless the source is a plain
  * file, then converted. */
+
+#include "disk/extract.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -26,25 +27,29 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "base/tree_digest.h"
 #include "disk/convert.h"
 #include "disk/publish.h"
 #include "disk/ring.h"
+#include "disk/sniff.h"
 #include "disk/source.h"
 #include "disk/sparse.h"
+#include "disk/tar.h"
 
-#define SLOT_BYTES ((size_t)1 << 20)
-#define SLOTS 32
-#define WRITEBACK_BYTES ((uint64_t)8 << 20)
+#define SLOT_BYTES TREE_DIGEST_CHUNK_BYTES
+#define SPARE_SLOTS 2 /* few: what was decoded is to be in the processor's cache still */
+#define WRITEBACK_SLOTS 8
+#define WRITE_BYTES (32 * KIB) /* more makes larger folios, which a virtual host pays for */
+#define WRITERS_MAX 4          /* the more there are, the more likely others want the cores */
 #define PROGRESS_USEC (100 * USEC_PER_MSEC)
 #define DEFAULT_MAX_BYTES ((uint64_t)64 << 30)
-#define WRITER 0
-#define HASHER 1
 
 typedef struct Pipeline {
     const ExtractOptions *options; /* borrowed */
-    Ring *ring;                    /* owned */
+    Ring *ring;                    /* borrowed */
     int fd;                        /* borrowed: the output */
-    Sha256 *hash;                  /* owned; NULL: no content digest */
+    TreeDigest *tree;              /* borrowed; NULL: no digest */
+    unsigned n_writers;            /* as many as there are to be */
     uint64_t max_bytes;
     uint64_t total_bytes;   /* the caller's: produced so far */
     uint64_t progress_usec; /* when progress was last told */
@@ -52,6 +57,8 @@ typedef struct Pipeline {
     pthread_mutex_t mutex; /* guards error */
     Error error;           /* the first failure */
 } Pipeline;
+
+static atomic_uint pipelines; /* those under way in this process */
 
 /* Reads up to `size` bytes of content; short only at the end. */
 typedef ssize_t (*ContentReader)(void *data, void *buffer, size_t size, Error *error);
@@ -68,15 +75,6 @@ static void pipeline_fail(Pipeline *pipeline, Error *failure) {
     ring_stop(pipeline->ring);
 }
 
-static bool has_failed(Pipeline *pipeline) {
-    bool failed;
-
-    pthread_mutex_lock(&pipeline->mutex);
-    failed = pipeline->error.kind != ERROR_NONE;
-    pthread_mutex_unlock(&pipeline->mutex);
-    return failed;
-}
-
 static void write_failure(int r, Error *error) {
     error_set_errno(error, -r, "cannot write the extracted disk");
     if (r == -ENOSPC || r == -EDQUOT)
@@ -84,40 +82,37 @@ static void write_failure(int r, Error *error) {
                        "free some room (ramet prune), or set RAMET_HOME to a larger file system");
 }
 
-static int write_all(Pipeline *pipeline, uint64_t *offset) {
-    uint64_t started = 0, pending = 0, stored;
-    const uint8_t *data;
-    size_t size;
-    int r;
-
-    while ((data = ring_next(pipeline->ring, WRITER, &size))) {
-        r = sparse_write(pipeline->fd, data, size, *offset, &stored);
-        if (r < 0)
-            return r;
-        *offset += size;
-        pending += stored;
-        ring_release(pipeline->ring, WRITER);
-        if (pending < WRITEBACK_BYTES)
-            continue;
-        (void)sync_file_range(pipeline->fd, (off_t)started, (off_t)(*offset - started),
-                              SYNC_FILE_RANGE_WRITE);
-        started = *offset;
-        pending = 0;
+static int write_pages(void *data, uint64_t offset, const uint8_t *bytes, size_t size) {
+    const Pipeline *pipeline = data;
+    int r = 0;
+    for (size_t part, at = 0; r >= 0 && at < size; at += part) {
+        part = MIN_OF(size - at, WRITE_BYTES);
+        r = fd_pwrite_full(pipeline->fd, bytes + at, part, offset + at);
     }
-    return 0;
+    return r;
+}
+
+static int write_slot(Pipeline *pipeline, uint64_t number, const uint8_t *data, size_t size) {
+    uint64_t at = number * SLOT_BYTES, from = (number / WRITEBACK_SLOTS) * WRITEBACK_SLOTS;
+    int r = pipeline->tree
+                ? tree_digest_add(pipeline->tree, number, data, size, write_pages, pipeline)
+                : sparse_write(pipeline->fd, data, size, at, NULL);
+    if (r >= 0 && number % WRITEBACK_SLOTS == WRITEBACK_SLOTS - 1)
+        (void)sync_file_range(pipeline->fd, (off_t)(from * SLOT_BYTES),
+                              (off_t)(WRITEBACK_SLOTS * SLOT_BYTES), SYNC_FILE_RANGE_WRITE);
+    return r;
 }
 
 static void *writer_main(void *data) {
     Pipeline *pipeline = data;
-    uint64_t size = 0;
-    int r = write_all(pipeline, &size);
-
-    if (r >= 0 && has_failed(pipeline))
-        return NULL;
-    if (r >= 0 && ftruncate(pipeline->fd, (off_t)size) < 0)
-        r = -errno;
-    if (r >= 0 && fdatasync(pipeline->fd) < 0)
-        r = -errno;
+    const uint8_t *bytes;
+    uint64_t number;
+    size_t size;
+    int r = 0;
+    while (r >= 0 && (bytes = ring_acquire(pipeline->ring, &size, &number))) {
+        r = write_slot(pipeline, number, bytes, size);
+        ring_release(pipeline->ring, number);
+    }
     if (r < 0) {
         Error failure = ERROR_INIT;
         write_failure(r, &failure);
@@ -126,23 +121,26 @@ static void *writer_main(void *data) {
     return NULL;
 }
 
-static void *hasher_main(void *data) {
-    Pipeline *pipeline = data;
-    const uint8_t *bytes;
-    size_t size;
+/* A share of the cores: two writers of one file that have to wait for a core would spin on the
+ * file's lock. */
+static unsigned count_writers(void) {
+    long share = sysconf(_SC_NPROCESSORS_ONLN) / (long)atomic_load(&pipelines);
+    return (unsigned)MAX_OF(MIN_OF(share, (long)WRITERS_MAX), 1L);
+}
 
-    while ((bytes = ring_next(pipeline->ring, HASHER, &size))) {
-        sha256_update(pipeline->hash, bytes, size);
-        ring_release(pipeline->ring, HASHER);
-    }
-    return NULL;
+/* Returns how many there are. */
+static unsigned start_writers(Pipeline *pipeline, pthread_t writers[WRITERS_MAX]) {
+    unsigned count = 0;
+    while (count < pipeline->n_writers &&
+           pthread_create(&writers[count], NULL, writer_main, pipeline) == 0)
+        count++;
+    return count;
 }
 
 /* ---- the caller's thread ---- */
 
 static int check_cancel(int cancel_fd, Error *error) {
     struct pollfd item = {.fd = cancel_fd, .events = POLLIN | POLLRDHUP};
-
     if (cancel_fd >= 0 && poll(&item, 1, 0) > 0)
         return error_set(error, ERROR_CANCELLED, ECANCELED, "extraction was cancelled");
     return 0;
@@ -151,7 +149,6 @@ static int check_cancel(int cancel_fd, Error *error) {
 static void tell_progress(Pipeline *pipeline, bool always) {
     const ExtractOptions *options = pipeline->options;
     uint64_t now = clock_monotonic_usec(), done, total;
-
     if (!options->progress || (!always && now - pipeline->progress_usec < PROGRESS_USEC))
         return;
     pipeline->progress_usec = now;
@@ -161,7 +158,6 @@ static void tell_progress(Pipeline *pipeline, bool always) {
 
 static int too_large(uint64_t max_bytes, Error *error) {
     _cleanup_free_ char *size = format_size(max_bytes);
-
     error_set(error, ERROR_CORRUPT, EFBIG, "the disk is larger than the %s allowed", size);
     error_set_hint(error,
                    "is it what it should be? A disk may be as large as the free room, or 64 GiB");
@@ -173,7 +169,6 @@ static int produce(Pipeline *pipeline, ContentReader reader, void *data, Error *
     uint8_t *buffer;
     ssize_t n;
     int r;
-
     while ((buffer = ring_reserve(pipeline->ring))) {
         n = reader(data, buffer, SLOT_BYTES, error);
         if (n <= 0)
@@ -191,54 +186,51 @@ static int produce(Pipeline *pipeline, ContentReader reader, void *data, Error *
 }
 
 static int run_threads(Pipeline *pipeline, ContentReader reader, void *data) {
-    pthread_t writer, hasher;
+    pthread_t writers[WRITERS_MAX];
     Error failure = ERROR_INIT;
-    bool hashes = pipeline->hash != NULL, writer_runs, hasher_runs;
-    int r;
-
-    writer_runs = pthread_create(&writer, NULL, writer_main, pipeline) == 0;
-    hasher_runs =
-        writer_runs && hashes && pthread_create(&hasher, NULL, hasher_main, pipeline) == 0;
-    if (!writer_runs || (hashes && !hasher_runs))
-        r = error_set(&failure, ERROR_NO_MEMORY, EAGAIN, "cannot start a thread");
-    else
-        r = produce(pipeline, reader, data, &failure);
+    unsigned count = start_writers(pipeline, writers);
+    int r = count > 0 ? produce(pipeline, reader, data, &failure)
+                      : error_set(&failure, ERROR_NO_MEMORY, EAGAIN, "cannot start a thread");
     if (r < 0)
         pipeline_fail(pipeline, &failure);
     ring_finish(pipeline->ring);
-    if (writer_runs)
-        pthread_join(writer, NULL);
-    if (hasher_runs)
-        pthread_join(hasher, NULL);
+    while (count > 0)
+        pthread_join(writers[--count], NULL);
     return pipeline->error.kind == ERROR_NONE ? 0 : -pipeline->error.errnum;
 }
 
-/* Runs the content through the pipeline into fd. hex may be NULL: not hashed. */
+static int make_durable(int fd, uint64_t size, Error *error) {
+    if (ftruncate(fd, (off_t)size) == 0 && fdatasync(fd) == 0)
+        return 0;
+    int r = -errno;
+    write_failure(r, error);
+    return r;
+}
+
+/* Runs the content through the pipeline into fd. digest may be NULL: not hashed. */
 static int pipe_content(const ExtractOptions *options, int fd, uint64_t max_bytes,
-                        ContentReader reader, void *data, char *hex, uint64_t *bytes,
+                        ContentReader reader, void *data, char *digest, uint64_t *bytes,
                         Error *error) {
-    Pipeline pipeline = {.options = options,
+    _cleanup_(tree_digest_free_p) TreeDigest *tree = digest ? tree_digest_new() : NULL;
+    (void)atomic_fetch_add(&pipelines, 1);
+    unsigned writers = count_writers();
+    _cleanup_(ring_free_p) Ring *ring = ring_new(writers + SPARE_SLOTS, SLOT_BYTES);
+    Pipeline pipeline = {.n_writers = writers,
+                         .options = options,
                          .fd = fd,
                          .max_bytes = max_bytes,
-                         .ring = ring_new(SLOTS, SLOT_BYTES, hex ? 2 : 1),
-                         .hash = hex ? sha256_new() : NULL,
+                         .ring = ring,
+                         .tree = tree,
                          .mutex = PTHREAD_MUTEX_INITIALIZER};
     int r = run_threads(&pipeline, reader, data);
-
+    (void)atomic_fetch_sub(&pipelines, 1);
     if (r < 0)
-        error_move(error, &pipeline.error);
-    else
-        tell_progress(&pipeline, true);
-    if (r >= 0 && hex)
-        sha256_finish(pipeline.hash, hex);
-    if (r >= 0)
-        *bytes = pipeline.total_bytes;
-    error_clear(&pipeline.error);
-    ring_free(pipeline.ring);
-    if (pipeline.hash)
-        sha256_free(pipeline.hash);
-    pthread_mutex_destroy(&pipeline.mutex);
-    return r;
+        return error_move(error, &pipeline.error);
+    tell_progress(&pipeline, true);
+    if (digest)
+        tree_digest_finish(tree, pipeline.total_bytes, digest);
+    *bytes = pipeline.total_bytes;
+    return make_durable(fd, pipeline.total_bytes, error);
 }
 
 static ssize_t read_source(void *data, void *buffer, size_t size, Error *error) {
@@ -249,30 +241,17 @@ static ssize_t read_source(void *data, void *buffer, size_t size, Error *error) 
 
 static int extract_raw(const ExtractOptions *options, uint64_t max_bytes, ExtractResult *result,
                        Error *error) {
-    bool plain = extract_source_compression(options->source) == EXTRACT_PLAIN &&
-                 !options->skip_content_sha256;
-    int r;
-
-    if (plain)
-        source_skip_hash(options->source); /* source and content are the same bytes */
-    r = pipe_content(options, options->output_fd, max_bytes, read_source, options->source,
-                     options->skip_content_sha256 ? NULL : result->content_sha256,
-                     &result->virtual_bytes, error);
-    if (r < 0)
-        return r;
-    r = extract_source_finish(options->source, options->expected_sha256, result->source_sha256,
-                              error);
-    if (r < 0 || !plain)
-        return r;
-    memcpy(result->source_sha256, result->content_sha256, SHA256_HEX_SIZE);
-    return sha256_check(result->source_sha256, options->expected_sha256, error);
+    int r = pipe_content(options, options->output_fd, max_bytes, read_source, options->source,
+                         result->digest, &result->virtual_bytes, error);
+    return r < 0 ? r
+                 : extract_source_finish(options->source, options->expected_sha256,
+                                         result->source_sha256, error);
 }
 
 static ssize_t read_entry(void *data, void *buffer, size_t size, Error *error) {
     TarReader *reader = data;
     size_t done = 0;
     la_ssize_t n;
-
     while (done < size) {
         n = archive_read_data(reader->archive, (uint8_t *)buffer + done, size - done);
         if (n < 0)
@@ -286,7 +265,6 @@ static ssize_t read_entry(void *data, void *buffer, size_t size, Error *error) {
 
 static int find_disk(TarReader *reader, struct archive_entry **entry, Error *error) {
     int r;
-
     do
         r = tar_reader_next(reader, entry, error);
     while (r > 0 && !tar_entry_is_disk(*entry));
@@ -297,7 +275,6 @@ static int find_disk(TarReader *reader, struct archive_entry **entry, Error *err
 static int finish_tar(TarReader *reader, Error *error) {
     struct archive_entry *entry;
     int r = find_disk(reader, &entry, error);
-
     if (r > 0)
         return error_set(error, ERROR_CORRUPT, EBADMSG, "the tar holds more than one disk.img");
     return r < 0 ? r : tar_reader_drain(reader, error);
@@ -308,7 +285,6 @@ static int extract_tar(const ExtractOptions *options, uint64_t max_bytes, Extrac
     _cleanup_(tar_reader_close) TarReader reader = {0};
     struct archive_entry *entry;
     int r;
-
     r = tar_reader_open(&reader, options->source, error);
     if (r >= 0)
         r = find_disk(&reader, &entry, error);
@@ -318,8 +294,7 @@ static int extract_tar(const ExtractOptions *options, uint64_t max_bytes, Extrac
         return error_set(error, ERROR_CORRUPT, ENOENT, "the tar holds no disk.img");
     if (archive_entry_size(entry) > 0 && (uint64_t)archive_entry_size(entry) > max_bytes)
         return too_large(max_bytes, error);
-    r = pipe_content(options, options->output_fd, max_bytes, read_entry, &reader,
-                     options->skip_content_sha256 ? NULL : result->content_sha256,
+    r = pipe_content(options, options->output_fd, max_bytes, read_entry, &reader, result->digest,
                      &result->virtual_bytes, error);
     if (r >= 0)
         r = finish_tar(&reader, error);
@@ -332,7 +307,6 @@ static int extract_tar(const ExtractOptions *options, uint64_t max_bytes, Extrac
 /* An unlinked file in the scratch folder: gone with its descriptor, whatever happens. */
 static int open_spool(const char *folder, int *fd, Error *error) {
     _cleanup_free_ char *name = scratch_name("spool"), *path = NULL;
-
     if (!folder)
         return error_set(error, ERROR_USAGE, EINVAL, "no scratch folder is given");
     path = path_join(folder, name);
@@ -347,9 +321,9 @@ static int extract_qcow2(const ExtractOptions *options, uint64_t max_bytes, Extr
                          Error *error) {
     _cleanup_close_ int spool = -1;
     int fd = source_seekable_fd(options->source), r = 0;
+    const TreeDigestOptions hashing = {.cancel_fd = options->cancel_fd};
     uint64_t spooled;
     struct stat status;
-
     if (fd < 0) {
         r = open_spool(options->scratch_folder, &spool, error);
         if (r >= 0)
@@ -367,16 +341,13 @@ static int extract_qcow2(const ExtractOptions *options, uint64_t max_bytes, Extr
     if (fdatasync(options->output_fd) < 0 || fstat(options->output_fd, &status) < 0)
         return error_set_errno(error, errno, "cannot make the extracted disk durable");
     result->virtual_bytes = (uint64_t)status.st_size;
-    return options->skip_content_sha256
-               ? 0
-               : sha256_file(options->output_fd, result->content_sha256, error);
+    return tree_digest_file(options->output_fd, &hashing, result->digest, error);
 }
 
 /* ---- the way in ---- */
 
 static int check_output(int fd, Error *error) {
     struct stat status;
-
     if (fstat(fd, &status) < 0)
         return error_set_errno(error, errno, "cannot look at the file to extract to");
     if (!S_ISREG(status.st_mode) || status.st_size != 0)
@@ -387,7 +358,6 @@ static int check_output(int fd, Error *error) {
 
 static int bound_bytes(const ExtractOptions *options, uint64_t *max_bytes, Error *error) {
     struct statvfs status;
-
     if (options->max_bytes > 0) {
         *max_bytes = options->max_bytes;
         return 0;
@@ -400,7 +370,6 @@ static int bound_bytes(const ExtractOptions *options, uint64_t *max_bytes, Error
 
 static int check_result(int fd, ExtractResult *result, Error *error) {
     struct stat status;
-
     if (result->virtual_bytes == 0)
         return error_set(error, ERROR_CORRUPT, ENODATA, "the disk is empty");
     if (result->virtual_bytes % 512 != 0)
@@ -419,7 +388,6 @@ int extract_disk(const ExtractOptions *options, ExtractResult *result, Error *er
     ExtractKind kind = extract_source_kind(options->source);
     uint64_t max_bytes = 0;
     int r;
-
     r = check_output(options->output_fd, error);
     if (r >= 0)
         r = sha256_check(NULL, options->expected_sha256, error);
@@ -427,6 +395,8 @@ int extract_disk(const ExtractOptions *options, ExtractResult *result, Error *er
         r = bound_bytes(options, &max_bytes, error);
     if (r < 0)
         return r;
+    if (!options->expected_sha256)
+        source_skip_hash(options->source);
     if (kind == EXTRACT_TAR_ROOTFS)
         return error_set(error, ERROR_USAGE, EINVAL,
                          "the tar holds a root file system, not disk.img");

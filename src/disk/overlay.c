@@ -63,7 +63,6 @@ static int backing_file_bytes(const OverlaySpec *spec, int fd, uint64_t *bytes, 
     _cleanup_qcow2_info_ Qcow2Info info = {0};
     struct stat status;
     int r;
-
     if (str_equal(spec->backing_format, "qcow2")) {
         r = qcow2_read_info(fd, &info, error);
         if (r < 0)
@@ -84,7 +83,6 @@ static int check_backing(const OverlaySpec *spec, uint64_t *bytes, Error *error)
     _cleanup_close_ int fd = -1;
     uint64_t found = 0;
     int r;
-
     if (spec->backing_path[0] != '/' || strlen(spec->backing_path) > QCOW2_NAME_MAX)
         return error_set(error, ERROR_USAGE, EINVAL,
                          "backing file must be an absolute path of at most %d bytes: %s",
@@ -127,7 +125,6 @@ static int check_size(uint64_t bytes, uint64_t backing_bytes, Error *error) {
 static int plan_layout(const OverlaySpec *spec, Layout *layout, Error *error) {
     uint64_t backing_bytes = 0, bytes;
     int r;
-
     if (spec->backing_path) {
         r = check_backing(spec, &backing_bytes, error);
         if (r < 0)
@@ -148,7 +145,6 @@ static int plan_layout(const OverlaySpec *spec, Layout *layout, Error *error) {
 /* Header, backing format extension, end of extensions (zeroes), name of the backing file. */
 static size_t fill_header(const OverlaySpec *spec, const Layout *layout, uint8_t *p) {
     size_t at = HEADER_BYTES, length;
-
     put32(p, QCOW2_MAGIC);
     put32(p + 4, 3);
     put32(p + 20, CLUSTER_BITS);
@@ -177,7 +173,6 @@ static int write_file(int fd, const OverlaySpec *spec, const Layout *layout) {
     uint8_t first[FIRST_BYTES] = {0}, table[8], block[2 * (FIXED_CLUSTERS + 512)];
     size_t size = fill_header(spec, layout, first);
     int r;
-
     put64(table, 2 * CLUSTER_BYTES);
     for (size_t i = 0; i < layout->clusters; i++)
         put16(block + 2 * i, 1);
@@ -197,7 +192,6 @@ int overlay_create_at(int dir_fd, const char *name, const OverlaySpec *spec, Err
     _cleanup_close_ int fd = -1;
     Layout layout;
     int r;
-
     r = plan_layout(spec, &layout, error);
     if (r < 0)
         return error_add_context(error, "cannot make overlay %s", name);

@@ -65,7 +65,6 @@ static int tree_visit_entry(int folder_fd, const char *name, unsigned depth, Tre
                             Error *error) {
     _cleanup_close_ int fd = -1;
     struct stat status;
-
     if (fstatat(folder_fd, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
         return error_set_errno(error, errno, "cannot look at %s", name);
     if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
@@ -88,7 +87,6 @@ static int tree_visit(int folder_fd, unsigned depth, TreeVisitor visitor, Error 
     struct stat status;
     struct dirent *entry;
     int fd, r;
-
     if (depth > DEPTH_MAX)
         return error_set(error, ERROR_CORRUPT, ELOOP, "folders nested deeper than %d", DEPTH_MAX);
     fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -128,7 +126,6 @@ static int sync_one(int fd, const struct stat *status, const char *name, Error *
 
 static int freeze_one(int fd, const struct stat *status, const char *name, Error *error) {
     mode_t mode = S_ISDIR(status->st_mode) ? 0755 : (status->st_mode & 0111) ? 0555 : 0444;
-
     if (fchmod(fd, mode) < 0)
         return error_set_errno(error, errno, "cannot make %s read-only", name);
     return start_writeback(fd, status, name, error);
@@ -136,17 +133,11 @@ static int freeze_one(int fd, const struct stat *status, const char *name, Error
 
 static int visit_any(int fd, TreeVisitor visitor, Error *error) {
     struct stat status;
-
     if (fstat(fd, &status) < 0)
         return error_set_errno(error, errno, "cannot look at a file");
     if (S_ISDIR(status.st_mode))
         return tree_visit(fd, 0, visitor, error);
     return visitor(fd, &status, "file", error);
-}
-
-int sync_tree(int fd, Error *error) {
-    int r = visit_any(fd, start_writeback, error);
-    return r < 0 ? r : visit_any(fd, sync_one, error);
 }
 
 static int freeze_tree(int fd, Error *error) {
@@ -159,7 +150,6 @@ static int freeze_tree(int fd, Error *error) {
 static int make_folder(const char *home, const char *name, mode_t mode, Error *error) {
     _cleanup_free_ char *path = path_join(home, name);
     int r;
-
     if (access(path, F_OK) == 0)
         return 0;
     r = path_make_folders(path, mode);
@@ -172,7 +162,6 @@ static int make_folder(const char *home, const char *name, mode_t mode, Error *e
 
 static int make_folders(const char *home, const char *kind, Error *error) {
     int r = make_folder(home, kind, 0755, error);
-
     if (r >= 0)
         r = make_folder(home, "locks", 0700, error);
     if (r >= 0)
@@ -180,11 +169,10 @@ static int make_folders(const char *home, const char *kind, Error *error) {
     return r;
 }
 
-static int look(const PublishOptions *options, bool *exists, Error *error) {
+static int check_exists(const PublishOptions *options, bool *exists, Error *error) {
     _cleanup_free_ char *path = NULL;
-
-    if (options->look)
-        return options->look(options->data, exists, error);
+    if (options->check)
+        return options->check(options->data, exists, error);
     path = path_join(options->home, options->kind, options->name);
     if (access(path, F_OK) == 0)
         *exists = true;
@@ -199,7 +187,6 @@ static int lock(const PublishOptions *options, int *fd, Error *error) {
     _cleanup_free_ char *folder = path_join(options->home, "locks");
     _cleanup_free_ char *key = str_format("%s-%s", options->kind, options->name);
     uint64_t deadline_usec = options->deadline_usec ? options->deadline_usec : UINT64_MAX;
-
     return lock_acquire(folder, key, deadline_usec, options->cancel_fd, fd, error);
 }
 
@@ -207,7 +194,6 @@ static int make_scratch(Publish *publish, Error *error) {
     _cleanup_free_ char *name = scratch_name(publish->kind);
     _cleanup_free_ char *path = path_join(publish->home, "tmp", name);
     int fd;
-
     if (publish->folder) {
         if (mkdir(path, 0700) < 0)
             return error_set_errno(error, errno, "cannot make scratch folder %s", path);
@@ -226,7 +212,6 @@ static int make_scratch(Publish *publish, Error *error) {
 
 static Publish *publish_new(const PublishOptions *options) {
     Publish *publish = calloc(1, sizeof(*publish));
-
     if (!publish)
         abort();
     publish->home = str_copy(options->home);
@@ -242,19 +227,18 @@ int publish_begin(const PublishOptions *options, Publish **publish, bool *exists
     _cleanup_(publish_free_p) Publish *new = NULL;
     bool found = false;
     int r;
-
     r = check_part("kind", options->kind, error);
     if (r >= 0)
         r = check_part("name", options->name, error);
     if (r >= 0)
         r = make_folders(options->home, options->kind, error);
     if (r >= 0)
-        r = look(options, &found, error);
+        r = check_exists(options, &found, error);
     if (r >= 0 && !found) {
         new = publish_new(options);
         r = lock(options, &new->lock_fd, error);
         if (r >= 0)
-            r = look(options, &found, error);
+            r = check_exists(options, &found, error);
         if (r >= 0 && !found)
             r = make_scratch(new, error);
     }
@@ -276,7 +260,6 @@ int publish_scratch_fd(const Publish *publish) {
 const char *publish_extra_scratch(Publish *publish) {
     _cleanup_free_ char *name = scratch_name("extra");
     _cleanup_free_ char *path = path_join(publish->home, "tmp", name);
-
     strlist_add(&publish->extras, path);
     return publish->extras.items[publish->extras.count - 1];
 }
@@ -301,7 +284,6 @@ static int rename_new(const char *from, const char *to, bool folder) {
 /* The name is taken: by one who made the same under another lock. */
 static int accept_existing(const Publish *publish, const char *target, Error *error) {
     struct stat ours, theirs;
-
     if (stat(target, &theirs) < 0 || fstat(publish->scratch_fd, &ours) < 0)
         return error_set_errno(error, errno, "cannot look at %s", target);
     if (S_ISDIR(ours.st_mode) == S_ISDIR(theirs.st_mode) &&
@@ -325,7 +307,6 @@ static void remove_scratch(Publish *publish) {
 
 static int move_in_place(Publish *publish, const char *target, Error *error) {
     int r = rename_new(publish->scratch, target, publish->folder);
-
     if (r >= 0) {
         free(TAKE_PTR(publish->scratch));
         return 0;
@@ -341,7 +322,6 @@ static int move_in_place(Publish *publish, const char *target, Error *error) {
 int publish_commit_as(Publish *publish, const char *name, Error *error) {
     _cleanup_free_ char *target = NULL, *folder = NULL;
     int r;
-
     r = check_part("name", name, error);
     if (r < 0)
         return r;

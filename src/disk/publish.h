@@ -30,7 +30,7 @@ typedef struct PublishOptions {
     int cancel_fd;          /* readable or hung up ends the wait with ERROR_CANCELLED; -1: none */
     /* What "look again" means when it is not "KIND/NAME is there", as when the final name is known
      * only after the build: sets *exists. May be NULL. */
-    int (*look)(void *data, bool *exists, Error *error);
+    int (*check)(void *data, bool *exists, Error *error);
     void *data;
 } PublishOptions;
 
@@ -66,8 +66,5 @@ DEFINE_CLEANUP(Publish *, publish_free);
 /* A name for scratch that no other thread or process chooses: "PREFIX-PID-TID-RANDOM". Caller owns.
  */
 char *scratch_name(const char *prefix);
-
-/* Makes `fd` (a file or a whole folder) durable: content, then every folder from the inside out. */
-int sync_tree(int fd, Error *error);
 
 #endif

@@ -65,7 +65,6 @@ static char *get_text(const Header *header, size_t offset, size_t length) {
 
 static int parse_sizes(const Header *header, Qcow2Info *info, Error *error) {
     uint64_t l1_entries = get32(header, 36), covered_bits;
-
     info->cluster_bits = get32(header, 20);
     info->virtual_bytes = get64(header, 24);
     info->snapshots = get32(header, 60);
@@ -91,7 +90,6 @@ static int parse_features(const Header *header, Qcow2Info *info, size_t *header_
                           Error *error) {
     uint64_t incompatible;
     uint32_t length;
-
     if (info->version == 2) {
         *header_bytes = HEADER_V2_BYTES;
         return 0;
@@ -120,7 +118,6 @@ static int parse_features(const Header *header, Qcow2Info *info, size_t *header_
 static int parse_backing(const Header *header, Qcow2Info *info, Error *error) {
     uint64_t offset = get64(header, 8);
     uint32_t length = get32(header, 16);
-
     if (offset == 0)
         return 0;
     if (length == 0)
@@ -134,12 +131,11 @@ static int parse_backing(const Header *header, Qcow2Info *info, Error *error) {
     return 0;
 }
 
-static void take_extension(const Header *header, uint32_t type, size_t offset, size_t length,
+static void read_extension(const Header *header, uint32_t type, size_t offset, size_t length,
                            Qcow2Info *info) {
     char **text = type == EXTENSION_BACKING_FORMAT ? &info->backing_format
                   : type == EXTENSION_DATA_FILE    ? &info->data_file
                                                    : NULL;
-
     if (!text)
         return;
     free(*text);
@@ -150,7 +146,6 @@ static int parse_extensions(const Header *header, size_t at, Qcow2Info *info, Er
     uint64_t backing = get64(header, 8);
     size_t end = MIN_OF(header->size, (size_t)1 << info->cluster_bits);
     uint32_t type, length;
-
     if (backing != 0 && backing < end)
         end = (size_t)backing;
     for (unsigned count = 0; at < end && end - at >= 8; count++) {
@@ -161,7 +156,7 @@ static int parse_extensions(const Header *header, size_t at, Qcow2Info *info, Er
             return 0;
         if (length > end - at || count >= EXTENSIONS_MAX)
             return corrupt(error, "header extension out of range");
-        take_extension(header, type, at, length, info);
+        read_extension(header, type, at, length, info);
         at += MIN_OF(((size_t)length + 7) & ~(size_t)7, end - at);
     }
     return 0;
@@ -172,7 +167,6 @@ int qcow2_parse_info(const void *data, size_t size, Qcow2Info *info, Error *erro
     Header header = {.data = data, .size = size};
     size_t header_bytes = 0;
     int r;
-
     if (size < HEADER_V2_BYTES || get32(&header, 0) != QCOW2_MAGIC)
         return corrupt(error, size < HEADER_V2_BYTES ? "truncated" : "no magic number");
     found.version = get32(&header, 4);
@@ -196,7 +190,6 @@ int qcow2_parse_info(const void *data, size_t size, Qcow2Info *info, Error *erro
 int qcow2_read_info(int fd, Qcow2Info *info, Error *error) {
     _cleanup_free_ uint8_t *prefix = malloc(PREFIX_BYTES);
     ssize_t n;
-
     if (!prefix)
         abort();
     n = fd_pread_full(fd, prefix, PREFIX_BYTES, 0);

@@ -5,36 +5,42 @@
 
 #include "disk/sniff.h"
 
+#include <archive.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
 #include "disk/decode.h"
-#include "disk/source.h"
 
 #define SNIFF_ENTRIES_MAX 64
 #define TAR_BLOCK 512
 
 static const struct {
+    size_t offset;
     const char *magic;
     size_t length;
     const char *what;
 } FOREIGN[] = {
-    {"KDMV", 4, "a VMDK image"},
-    {"vhdxfile", 8, "a VHDX image"},
-    {"conectix", 8, "a VHD image"},
-    {"BZh", 3, "bzip2 data"},
-    {"\x04\x22\x4d\x18", 4, "lz4 data"},
-    {"PK\x03\x04", 4, "a zip archive"},
-    {"7z\xbc\xaf\x27\x1c", 6, "a 7z archive"},
+    {0, "KDMV", 4, "a VMDK image"},
+    {0, "vhdxfile", 8, "a VHDX image"},
+    {0, "conectix", 8, "a VHD image"},
+    {64, "\x7f\x10\xda\xbe", 4, "a VDI image"},
+    {0, "QED\0", 4, "a QED image"},
+    {0, "WithoutFreeSpace", 16, "a Parallels image"},
+    {0, "WithouFreSpacExt", 16, "a Parallels image"},
+    {0, "LUKS\xba\xbe", 6, "an encrypted disk (LUKS)"},
+    {0, "BZh", 3, "bzip2 data"},
+    {0, "\x04\x22\x4d\x18", 4, "lz4 data"},
+    {0, "PK\x03\x04", 4, "a zip archive"},
+    {0, "7z\xbc\xaf\x27\x1c", 6, "a 7z archive"},
 };
 
 static int refuse_foreign(const uint8_t *head, size_t size, bool decoded, Error *error) {
     const char *what = NULL;
-
     for (size_t i = 0; i < ARRAY_SIZE(FOREIGN); i++)
-        if (size >= FOREIGN[i].length && memcmp(head, FOREIGN[i].magic, FOREIGN[i].length) == 0)
+        if (size >= FOREIGN[i].offset + FOREIGN[i].length &&
+            memcmp(head + FOREIGN[i].offset, FOREIGN[i].magic, FOREIGN[i].length) == 0)
             what = FOREIGN[i].what;
     if (decoded && decoder_sniff(head, size) != EXTRACT_PLAIN)
         what = "data that is compressed twice";
@@ -52,7 +58,6 @@ static bool is_tar(const uint8_t *head, size_t size) {
     unsigned long sum = 0, said;
     char field[9] = {0};
     char *end;
-
     if (size < TAR_BLOCK || head[0] == '\0')
         return false;
     for (size_t i = 0; i < TAR_BLOCK; i++)
@@ -66,7 +71,6 @@ static bool tar_has_disk(const uint8_t *head, size_t size) {
     struct archive *archive = archive_read_new();
     struct archive_entry *entry;
     bool found = false;
-
     if (!archive)
         abort();
     archive_read_support_format_tar(archive);
@@ -82,7 +86,6 @@ static bool tar_has_disk(const uint8_t *head, size_t size) {
 
 bool tar_entry_is_disk(struct archive_entry *entry) {
     const char *name = archive_entry_pathname(entry);
-
     if (!name || archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry))
         return false;
     return strcmp(name, "disk.img") == 0 || strcmp(name, "./disk.img") == 0;
@@ -104,7 +107,6 @@ static int decode_head(const uint8_t *begin, size_t begin_size, ExtractCompressi
     DecodeBuffers buffers = {.in = begin, .in_size = begin_size, .out = head, .out_size = *size};
     size_t in_before, out_before;
     int r;
-
     do {
         in_before = buffers.in_size;
         out_before = buffers.out_size;
@@ -118,22 +120,50 @@ static int decode_head(const uint8_t *begin, size_t begin_size, ExtractCompressi
     return 0;
 }
 
-int sniff_begin(const uint8_t *begin, size_t begin_size, ExtractKind *kind,
+static int check_wanted(ExtractWanted wanted, ExtractKind kind, Error *error) {
+    bool is_tar = kind == EXTRACT_TAR_DISK || kind == EXTRACT_TAR_ROOTFS;
+    int r;
+    if (wanted == EXTRACT_ANY || (wanted == EXTRACT_ONLY_TAR && is_tar) ||
+        (wanted == EXTRACT_ONLY_QCOW2 && kind == EXTRACT_QCOW2))
+        return 0;
+    r = error_set(error, ERROR_CORRUPT, EBADMSG, "this is no %s, but %s",
+                  wanted == EXTRACT_ONLY_TAR ? "tar" : "qcow2",
+                  is_tar                  ? "a tar"
+                  : kind == EXTRACT_QCOW2 ? "qcow2"
+                                          : "raw");
+    error_set_hint(error, "leave --format out to have it found out");
+    return r;
+}
+
+/* A raw disk's first bytes are a guest's, which may have written any header there. */
+static int accept_as_raw(size_t size, ExtractKind *kind, ExtractCompression *compression,
+                         Error *error) {
+    if (size == 0)
+        return error_set(error, ERROR_CORRUPT, ENODATA, "the source is empty");
+    *kind = EXTRACT_RAW;
+    *compression = EXTRACT_PLAIN;
+    return 0;
+}
+
+int sniff_begin(const uint8_t *begin, size_t begin_size, ExtractWanted wanted, ExtractKind *kind,
                 ExtractCompression *compression, Error *error) {
     _cleanup_free_ uint8_t *head = malloc(SNIFF_BYTES);
     ExtractCompression found = decoder_sniff(begin, begin_size);
     size_t size = SNIFF_BYTES;
     Error ignored = ERROR_INIT;
     int r;
-
     if (!head)
         abort();
+    if (wanted == EXTRACT_ONLY_RAW)
+        return accept_as_raw(begin_size, kind, compression, error);
     if (begin_size == 0)
         return error_set(error, ERROR_CORRUPT, ENODATA, "the source is empty");
     r = decode_head(begin, begin_size, found, head, &size, error ? error : &ignored);
     error_clear(&ignored);
     if (r >= 0)
         r = refuse_foreign(head, size, found != EXTRACT_PLAIN, error);
+    if (r >= 0)
+        r = check_wanted(wanted, head_kind(head, size), error);
     if (r < 0)
         return r;
     *kind = head_kind(head, size);

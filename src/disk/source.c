@@ -28,8 +28,8 @@
 #include "disk/sniff.h"
 #include "disk/source.h"
 
-#define CHUNK_BYTES ((size_t)1 << 20)
-#define CHUNKS 8
+#define CHUNK_BYTES (256 * KIB) /* few and small: to be in the cache still when decoded */
+#define CHUNKS 4
 
 struct ExtractSource {
     int fd;        /* borrowed */
@@ -54,6 +54,7 @@ struct ExtractSource {
 
     const uint8_t *chunk; /* borrowed from the ring: what is left of the current buffer */
     size_t chunk_size;
+    uint64_t chunk_number;
     bool chunk_held;
     bool ended;   /* all chunks are taken */
     bool decoded; /* the decoded stream has ended well */
@@ -66,7 +67,6 @@ static int wait_readable(const ExtractSource *source, Error *error) {
     struct pollfd items[] = {{.fd = source->fd, .events = POLLIN},
                              {.fd = source->cancel_fd, .events = POLLIN | POLLRDHUP},
                              {.fd = source->stop_fd, .events = POLLIN}};
-
     for (;;) {
         if (poll(items, ARRAY_SIZE(items), -1) < 0) {
             if (errno == EINTR)
@@ -85,7 +85,6 @@ static ssize_t read_chunk(const ExtractSource *source, uint8_t *buffer, size_t s
     size_t done = 0;
     ssize_t n;
     int r;
-
     while (done < size) {
         r = wait_readable(source, error);
         if (r < 0)
@@ -106,7 +105,6 @@ static ssize_t read_chunk(const ExtractSource *source, uint8_t *buffer, size_t s
 static ssize_t reader_step(ExtractSource *source, size_t *prefix_at) {
     uint8_t *buffer = ring_reserve(source->ring);
     ssize_t n;
-
     if (!buffer)
         return 0;
     if (*prefix_at < source->prefix_size) {
@@ -127,7 +125,6 @@ static ssize_t reader_step(ExtractSource *source, size_t *prefix_at) {
 static void *reader_main(void *data) {
     ExtractSource *source = data;
     size_t prefix_at = 0;
-
     while (reader_step(source, &prefix_at) > 0)
         ;
     ring_finish(source->ring);
@@ -136,8 +133,7 @@ static void *reader_main(void *data) {
 
 static int start_reader(ExtractSource *source, Error *error) {
     int r;
-
-    source->ring = ring_new(CHUNKS, CHUNK_BYTES, 1);
+    source->ring = ring_new(CHUNKS, CHUNK_BYTES);
     source->hash = sha256_new();
     source->decoder = decoder_new(source->compression);
     r = pthread_create(&source->reader, NULL, reader_main, source);
@@ -163,8 +159,8 @@ static int next_chunk(ExtractSource *source, Error *error) {
     if (source->chunk_size > 0 || source->ended)
         return 0;
     if (source->chunk_held)
-        ring_release(source->ring, 0);
-    source->chunk = ring_next(source->ring, 0, &source->chunk_size);
+        ring_release(source->ring, source->chunk_number);
+    source->chunk = ring_acquire(source->ring, &source->chunk_size, &source->chunk_number);
     source->chunk_held = source->chunk != NULL;
     if (source->chunk) {
         source->done_bytes += source->chunk_size;
@@ -185,7 +181,6 @@ ssize_t extract_source_read(ExtractSource *source, void *buffer, size_t size, Er
     DecodeBuffers buffers = {.out = buffer, .out_size = size};
     size_t out_before, in_before;
     int r = source->ring ? 0 : start_reader(source, error);
-
     while (r >= 0 && !source->decoded && buffers.out_size > 0) {
         r = next_chunk(source, error);
         if (r < 0)
@@ -227,7 +222,6 @@ int source_seekable_fd(const ExtractSource *source) {
 int sha256_check(const char *found, const char *expected, Error *error) {
     uint8_t bytes[SHA256_SIZE];
     _cleanup_free_ char *lower = NULL;
-
     if (!expected)
         return 0;
     if (strncasecmp(expected, "sha256:", 7) == 0)
@@ -249,7 +243,6 @@ int extract_source_finish(ExtractSource *source, const char *expected_sha256,
                           char sha256[SHA256_HEX_SIZE], Error *error) {
     char hex[SHA256_HEX_SIZE];
     int r = source->ring ? 0 : start_reader(source, error);
-
     while (r >= 0 && !source->ended) {
         source->chunk_size = 0;
         r = next_chunk(source, error);
@@ -269,10 +262,9 @@ int extract_source_finish(ExtractSource *source, const char *expected_sha256,
 
 /* ---- making ---- */
 
-static int look_at_fd(ExtractSource *source, Error *error) {
+static int stat_source(ExtractSource *source, Error *error) {
     struct stat status;
     off_t at;
-
     if (fstat(source->fd, &status) < 0)
         return error_set_errno(error, errno, "cannot look at the source");
     if (S_ISDIR(status.st_mode))
@@ -285,10 +277,14 @@ static int look_at_fd(ExtractSource *source, Error *error) {
 }
 
 int extract_source_new(int fd, int cancel_fd, ExtractSource **source, Error *error) {
+    return extract_source_new_as(fd, cancel_fd, EXTRACT_ANY, source, error);
+}
+
+int extract_source_new_as(int fd, int cancel_fd, ExtractWanted wanted, ExtractSource **source,
+                          Error *error) {
     _cleanup_(extract_source_free_p) ExtractSource *new = calloc(1, sizeof(*new));
     ssize_t n;
     int r;
-
     if (!new)
         abort();
     new->fd = fd;
@@ -296,7 +292,7 @@ int extract_source_new(int fd, int cancel_fd, ExtractSource **source, Error *err
     new->stop_fd = eventfd(0, EFD_CLOEXEC);
     if (new->stop_fd < 0)
         return error_set_errno(error, errno, "cannot make an eventfd");
-    r = look_at_fd(new, error);
+    r = stat_source(new, error);
     if (r < 0)
         return r;
     new->prefix = malloc(SNIFF_BYTES);
@@ -306,7 +302,7 @@ int extract_source_new(int fd, int cancel_fd, ExtractSource **source, Error *err
     if (n < 0)
         return (int)n;
     new->prefix_size = (size_t)n;
-    r = sniff_begin(new->prefix, new->prefix_size, &new->kind, &new->compression, error);
+    r = sniff_begin(new->prefix, new->prefix_size, wanted, &new->kind, &new->compression, error);
     if (r < 0)
         return r;
     *source = TAKE_PTR(new);
@@ -335,27 +331,10 @@ ExtractCompression extract_source_compression(const ExtractSource *source) {
     return source->compression;
 }
 
-const char *extract_kind_name(ExtractKind kind) {
-    static const char *const NAMES[] = {[EXTRACT_RAW] = "raw",
-                                        [EXTRACT_QCOW2] = "qcow2",
-                                        [EXTRACT_TAR_DISK] = "tar-disk",
-                                        [EXTRACT_TAR_ROOTFS] = "tar-rootfs"};
-    return NAMES[kind];
-}
-
-const char *extract_compression_name(ExtractCompression compression) {
-    static const char *const NAMES[] = {[EXTRACT_PLAIN] = "none",
-                                        [EXTRACT_ZSTD] = "zstd",
-                                        [EXTRACT_XZ] = "xz",
-                                        [EXTRACT_GZIP] = "gzip"};
-    return NAMES[compression];
-}
-
 int extract_sniff(int fd, ExtractKind *kind, ExtractCompression *compression, Error *error) {
     _cleanup_(extract_source_free_p) ExtractSource *source = NULL;
     off_t at = lseek(fd, 0, SEEK_CUR);
     int r;
-
     if (at < 0)
         return error_set_errno(error, errno, "cannot look at a source that is no file");
     r = extract_source_new(fd, -1, &source, error);

@@ -23,7 +23,6 @@
 
 bool buffer_is_zero(const void *data, size_t size) {
     const uint8_t *bytes = data;
-
     /* Equal to itself moved by 16 and zero in the first 16 means zero everywhere; memcmp is
      * vectorised. */
     for (size_t i = 0; i < size && i < 16; i++)
@@ -41,7 +40,6 @@ static size_t block_part(uint64_t offset, size_t size) {
 /* The length of the run of whole blocks, from the start of data, that are all zero or all not. */
 static size_t block_run(const uint8_t *data, size_t size, uint64_t offset, bool *zero) {
     size_t run = block_part(offset, size), part;
-
     *zero = buffer_is_zero(data, run);
     while (run < size) {
         part = block_part(offset + run, size - run);
@@ -58,7 +56,6 @@ int sparse_write(int fd, const void *data, size_t size, uint64_t offset, uint64_
     size_t run;
     bool zero;
     int r;
-
     for (; size > 0; bytes += run, size -= run, offset += run) {
         run = block_run(bytes, size, offset, &zero);
         if (zero)
@@ -77,7 +74,6 @@ static int copy_extent(int source_fd, int target_fd, void *buffer, uint64_t star
                        Error *error) {
     ssize_t n;
     int r;
-
     for (uint64_t at = start; at < end; at += (uint64_t)n) {
         n = fd_pread_full(source_fd, buffer, (size_t)MIN_OF(end - at, (uint64_t)COPY_BYTES), at);
         if (n < 0)
@@ -96,7 +92,6 @@ static int copy_extent(int source_fd, int target_fd, void *buffer, uint64_t star
  * without SEEK_DATA says EINVAL: then all is data. */
 static int next_extent(int fd, uint64_t at, uint64_t size, uint64_t *start, uint64_t *end) {
     off_t from = lseek(fd, (off_t)at, SEEK_DATA), to;
-
     if (from < 0 && errno == ENXIO) {
         *start = *end = size;
         return 0;
@@ -121,7 +116,6 @@ int sparse_copy(int source_fd, int target_fd, Error *error) {
     struct stat status;
     uint64_t start = 0, end = 0, size;
     int r;
-
     if (!buffer)
         abort();
     if (fstat(source_fd, &status) < 0)
@@ -156,7 +150,6 @@ bool reflink_is_absent(int errnum) {
 
 static int scratch_file(const char *folder, int *fd, Error *error) {
     _cleanup_free_ char *name = scratch_name("reflink"), *path = path_join(folder, name);
-
     *fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (*fd < 0)
         return error_set_errno(error, errno, "cannot make a scratch file in %s", folder);
@@ -168,7 +161,6 @@ int reflink_probe(const char *folder, bool *supported, Error *error) {
     _cleanup_close_ int from = -1, to = -1;
     _cleanup_free_ char *block = calloc(1, BLOCK_BYTES);
     int r;
-
     if (!block)
         abort();
     memset(block, 'r', BLOCK_BYTES);
@@ -193,7 +185,6 @@ int reflink_probe(const char *folder, bool *supported, Error *error) {
 int file_clone_or_sparse_copy(int source_fd, int target_fd, bool *cloned, Error *error) {
     bool done = ioctl(target_fd, FICLONE, source_fd) == 0;
     int r;
-
     if (!done && !reflink_is_absent(errno))
         return error_set_errno(error, errno, "cannot reflink a file");
     if (!done) {

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/spawn_run.h"
 #include "base/str.h"
 
 #define SHOW_TIMEOUT_USEC (120 * USEC_PER_SEC)

@@ -115,8 +115,7 @@ static int make_file_system(const Build *build, const RecipeOutput *output, Publ
     return rootfs_folder_to_ext4(output->folder, &options, &result, error);
 }
 
-static int run_recipe(const Build *build, Publish *publish, char hex[SHA256_HEX_SIZE],
-                      Error *error) {
+static int run_recipe(const Build *build, Publish *publish, char base[BASE_ID_SIZE], Error *error) {
     _cleanup_free_ char *folder = str_copy(publish_extra_scratch(publish));
     _cleanup_free_ char *tar = str_copy(publish_extra_scratch(publish));
     RecipeRequest request = {
@@ -128,7 +127,9 @@ static int run_recipe(const Build *build, Publish *publish, char hex[SHA256_HEX_
         r = make_file_system(build, &output, publish, error);
     if (r >= 0)
         r = image_context_check(build->context, error);
-    return r < 0 ? r : base_publish_raw(publish, NULL, hex, NULL, error);
+    if (r >= 0)
+        r = base_digest(publish_scratch_fd(publish), build->context->cancel_fd, base, error);
+    return r < 0 ? r : base_publish(publish, base, error);
 }
 
 static char *describe(const Build *build) {
@@ -136,21 +137,18 @@ static char *describe(const Build *build) {
     strbuf_add_format(&text, "recipe %s", build->request->recipe);
     for (size_t i = 0; i < build->include.count; i++)
         strbuf_add_format(&text, "%s%s", i ? ", " : " with ", build->include.items[i]);
-    return strbuf_take(&text);
+    return strbuf_steal(&text);
 }
 
-static int build_base(Build *build, char hex[SHA256_HEX_SIZE], Error *error) {
+static int build_base(Build *build, char base[BASE_ID_SIZE], Error *error) {
     _cleanup_free_ char *lock = str_format("build-%s", build->request->name);
-    PublishOptions options = {.home = build->context->home,
-                              .kind = "images",
-                              .name = lock,
-                              .cancel_fd = build->context->cancel_fd};
+    PublishOptions options = image_publish_options(build->context, "images", lock);
     _cleanup_(publish_free_p) Publish *publish = NULL;
     bool exists = false;
     int r = publish_begin(&options, &publish, &exists, error);
     if (r < 0)
         return r;
-    return run_recipe(build, publish, hex, error);
+    return run_recipe(build, publish, base, error);
 }
 
 int image_build(const ImageContext *context, const ImageBuildRequest *request, ImageInfo *info,
@@ -159,12 +157,11 @@ int image_build(const ImageContext *context, const ImageBuildRequest *request, I
     int r = check_request(&build, error);
     if (r >= 0)
         r = kernel_bundle_ensure(context, &request->kernel, &build.kernel, error);
-    char hex[SHA256_HEX_SIZE], base[BASE_ID_SIZE];
+    char base[BASE_ID_SIZE];
     if (r >= 0)
-        r = build_base(&build, hex, error);
+        r = build_base(&build, base, error);
     if (r < 0)
         return r;
-    base_id_from_digest(hex, base);
     ImageInfo filled;
     r = image_fill_info(context, request->name, base, &build.kernel, request->size_bytes, &filled,
                         error);

@@ -10,6 +10,12 @@ void image_context_progress(const ImageContext *context, const char *step, uint6
         context->progress(context->progress_data, step, done, total);
 }
 
+PublishOptions image_publish_options(const ImageContext *context, const char *kind,
+                                     const char *name) {
+    return (PublishOptions){
+        .home = context->home, .kind = kind, .name = name, .cancel_fd = context->cancel_fd};
+}
+
 int image_context_check(const ImageContext *context, Error *error) {
     if (context->cancel_fd < 0)
         return 0;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "disk/publish.h"
 
 /* Called now and then while long work goes on, from the thread that does it. `step` is a short
  * phrase for people ("extracting image", "unpacking redis-server"). `total` is 0 when nobody knows
@@ -24,6 +25,10 @@ typedef struct ImageContext {
 /* Tells the caller's progress function, when there is one. */
 void image_context_progress(const ImageContext *context, const char *step, uint64_t done,
                             uint64_t total);
+
+/* To publish HOME/KIND/NAME, a file, until the caller asks to stop. Borrows both names. */
+PublishOptions image_publish_options(const ImageContext *context, const char *kind,
+                                     const char *name);
 
 /* Has the caller asked to stop? Returns 0, or ERROR_CANCELLED. */
 int image_context_check(const ImageContext *context, Error *error);

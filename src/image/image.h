@@ -9,6 +9,8 @@
  * Every function here may run in many threads and processes at once. What fails leaves nothing. */
 
 #include "base/digest.h"
+#include "base/json.h"
+#include "disk/base_file.h"
 #include "image/context.h"
 #include "image/kernel.h"
 
@@ -20,24 +22,23 @@ typedef enum {
     IMAGE_INIT_SYSTEMD,
 } ImageInit;
 
-#define IMAGE_DIGEST_SIZE (7 + SHA256_HEX_SIZE) /* "sha256:HEX" with the NUL */
-
 typedef struct ImageInfo {
-    char *name;                     /* owned; as in the request */
-    char digest[IMAGE_DIGEST_SIZE]; /* of the raw content, holes included; "src:HEX" while it is
-                                       not known (deferred.h) */
-    char *path;                     /* owned: HOME/images/sha256-HEX.raw (src-HEX.raw), 0444 */
-    uint64_t virtual_bytes;         /* the base's size */
+    char *name;                  /* owned; as in the request */
+    char digest[BASE_ID_SIZE];   /* of the raw content */
+    char *path;                  /* owned: HOME/images/tree1-HEX.raw, 0444 */
+    uint64_t virtual_bytes;      /* the base's size */
     uint64_t minimum_disk_bytes; /* size of a VM's disk unless it asks for more; ≥ virtual_bytes */
     uint64_t allocated_bytes;    /* what the base takes on the host's disk */
     char kernel_key[SHA256_HEX_SIZE]; /* its bundle: kernel_bundle_open() */
     char *kernel_version;             /* owned: "6.1.0-42-cloud-amd64" */
     uint64_t default_memory_bytes;
     ImageInit init;
-    char *source; /* owned; for people: "recipe debian:bookworm with redis-server", "file
-                     disk.img.zst" */
-    uint64_t created_at_usec; /* real time */
-    bool reused;              /* the base was there already */
+    char *source;     /* owned; for people: "recipe debian:bookworm with redis-server", "file
+                         disk.img.zst" */
+    json_t *settings; /* owned: how it is run (store/image/image_config.h); NULL: it does not say */
+    char manifest[SHA256_HEX_SIZE]; /* of an image that was pulled; else "" */
+    uint64_t created_at_usec;       /* real time */
+    bool reused;                    /* the base was there already */
 } ImageInfo;
 
 void image_info_free(ImageInfo *info); /* frees what it holds; NULL is fine */
@@ -73,8 +74,8 @@ typedef struct ImageImportRequest {
     const char *path;    /* for messages, the format's guess and `source`; "-" for standard input */
     const char *sha256;  /* 64 digits, "sha256:" allowed before them; of the source's bytes; NULL:
                             unchecked */
+    const char *format;  /* "raw", "qcow2" or "tar": nothing else will do; NULL: found out */
     uint64_t size_bytes; /* grow VMs' disks at least to this; 0: as it is; smaller is refused */
-    bool defer_digest;   /* where hashing would take longer than extracting, leave it for later */
     KernelSource kernel; /* {0}: Debian's cloud kernel */
 } ImageImportRequest;
 

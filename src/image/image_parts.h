@@ -5,7 +5,7 @@
 /* Within this folder: what build and import share. */
 
 #include "disk/publish.h"
-#include "disk/rootfs.h"
+#include "disk/rootfs/rootfs.h"
 #include "image/image.h"
 
 /* Fills all of info but source, init and default_memory_bytes from a base that exists, which `base`

@@ -10,9 +10,6 @@
  *        │
  *     write the record ▶ publish the base ▶ unlock
  *
- * A base that came of a zstd file, which is unpacked faster than it is hashed, may be published by
- * the digest of that file, and learn its own later (deferred.h). Its record has no digest then.
- *
  * The record is written before the base appears, so that whoever waited for the lock finds both;
  * without its base a record does not count. A source that is no regular file has no identity: it is
  * read under a lock of its own, which is removed afterwards since nobody else can know its name. */
@@ -29,21 +26,32 @@
 #include "base/str.h"
 #include "disk/base_file.h"
 #include "disk/extract.h"
-#include "disk/rootfs.h"
+#include "disk/rootfs/rootfs.h"
 #include "image/image_parts.h"
-#include "image/record.h"
+#include "image/import_record.h"
 
 #define DEFAULT_MEMORY_BYTES (512 * MIB)
+
+/* The words of --format. */
+static const struct {
+    const char *name;
+    ExtractWanted wanted;
+} formats[] = {
+    {"raw", EXTRACT_ONLY_RAW},
+    {"qcow2", EXTRACT_ONLY_QCOW2},
+    {"tar", EXTRACT_ONLY_TAR},
+};
 
 typedef struct Import {
     const ImageContext *context;       /* borrowed */
     const ImageImportRequest *request; /* borrowed */
     char sha256[SHA256_HEX_SIZE];      /* wanted, "" for none */
-    int fd;                            /* borrowed */
-    bool has_identity;                 /* a regular file, read from its start */
-    struct stat st;                    /* as it was when it was opened */
-    char key[SHA256_HEX_SIZE];         /* valid with has_identity */
-    ImageRecord record;                /* the outcome */
+    ExtractWanted wanted;
+    int fd;                    /* borrowed */
+    bool has_identity;         /* a regular file, read from its start */
+    struct stat st;            /* as it was when it was opened */
+    char key[SHA256_HEX_SIZE]; /* valid with has_identity */
+    ImageRecord record;        /* the outcome */
     bool reused;
 } Import;
 
@@ -61,6 +69,27 @@ static int parse_sha256(const char *text, char hex[SHA256_HEX_SIZE], Error *erro
     return 0;
 }
 
+static int parse_format(const char *text, ExtractWanted *wanted, Error *error) {
+    *wanted = EXTRACT_ANY;
+    if (!text || !*text)
+        return 0;
+    for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+        if (str_equal(text, formats[i].name)) {
+            *wanted = formats[i].wanted;
+            return 0;
+        }
+    return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is no format: raw, qcow2 or tar", text);
+}
+
+/* A file that was read as one format is another answer when it is read as another. */
+static void make_key(const Import *import, const struct stat *st, char key[SHA256_HEX_SIZE]) {
+    image_source_key(st, key);
+    if (import->wanted == EXTRACT_ANY)
+        return;
+    _cleanup_free_ char *text = str_format("%s as %d", key, (int)import->wanted);
+    sha256_data(text, strlen(text), key);
+}
+
 /* A record of an earlier import whose source had the wanted digest (if any is wanted). One that
  * says another digest is no answer: reading the file again tells the caller what is wrong. */
 static bool find_record(Import *import) {
@@ -70,17 +99,11 @@ static bool find_record(Import *import) {
     return import->sha256[0] == '\0' || str_equal(import->sha256, import->record.source_sha256);
 }
 
-static int look_again(void *data, bool *exists, Error *error) {
+static int check_again(void *data, bool *exists, Error *error) {
     Import *import = data;
     (void)error;
     *exists = import->reused = find_record(import);
     return 0;
-}
-
-/* xz and gzip take longer to decode than the content to hash; a raw file is hashed as it is read.
- */
-static bool defers_digest(const Import *import, const ExtractSource *source) {
-    return import->request->defer_digest && extract_source_compression(source) == EXTRACT_ZSTD;
 }
 
 static int extract_image(Import *import, ExtractSource *source, Publish *publish, Error *error) {
@@ -91,7 +114,6 @@ static int extract_image(Import *import, ExtractSource *source, Publish *publish
         .output_fd = publish_scratch_fd(publish),
         .scratch_folder = scratch,
         .expected_sha256 = import->sha256[0] ? import->sha256 : NULL,
-        .skip_content_sha256 = defers_digest(import, source),
         .progress = image_step_progress,
         .progress_data = &step,
         .cancel_fd = import->context->cancel_fd,
@@ -100,7 +122,7 @@ static int extract_image(Import *import, ExtractSource *source, Publish *publish
     int r = extract_disk(&options, &result, error);
     if (r < 0)
         return r;
-    memcpy(import->record.digest, result.content_sha256, SHA256_HEX_SIZE);
+    (void)snprintf(import->record.base, sizeof(import->record.base), "%s", result.digest);
     memcpy(import->record.source_sha256, result.source_sha256, SHA256_HEX_SIZE);
     return 0;
 }
@@ -121,7 +143,7 @@ static int extract_rootfs(Import *import, ExtractSource *source, Publish *publis
     if (r < 0)
         return r;
     memcpy(import->record.source_sha256, result.source_sha256, SHA256_HEX_SIZE);
-    return sha256_file(publish_scratch_fd(publish), import->record.digest, error);
+    return base_digest(publish_scratch_fd(publish), options.cancel_fd, import->record.base, error);
 }
 
 static int check_content(int fd, Error *error) {
@@ -131,27 +153,31 @@ static int check_content(int fd, Error *error) {
         return r;
     r = error_set(error, ERROR_CORRUPT, EBADMSG,
                   "it holds neither a file system nor a partition table");
-    error_set_hint(error, "import a disk image, or a tar of a root file system");
+    error_set_hint(error,
+                   "import a disk image, or a tar of a root file system; a compressed disk is "
+                   "not unpacked with --format raw");
     return r;
 }
 
-/* The bytes that were read are of one state of the file only when nothing changed meanwhile. */
+/* The bytes that were read are of one state of the file only when nothing was written meanwhile.
+ * The time of its inode's change is not asked: a further hard link of a file changes none of its
+ * bytes. */
 static int check_unchanged(const Import *import, Error *error) {
     struct stat now;
-    char key[SHA256_HEX_SIZE];
     if (!import->has_identity)
         return 0;
     if (fstat(import->fd, &now) < 0)
         return error_set_errno(error, errno, "cannot look at the source again");
-    image_source_key(&now, key);
-    return str_equal(key, import->key)
+    return now.st_size == import->st.st_size && now.st_mtim.tv_sec == import->st.st_mtim.tv_sec &&
+                   now.st_mtim.tv_nsec == import->st.st_mtim.tv_nsec
                ? 0
                : error_set(error, ERROR_CONFLICT, EBUSY, "it changed while it was read");
 }
 
 static int extract_and_publish(Import *import, Publish *publish, Error *error) {
     _cleanup_(extract_source_free_p) ExtractSource *source = NULL;
-    int r = extract_source_new(import->fd, import->context->cancel_fd, &source, error);
+    int r = extract_source_new_as(import->fd, import->context->cancel_fd, import->wanted, &source,
+                                  error);
     if (r < 0)
         return r;
     r = extract_source_kind(source) == EXTRACT_TAR_ROOTFS
@@ -160,16 +186,16 @@ static int extract_and_publish(Import *import, Publish *publish, Error *error) {
     if (r >= 0)
         r = check_content(publish_scratch_fd(publish), error);
     if (r >= 0)
+        r = base_check_whole(publish_scratch_fd(publish), error);
+    if (r >= 0)
         r = check_unchanged(import, error);
     if (r >= 0)
         r = image_context_check(import->context, error);
     if (r < 0)
         return r;
-    if (import->has_identity && image_source_is_settled(&import->st))
+    if (import->has_identity && image_source_is_stable(&import->st))
         image_record_write(import->context->home, import->key, &import->record);
-    return *import->record.digest
-               ? base_publish_raw(publish, import->record.digest, NULL, NULL, error)
-               : base_publish_source(publish, import->record.source_sha256, error);
+    return base_publish(publish, import->record.base, error);
 }
 
 static void remove_lock(const Import *import, const char *name) {
@@ -180,12 +206,9 @@ static void remove_lock(const Import *import, const char *name) {
 static int import_locked(Import *import, Error *error) {
     _cleanup_free_ char *name =
         import->has_identity ? str_format("import-%s", import->key) : scratch_name("import");
-    PublishOptions options = {.home = import->context->home,
-                              .kind = "images",
-                              .name = name,
-                              .cancel_fd = import->context->cancel_fd,
-                              .look = look_again,
-                              .data = import};
+    PublishOptions options = image_publish_options(import->context, "images", name);
+    options.check = check_again;
+    options.data = import;
     Publish *publish = NULL;
     bool exists = false;
     int r = publish_begin(&options, &publish, &exists, error);
@@ -201,7 +224,7 @@ static void identify(Import *import) {
     if (fstat(import->fd, &import->st) < 0 || !S_ISREG(import->st.st_mode) ||
         lseek(import->fd, 0, SEEK_CUR) != 0)
         return;
-    image_source_key(&import->st, import->key);
+    make_key(import, &import->st, import->key);
     import->has_identity = true;
 }
 
@@ -239,6 +262,8 @@ int image_import(const ImageContext *context, const ImageImportRequest *request,
     int r = name_check("image", request->name, error);
     if (r >= 0)
         r = parse_sha256(request->sha256, import.sha256, error);
+    if (r >= 0)
+        r = parse_format(request->format, &import.wanted, error);
     if (r >= 0 && request->fd < 0)
         r = open_source(request, &opened, error);
     if (r < 0)
@@ -251,10 +276,9 @@ int image_import(const ImageContext *context, const ImageImportRequest *request,
         r = import_base(&import, error);
     if (r < 0)
         return r;
-    char base[BASE_ID_SIZE];
-    image_record_base(&import.record, base);
     ImageInfo filled;
-    r = image_fill_info(context, request->name, base, &kernel, request->size_bytes, &filled, error);
+    r = image_fill_info(context, request->name, import.record.base, &kernel, request->size_bytes,
+                        &filled, error);
     if (r < 0)
         return r;
     filled.default_memory_bytes = DEFAULT_MEMORY_BYTES;

@@ -109,7 +109,7 @@ static int add_modules(Writer *writer, const KernelBundle *bundle, Error *error)
             return r;
         strbuf_add_format(&order, "%s.ko\n", name);
     }
-    _cleanup_free_ char *text = strbuf_take(&order);
+    _cleanup_free_ char *text = strbuf_steal(&order);
     return add_entry(writer, "modules/order", S_IFREG | 0644, text, strlen(text), error);
 }
 
@@ -160,8 +160,7 @@ static void make_key(const KernelBundle *bundle, const Agent *agent, char key[SH
 
 static int publish_archive(const ImageContext *context, const KernelBundle *bundle,
                            const Agent *agent, const char *name, Error *error) {
-    PublishOptions options = {
-        .home = context->home, .kind = "initramfs", .name = name, .cancel_fd = context->cancel_fd};
+    PublishOptions options = image_publish_options(context, "initramfs", name);
     _cleanup_(publish_free_p) Publish *publish = NULL;
     bool exists = false;
     int r = publish_begin(&options, &publish, &exists, error);

@@ -1,204 +1,200 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Opening bundles, and making them of files that the user names. The key of such a bundle is taken
- * over the content of all its files, so naming the same files again finds the same bundle, and a
- * changed one makes a new bundle. */
+/* Debian's cloud kernel. Its meta package names the current kernel's package, whose digest apt
+ * knows before the download; the bundle's key is made of that digest, so nothing is downloaded
+ * twice. What the answer was is kept in HOME/kernels/debian.json together with the stamp of apt's
+ * lists: while they stay as they are, apt is not asked again. That file is only a shortcut, and
+ * losing it costs a second.
+ *
+ * When apt cannot deliver (no lists, no network), a cloud kernel that is installed on the host
+ * serves. */
+
 #include "image/kernel.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
+#include <glob.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/path.h"
 #include "disk/publish.h"
+#include "image/apt.h"
 #include "image/kernel_build.h"
+#include "image/kernel_files.h"
 #include "image/unpack.h"
 
-enum { LOAD_MAX = 256, JSON_MAX = 1024 * 1024 };
+#define META_PACKAGE "linux-image-cloud-amd64"
+#define PACKAGE_MAX_BYTES (2 * GIB)
 
-void kernel_bundle_free(KernelBundle *bundle) {
-    if (!bundle)
+static void key_of_package(const AptPackage *package, char key[SHA256_HEX_SIZE]) {
+    _cleanup_free_ char *text =
+        str_format("ramet kernel deb %d\n%s\n", KERNEL_BUNDLE_FORMAT, package->sha256);
+    sha256_data(text, strlen(text), key);
+}
+
+/* any_lists: also when apt's lists changed since then. */
+static int open_remembered(const ImageContext *context, bool any_lists, KernelBundle *bundle) {
+    _cleanup_free_ char *path = path_join(context->home, "kernels/debian.json"), *text = NULL;
+    size_t size;
+    int r = fd_read_file_at(AT_FDCWD, path, 64 * KIB, &text, &size);
+    if (r < 0)
+        return r;
+    _cleanup_json_ json_t *json = NULL;
+    const char *key = NULL;
+    uint64_t stamp = 0;
+    if (json_parse("debian.json", text, size, &json, NULL) < 0 ||
+        json_get_string("debian.json", json, "key", &key, NULL) < 0 ||
+        json_get_u64("debian.json", json, "lists", &stamp, NULL) < 0 ||
+        (!any_lists && stamp != apt_lists_stamp()))
+        return -ESTALE;
+    return kernel_bundle_open(context->home, key, bundle, NULL);
+}
+
+/* Failing to remember costs time only. */
+static void remember(const ImageContext *context, const char *key, uint64_t stamp) {
+    _cleanup_json_ json_t *json = json_pack("{ss sI}", "key", key, "lists", (json_int_t)stamp);
+    _cleanup_free_ char *folder = path_join(context->home, "kernels");
+    _cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (!json || fd < 0)
         return;
-    free(bundle->folder);
-    free(bundle->vmlinux);
-    free(bundle->bzimage);
-    free(bundle->modules);
-    free(bundle->version);
-    strlist_free(&bundle->load);
-    *bundle = (KernelBundle){0};
+    _cleanup_free_ char *text = json_to_text(json);
+    (void)path_write_atomic_at(fd, "debian.json", text, strlen(text), 0644);
 }
 
-char *kernel_bundle_folder(const char *home, const char *key) {
-    return path_join(home, "kernels", key);
+/* "linux-image-6.1.0-42-cloud-amd64 (= 6.1.159-1), …": the first alternative that is a kernel. */
+static char *package_of_depends(const char *depends) {
+    const char *found = strstr(depends, "linux-image-");
+    if (!found)
+        return NULL;
+    return strndup(found, strcspn(found, " ,|("));
 }
 
-bool kernel_version_is_valid(const char *version) {
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.+~_-";
-    size_t length = strlen(version);
-    return length > 0 && length < 128 && version[0] != '.' && strspn(version, allowed) == length;
+static int find_package(const ImageContext *context, AptPackage *package, Error *error) {
+    _cleanup_(apt_package_free) AptPackage meta = {0};
+    int r = apt_show(context, META_PACKAGE, &meta, error);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *name = package_of_depends(meta.depends);
+    if (!name)
+        return error_set(error, ERROR_FAILED, EINVAL, META_PACKAGE " names no kernel's package");
+    return apt_show(context, name, package, error);
 }
 
-static int damaged(const char *key, Error *error) {
-    int r = error_set(error, ERROR_CORRUPT, EBADMSG, "kernel bundle %s is damaged", key);
-    error_set_hint(error, "remove its folder and build the image again");
+static char *glob_one(const char *folder, const char *pattern) {
+    _cleanup_free_ char *full = path_join(folder, pattern);
+    glob_t matches = {0};
+    char *found = NULL;
+    if (glob(full, 0, NULL, &matches) == 0 && matches.gl_pathc > 0)
+        found = str_copy(matches.gl_pathv[matches.gl_pathc - 1]);
+    globfree(&matches);
+    return found;
+}
+
+static int assemble_package(const ImageContext *context, const AptPackage *package, const char *deb,
+                            const char *scratch, const char *key, const char *folder,
+                            Error *error) {
+    static const char *const prefixes[] = {"boot/vmlinuz-", "lib/modules/", "usr/lib/modules/",
+                                           NULL};
+    image_context_progress(context, "unpacking the kernel's package", 0, 0);
+    int r = unpack_deb(context, deb, prefixes, scratch, PACKAGE_MAX_BYTES, error);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *kernel = glob_one(scratch, "boot/vmlinuz-*");
+    _cleanup_free_ char *modules = glob_one(scratch, "lib/modules/*");
+    if (!modules)
+        modules = glob_one(scratch, "usr/lib/modules/*");
+    if (!kernel || !modules)
+        return error_set(error, ERROR_CORRUPT, EBADMSG, "%s holds no kernel, or no modules",
+                         package->name);
+    _cleanup_free_ char *source = str_format("%s %s", package->name, package->version);
+    KernelParts parts = {.key = key,
+                         .kernel = kernel,
+                         .modules = modules,
+                         .source = source,
+                         .version = strrchr(modules, '/') + 1};
+    return kernel_parts_assemble(context, &parts, folder, error);
+}
+
+static int fetch_and_assemble(const ImageContext *context, const AptPackage *package,
+                              const char *key, Publish *publish, Error *error) {
+    const char *scratch = publish_extra_scratch(publish);
+    _cleanup_free_ char *content = path_join(scratch, "content"), *deb = NULL;
+    int r = path_make_folders(content, 0700);
+    if (r < 0)
+        return error_set_errno(error, -r, "cannot make %s", content);
+    r = apt_download(context, package, scratch, &deb, error);
+    return r < 0 ? r
+                 : assemble_package(context, package, deb, content, key,
+                                    publish_scratch_path(publish), error);
+}
+
+static int ensure_package(const ImageContext *context, const AptPackage *package,
+                          KernelBundle *bundle, Error *error) {
+    char key[SHA256_HEX_SIZE];
+    uint64_t stamp = apt_lists_stamp();
+    key_of_package(package, key);
+    PublishOptions options = image_publish_options(context, "kernels", key);
+    options.folder = true;
+    _cleanup_(publish_free_p) Publish *publish = NULL;
+    bool exists = false;
+    int r = publish_begin(&options, &publish, &exists, error);
+    if (r >= 0 && !exists) {
+        r = fetch_and_assemble(context, package, key, publish, error);
+        if (r >= 0)
+            r = publish_commit(publish, error);
+    }
+    if (r >= 0)
+        r = kernel_bundle_open(context->home, key, bundle, error);
+    if (r >= 0)
+        remember(context, key, stamp);
     return r;
 }
 
-static int read_load_list(const json_t *json, StrList *load) {
-    const json_t *list = json_object_get(json, "load");
-    if (!json_is_array(list) || json_array_size(list) > LOAD_MAX)
-        return -EBADMSG;
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *path = json_string_value(json_array_get(list, i));
-        if (!path || !unpack_path_is_safe(path))
-            return -EBADMSG;
-        strlist_add(load, path);
-    }
-    return 0;
+/* A cloud kernel that is installed here, as /boot and /lib/modules have it. -ENOENT: none. */
+static int ensure_installed(const ImageContext *context, KernelBundle *bundle, Error *error) {
+    _cleanup_free_ char *kernel = glob_one("/boot", "vmlinuz-*-cloud-amd64");
+    if (!kernel || access(kernel, R_OK) < 0)
+        return -ENOENT;
+    _cleanup_free_ char *modules = path_join("/lib/modules", kernel + strlen("/boot/vmlinuz-"));
+    if (access(modules, R_OK) < 0)
+        return -ENOENT;
+    KernelSource source = {.kernel = kernel, .modules = modules};
+    return kernel_files_ensure(context, &source, bundle, error);
 }
 
-static int fill_bundle(const json_t *json, KernelBundle *bundle, Error *error) {
-    const char *version = NULL;
-    bool has_bzimage = false, has_modules = false;
-    if (json_get_string("kernel.json", json, "version", &version, error) < 0 ||
-        json_opt_bool("kernel.json", json, "bzimage", &has_bzimage, error) < 0 ||
-        json_opt_bool("kernel.json", json, "modules", &has_modules, error) < 0 ||
-        !kernel_version_is_valid(version) || read_load_list(json, &bundle->load) < 0)
-        return damaged(bundle->key, error);
-    bundle->version = str_copy(version);
-    bundle->vmlinux = path_join(bundle->folder, "vmlinux");
-    if (has_bzimage)
-        bundle->bzimage = path_join(bundle->folder, "bzimage");
-    if (has_modules)
-        bundle->modules = path_join(bundle->folder, "lib/modules", version);
-    return access(bundle->vmlinux, R_OK) < 0 ? damaged(bundle->key, error) : 0;
-}
-
-static bool is_key(const char *key) {
-    uint8_t digest[SHA256_SIZE];
-    return key && hex_decode(key, digest, sizeof(digest)) == 0;
-}
-
-int kernel_bundle_open(const char *home, const char *key, KernelBundle *bundle, Error *error) {
-    if (!is_key(key))
-        return error_set(error, ERROR_USAGE, EINVAL, "that is no kernel bundle's key");
-    _cleanup_kernel_bundle_ KernelBundle found = {0};
-    memcpy(found.key, key, SHA256_HEX_SIZE);
-    found.folder = kernel_bundle_folder(home, key);
-    _cleanup_free_ char *path = path_join(found.folder, "kernel.json"), *text = NULL;
-    size_t size;
-    int r = fd_read_file_at(AT_FDCWD, path, JSON_MAX, &text, &size);
-    if (r == -ENOENT)
-        return error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no kernel bundle %s", key);
-    if (r < 0)
-        return error_set_errno(error, -r, "cannot read %s", path);
-    _cleanup_json_ json_t *json = NULL;
-    if (json_parse("kernel.json", text, size, &json, error) < 0)
-        return damaged(key, error);
-    r = fill_bundle(json, &found, error);
-    if (r < 0)
-        return r;
-    *bundle = found;
-    found = (KernelBundle){0};
-    return 0;
-}
-
-static int hash_file(Sha256 *hash, const char *name, const char *path, Error *error) {
-    char hex[SHA256_HEX_SIZE];
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return error_set_errno(error, errno, "cannot open %s", path);
-    int r = sha256_file(fd, hex, error);
-    if (r < 0)
-        return r;
-    sha256_update(hash, name, strlen(name) + 1);
-    sha256_update(hash, hex, sizeof(hex));
-    return 0;
-}
-
-static int compare_names(const FTSENT **a, const FTSENT **b) {
-    return strcmp((*a)->fts_name, (*b)->fts_name);
-}
-
-static void fts_close_p(FTS **fts) {
-    if (*fts)
-        (void)fts_close(*fts);
-}
-
-/* All regular files below, sorted, links not followed. */
-static int hash_folder(Sha256 *hash, const char *folder, Error *error) {
-    char *const roots[] = {(char *)(uintptr_t)folder, NULL};
-    _cleanup_(fts_close_p) FTS *fts =
-        fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_COMFOLLOW, compare_names);
-    if (!fts)
-        return error_set_errno(error, errno, "cannot read %s", folder);
-    FTSENT *entry;
-    while ((entry = fts_read(fts))) {
-        if (entry->fts_info == FTS_ERR || entry->fts_info == FTS_DNR || entry->fts_info == FTS_NS)
-            return error_set_errno(error, entry->fts_errno, "cannot read %s", entry->fts_path);
-        if (entry->fts_info != FTS_F)
-            continue;
-        int r = hash_file(hash, entry->fts_path + strlen(folder), entry->fts_path, error);
-        if (r < 0)
+static int ensure_debian(const ImageContext *context, KernelBundle *bundle, Error *error) {
+    if (open_remembered(context, false, bundle) >= 0)
+        return 0;
+    uint64_t stamp = apt_lists_stamp();
+    _cleanup_(apt_package_free) AptPackage package = {0};
+    _cleanup_error_ Error apt_error = ERROR_INIT;
+    int r = find_package(context, &package, &apt_error);
+    if (r >= 0)
+        r = ensure_package(context, &package, bundle, &apt_error);
+    if (r >= 0)
+        return 0;
+    if (r != -ECANCELED && r != -ENOSPC) {
+        if (open_remembered(context, true, bundle) >= 0) {
+            remember(context, bundle->key, stamp);
+            return 0;
+        }
+        r = ensure_installed(context, bundle, error);
+        if (r != -ENOENT)
             return r;
     }
-    return 0;
-}
-
-static int key_of_files(const KernelSource *source, char key[SHA256_HEX_SIZE], Error *error) {
-    _cleanup_(sha256_free_p) Sha256 *hash = sha256_new();
-    _cleanup_free_ char *format = str_format("ramet kernel files %d\n", KERNEL_BUNDLE_FORMAT);
-    sha256_update(hash, format, strlen(format));
-    int r = hash_file(hash, "kernel", source->kernel, error);
-    if (r >= 0 && source->modules)
-        r = hash_folder(hash, source->modules, error);
-    if (r < 0)
-        return r;
-    sha256_finish(hash, key);
-    return 0;
-}
-
-static int ensure_of_files(const ImageContext *context, const KernelSource *source,
-                           KernelBundle *bundle, Error *error) {
-    char key[SHA256_HEX_SIZE];
-    int r = key_of_files(source, key, error);
-    if (r < 0)
-        return r;
-    PublishOptions options = {.home = context->home,
-                              .kind = "kernels",
-                              .name = key,
-                              .folder = true,
-                              .cancel_fd = context->cancel_fd};
-    _cleanup_(publish_free_p) Publish *publish = NULL;
-    bool exists = false;
-    r = publish_begin(&options, &publish, &exists, error);
-    if (r < 0)
-        return r;
-    if (!exists) {
-        KernelParts parts = {.key = key,
-                             .kernel = source->kernel,
-                             .modules = source->modules,
-                             .source = source->kernel};
-        r = kernel_parts_assemble(context, &parts, publish_scratch_path(publish), error);
-        if (r >= 0)
-            r = publish_commit(publish, error);
-        if (r < 0)
-            return error_add_context(error, "cannot use the kernel %s", source->kernel);
-    }
-    return kernel_bundle_open(context->home, key, bundle, error);
+    r = error_move(error, &apt_error);
+    return error ? error_add_context(error, "cannot get Debian's cloud kernel") : r;
 }
 
 int kernel_bundle_ensure(const ImageContext *context, const KernelSource *source,
                          KernelBundle *bundle, Error *error) {
     if (source && source->kernel)
-        return ensure_of_files(context, source, bundle, error);
+        return kernel_files_ensure(context, source, bundle, error);
     if (source && source->modules)
         return error_set(error, ERROR_USAGE, EINVAL, "modules were named without their kernel");
-    return kernel_debian_ensure(context, bundle, error);
+    return ensure_debian(context, bundle, error);
 }

@@ -14,7 +14,7 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/spawn_run.h"
 #include "disk/sparse.h"
 #include "image/boot_image.h"
 #include "image/modules.h"

@@ -4,10 +4,7 @@
 
 /* Within this folder: putting a bundle together. */
 
-#include "image/kernel.h"
-
-/* Goes into every bundle's key: a change of what a bundle holds makes new ones. */
-#define KERNEL_BUNDLE_FORMAT 1
+#include "image/kernel_bundle.h"
 
 /* Where the parts of a bundle lie before it is made. */
 typedef struct KernelParts {
@@ -21,14 +18,5 @@ typedef struct KernelParts {
 /* Makes `folder` (new and empty) a bundle of these parts. */
 int kernel_parts_assemble(const ImageContext *context, const KernelParts *parts, const char *folder,
                           Error *error);
-
-/* "HOME/kernels/KEY"; caller owns. */
-char *kernel_bundle_folder(const char *home, const char *key);
-
-/* May it be a kernel's version, and so part of a path? */
-bool kernel_version_is_valid(const char *version);
-
-/* Debian's own: finds its key, downloads and assembles when needed. */
-int kernel_debian_ensure(const ImageContext *context, KernelBundle *bundle, Error *error);
 
 #endif

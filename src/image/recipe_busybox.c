@@ -14,11 +14,11 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/spawn_run.h"
 #include "disk/sparse.h"
 #include "image/apt.h"
 #include "image/boot_image.h"
-#include "image/recipe.h"
+#include "image/recipe_row.h"
 #include "image/unpack.h"
 
 #define BUSYBOX_MAX_BYTES (64 * MIB)
@@ -195,7 +195,7 @@ static void fts_close_p(FTS **fts) {
 }
 
 /* A folder's mode; a file keeps the one that it was given. */
-static mode_t settled_mode(const char *path, const FTSENT *entry) {
+static mode_t normal_mode(const char *path, const FTSENT *entry) {
     if (str_equal(path, "/tmp") || str_equal(path, "/var/tmp"))
         return 01777;
     if (entry->fts_info != FTS_DP)
@@ -204,7 +204,7 @@ static mode_t settled_mode(const char *path, const FTSENT *entry) {
 }
 
 /* Every mode and time as it always is: the umask and the clock must not get into the image. */
-static int settle_attributes(const char *root, Error *error) {
+static int normalize_attributes(const char *root, Error *error) {
     const struct timespec times[2] = {{.tv_sec = RECIPE_EPOCH}, {.tv_sec = RECIPE_EPOCH}};
     char *const roots[] = {(char *)(uintptr_t)root, NULL};
     _cleanup_(fts_close_p) FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
@@ -213,7 +213,7 @@ static int settle_attributes(const char *root, Error *error) {
         if (entry->fts_info == FTS_D)
             continue;
         const char *path = entry->fts_path;
-        mode_t mode = settled_mode(path + strlen(root), entry);
+        mode_t mode = normal_mode(path + strlen(root), entry);
         if (chmod(path, mode) < 0 || utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW) < 0)
             return error_set_errno(error, errno, "cannot set the mode of %s", path);
     }
@@ -237,7 +237,7 @@ static int make_busybox(const ImageContext *context, const RecipeRequest *reques
         r = copy_busybox(busybox, root_fd, error);
     if (r >= 0)
         r = link_applets(context, output->folder, root_fd, error);
-    return r < 0 ? r : settle_attributes(output->folder, error);
+    return r < 0 ? r : normalize_attributes(output->folder, error);
 }
 
 const Recipe recipe_busybox = {

@@ -19,11 +19,12 @@
 
 #include "base/fd.h"
 #include "base/path.h"
-#include "image/recipe.h"
-#include "image/stream.h"
+#include "image/command.h"
+#include "image/recipe_row.h"
 
 #define DEFAULT_SUITE "bookworm"
-#define BASE_PACKAGES "systemd,systemd-sysv,udev,dbus,iproute2,kmod"
+/* libnss-myhostname: a guest finds its own name, whatever it is just now. */
+#define BASE_PACKAGES "systemd,systemd-sysv,udev,dbus,iproute2,kmod,libnss-myhostname"
 #define MERGED_USR_HOOK "/usr/share/mmdebstrap/hooks/maybe-merged-usr"
 
 /* For sh -c, with the new root as $1. */
@@ -77,8 +78,12 @@ static const char customize_script[] =
     "done\n"
     "# logind serves PAM sessions; without its PAM module it only costs a second or two of the "
     "start.\n"
-    "ls \"$root\"/usr/lib/*/security/pam_systemd.so \"$root\"/lib/*/security/pam_systemd.so \\\n"
-    "    > /dev/null 2>&1 || ln -sf /dev/null \"$units/systemd-logind.service\"\n"
+    "# It is not masked, since poweroff and reboot ask it, and D-Bus starts it then.\n"
+    "if ! ls \"$root\"/usr/lib/*/security/pam_systemd.so \\\n"
+    "    \"$root\"/lib/*/security/pam_systemd.so > /dev/null 2>&1; then\n"
+    "    mkdir -p \"$units/multi-user.target.wants\"\n"
+    "    ln -sf /dev/null \"$units/multi-user.target.wants/systemd-logind.service\"\n"
+    "fi\n"
     "# The journal stays in memory: its flush to disk is one of the slowest steps of a start.\n"
     "rm -rf \"$root/var/log/journal\"\n"
     "\n"
@@ -189,7 +194,7 @@ static char *include_option(const RecipeRequest *request) {
     strbuf_add_text(&option, "--include=" BASE_PACKAGES);
     for (size_t i = 0; i < request->include->count; i++)
         strbuf_add_format(&option, ",%s", request->include->items[i]);
-    return strbuf_take(&option);
+    return strbuf_steal(&option);
 }
 
 /* Modules of the kernel that this image is started with, so that modprobe works in the guest. /lib
@@ -261,7 +266,7 @@ static int make_debian(const ImageContext *context, const RecipeRequest *request
     strlist_add_format(&argv, "--customize-hook=%s", customize_script);
     strlist_add_many(&argv, is_tar ? "--format=tar" : "--format=directory", suite,
                      is_tar ? output->tar : output->folder, NULL);
-    r = stream_run(context, argv.items, show_line, (void *)(uintptr_t)context, error);
+    r = command_run(context, argv.items, show_line, (void *)(uintptr_t)context, error);
     if (r < 0)
         return error_add_context(error, "cannot build Debian %s", suite);
     output->is_tar = is_tar;

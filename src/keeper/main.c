@@ -2,7 +2,6 @@
 
 /* ramet-keeper --listen-fd N: the parent of one VM's QEMU. See keeper.h for how its parts fit.
  * With --qemu N PID it has a child already that becomes QEMU when it is told so through N.
- * ramet-keeper --hold SOCKET FOLDER: the memory holder, see hold.c.
  * ramet-keeper --probe-kvm: does /dev/kvm run guest code? In a process of its own, since a broken
  * one may hang. */
 
@@ -13,9 +12,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "keeper/hold.h"
 #include "keeper/keeper.h"
 #include "qemu/accel.h"
 
@@ -28,7 +27,7 @@ static bool is_number(const char *text, int *fd) {
 }
 
 /* What a zygote's keeper gets beside --listen-fd. */
-static bool is_qemu(int argc, char **argv, KeeperChild *child) {
+static bool is_qemu(int argc, char **argv, QemuChild *child) {
     int pid;
     if (argc != 6 || !str_equal(argv[3], "--qemu") || !is_number(argv[4], &child->socket) ||
         !is_number(argv[5], &pid))
@@ -37,9 +36,7 @@ static bool is_qemu(int argc, char **argv, KeeperChild *child) {
     return true;
 }
 
-/* folder_fd stays -1 for a keeper. */
-static int parse_arguments(int argc, char **argv, int *listen_fd, int *folder_fd,
-                           KeeperChild *child) {
+static int parse_arguments(int argc, char **argv, int *listen_fd, QemuChild *child) {
     if (argc == 2 && str_equal(argv[1], "--version")) {
         puts("ramet-keeper " RAMET_VERSION);
         exit(0);
@@ -49,11 +46,7 @@ static int parse_arguments(int argc, char **argv, int *listen_fd, int *folder_fd
     if (argc >= 3 && str_equal(argv[1], "--listen-fd") && is_number(argv[2], listen_fd) &&
         (argc == 3 || is_qemu(argc, argv, child)))
         return 0;
-    if (argc == 4 && str_equal(argv[1], "--hold") && is_number(argv[2], listen_fd) &&
-        is_number(argv[3], folder_fd))
-        return 0;
-    fprintf(stderr, "usage: ramet-keeper --listen-fd NUMBER [--qemu NUMBER PID] | --hold NUMBER "
-                    "NUMBER | --probe-kvm\n"
+    fprintf(stderr, "usage: ramet-keeper --listen-fd NUMBER [--qemu NUMBER PID] | --probe-kvm\n"
                     "Started by rametd; not meant to be started by hand.\n");
     return 2;
 }
@@ -83,7 +76,7 @@ static void ignore_signals(void) {
 
 static Keeper keeper; /* large, and there is one */
 
-static int keep(int listen_fd, const KeeperChild *child, Error *error) {
+static int keep(int listen_fd, const QemuChild *child, Error *error) {
     int r = keeper_new(listen_fd, child, &keeper, error);
     if (r == 0)
         r = loop_run(keeper.loop);
@@ -92,9 +85,11 @@ static int keep(int listen_fd, const KeeperChild *child, Error *error) {
 }
 
 int main(int argc, char **argv) {
-    int listen_fd = -1, folder_fd = -1;
-    KeeperChild child = {.socket = -1};
-    int r = parse_arguments(argc, argv, &listen_fd, &folder_fd, &child);
+    int listen_fd = -1;
+    QemuChild child = {.socket = -1};
+    if (fd_open_standard() < 0)
+        return 1;
+    int r = parse_arguments(argc, argv, &listen_fd, &child);
     if (r > 0)
         return r;
     log_init("ramet-keeper", LOG_LEVEL_INFO);
@@ -102,12 +97,7 @@ int main(int argc, char **argv) {
     use_small_pages();
     ignore_signals();
     _cleanup_error_ Error error = ERROR_INIT;
-    if (folder_fd >= 0) { /* nobody's child: who started it need not wait for its end */
-        pid_t pid = fork();
-        if (pid != 0)
-            _exit(pid < 0);
-    }
-    r = folder_fd >= 0 ? hold_run(listen_fd, folder_fd, &error) : keep(listen_fd, &child, &error);
+    r = keep(listen_fd, &child, &error);
     if (r < 0)
         log_error("%s", error.message ? error.message : strerror(-r));
     return r < 0;

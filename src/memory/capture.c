@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* All dirty pages stand one after the other in one anonymous mapping, in the order of the ranges.
- * Copying is what the pause costs (about 1 ms for 4 MiB), so the mapping is made and its pages are
- * faulted in before, with room for what the guest writes until it stands still. Looking for zero
- * pages and writing come later.
+/* Several threads take parts of 64 pages (256 KiB: they stay in the cache), read each into a buffer
+ * of their own and write it into the memfd. That is faster than reading into a mapping of the
+ * memfd, whose pages the kernel would clear first.
  *
  * process_vm_readv(2) takes many ranges at once and copies each byte once, where /proc/PID/mem
  * takes one range and copies it twice; the latter is the way where the former is not allowed. */
@@ -11,201 +10,279 @@
 #include "memory/capture.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/parallel.h"
 #include "memory/copy.h"
 
-#define RANGES_AT_ONCE 512
-#define SPARE_PAGES 1024
-#define SPARE_PAGES_MAX 16384
+#define PART_PAGES ((uint64_t)64)
+#define THREADS_MAX 8
+#define PAGES_PER_THREAD ((uint64_t)1024) /* for less a thread does not pay */
+#define FEW_PAGES ((uint64_t)1024)        /* some 2 ms of a pause */
+#define ROUNDS_MAX 6
 
-struct MemoryCapture {
-    PageRanges ranges;
-    uint8_t *pages; /* owned mapping of room_pages pages; NULL when there are none */
-    uint64_t room_pages;
-    uint64_t ram_bytes;
-};
-
-static void capture_unmap(MemoryCapture *capture) {
-    if (capture->pages)
-        (void)munmap(capture->pages, capture->room_pages * RAM_PAGE_SIZE);
-    capture->pages = NULL;
-    capture->room_pages = 0;
-}
-
-static int capture_map(MemoryCapture *capture, uint64_t pages, Error *error) {
-    if (pages <= capture->room_pages)
-        return 0;
-    capture_unmap(capture);
-    void *mapped = mmap(NULL, pages * RAM_PAGE_SIZE, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (mapped == MAP_FAILED)
-        return error_set(error, ERROR_NO_MEMORY, ENOMEM,
-                         "no room for a copy of %" PRIu64 " dirty pages", pages);
-    capture->pages = mapped;
-    capture->room_pages = pages;
-    return 0;
-}
-
-static int copy_slowly(const GuestRam *ram, const PageRange *ranges, size_t count, uint8_t *to,
-                       Error *error) {
-    for (size_t i = 0; i < count; i++) {
-        size_t size = ranges[i].count * RAM_PAGE_SIZE;
-        int r = guest_ram_read(ram, ranges[i].first * RAM_PAGE_SIZE, to, size, error);
-        if (r < 0)
-            return r;
-        to += size;
-    }
-    return 0;
-}
-
-/* At most RANGES_AT_ONCE of them. *to moves on. */
-static int copy_some(const GuestRam *ram, const PageRange *ranges, size_t count, uint8_t **to,
-                     Error *error) {
-    struct iovec from[RANGES_AT_ONCE], into = {.iov_base = *to};
-    for (size_t i = 0; i < count; i++) {
-        uint64_t address = ram->address + ranges[i].first * RAM_PAGE_SIZE;
-        from[i] = (struct iovec){.iov_base = (void *)(uintptr_t)address,
-                                 .iov_len = ranges[i].count * RAM_PAGE_SIZE};
-        into.iov_len += from[i].iov_len;
-    }
-    *to += into.iov_len;
-    if (process_vm_readv(ram->pid, &into, 1, from, count, 0) == (ssize_t)into.iov_len)
-        return 0;
-    return copy_slowly(ram, ranges, count, into.iov_base, error);
-}
-
-static int capture_copy(MemoryCapture *capture, const GuestRam *ram, Error *error) {
-    const PageRanges *ranges = &capture->ranges;
-    uint8_t *to = capture->pages;
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < ranges->count; i += RANGES_AT_ONCE)
-        r = copy_some(ram, ranges->items + i, MIN_OF(ranges->count - i, (size_t)RANGES_AT_ONCE),
-                      &to, error);
-    return r;
-}
-
-static MemoryCapture *capture_new(const GuestRam *ram) {
-    MemoryCapture *capture = calloc(1, sizeof(*capture));
-    if (!capture)
-        abort();
-    capture->ram_bytes = ram->size_bytes;
-    return capture;
-}
-
-int memory_capture_prepare(const GuestRam *ram, MemoryCapture **capture, Error *error) {
-    _cleanup_(memory_capture_free_p) MemoryCapture *made = capture_new(ram);
-    _cleanup_page_ranges_ PageRanges now = {0};
-    int r = dirty_pages_collect(ram, &now, error);
-    if (r >= 0) {
-        uint64_t spare = MIN_OF(SPARE_PAGES + now.pages / 4, (uint64_t)SPARE_PAGES_MAX);
-        r = capture_map(made, MIN_OF(now.pages + spare, ram->size_bytes / RAM_PAGE_SIZE), error);
-    }
-    if (r < 0)
-        return r;
-    *capture = TAKE_PTR(made);
-    return 0;
-}
-
-int memory_capture_take(MemoryCapture *capture, const GuestRam *ram, Error *error) {
-    int r = dirty_pages_collect(ram, &capture->ranges, error);
-    if (r >= 0)
-        r = capture_map(capture, capture->ranges.pages, error);
-    return r < 0 ? r : capture_copy(capture, ram, error);
-}
-
-int memory_capture(const GuestRam *ram, MemoryCapture **capture, Error *error) {
-    _cleanup_(memory_capture_free_p) MemoryCapture *taken = capture_new(ram);
-    int r = memory_capture_take(taken, ram, error);
-    if (r < 0)
-        return r;
-    *capture = TAKE_PTR(taken);
-    return 0;
+void memory_capture_init(MemoryCapture *capture, const GuestRam *ram, int memfd) {
+    *capture = (MemoryCapture){.ram = ram, .memfd = memfd};
+    page_set_init(&capture->pages, ram->size_bytes / RAM_PAGE_SIZE);
+    page_set_init(&capture->zero, ram->size_bytes / RAM_PAGE_SIZE);
 }
 
 void memory_capture_free(MemoryCapture *capture) {
-    if (!capture)
-        return;
-    capture_unmap(capture);
-    page_ranges_free(&capture->ranges);
-    free(capture);
+    memory_capture_end_telling(capture);
+    page_set_free(&capture->pages);
+    page_set_free(&capture->zero);
+}
+
+void memory_capture_cancel(MemoryCapture *capture) {
+    __atomic_store_n(&capture->cancelled, 1, __ATOMIC_RELAXED);
+}
+
+void memory_capture_stop_laying(MemoryCapture *capture) {
+    __atomic_store_n(&capture->laid_enough, 1, __ATOMIC_RELAXED);
 }
 
 uint64_t memory_capture_dirty_bytes(const MemoryCapture *capture) {
-    return capture->ranges.pages * RAM_PAGE_SIZE;
+    return page_set_count(&capture->pages) * RAM_PAGE_SIZE;
 }
 
-uint64_t memory_capture_ram_bytes(const MemoryCapture *capture) {
-    return capture->ram_bytes;
+/* ---- copying ---- */
+
+typedef struct Copying {
+    MemoryCapture *capture;   /* borrowed */
+    const PageRanges *ranges; /* borrowed */
+    int base_fd;              /* borrowed: where they are read; -1: in the guest's RAM */
+    pthread_mutex_t mutex;    /* for all below */
+    size_t next;              /* the first range of which something is left */
+    uint64_t taken;           /* pages of it */
+    const int *enough;        /* borrowed, atomic: no more parts are taken; NULL: all are */
+    int failure;              /* the first one; nobody goes on after it */
+} Copying;
+
+typedef struct Part {
+    PageRange ranges[PART_PAGES];
+    size_t count;
+    uint64_t pages;
+} Part;
+
+static bool take_part(Copying *copying, Part *part) {
+    *part = (Part){0};
+    if (copying->enough && __atomic_load_n(copying->enough, __ATOMIC_RELAXED))
+        return false;
+    (void)pthread_mutex_lock(&copying->mutex);
+    if (__atomic_load_n(&copying->capture->cancelled, __ATOMIC_RELAXED) && copying->failure == 0)
+        copying->failure = -ECANCELED;
+    while (copying->failure == 0 && copying->next < copying->ranges->count &&
+           part->pages < PART_PAGES) {
+        const PageRange *range = &copying->ranges->items[copying->next];
+        uint64_t count = MIN_OF(range->count - copying->taken, PART_PAGES - part->pages);
+        part->ranges[part->count++] =
+            (PageRange){.first = range->first + copying->taken, .count = count};
+        part->pages += count;
+        copying->taken += count;
+        if (copying->taken == range->count) {
+            copying->next++;
+            copying->taken = 0;
+        }
+    }
+    (void)pthread_mutex_unlock(&copying->mutex);
+    return part->pages > 0;
 }
 
-bool memory_capture_wants_base(const MemoryCapture *capture) {
-    return memory_capture_dirty_bytes(capture) > capture->ram_bytes / 4;
+static int read_base(int base_fd, const Part *part, uint8_t *buffer) {
+    for (size_t i = 0; i < part->count; i++) {
+        size_t size = part->ranges[i].count * RAM_PAGE_SIZE;
+        ssize_t n = fd_pread_full(base_fd, buffer, size, part->ranges[i].first * RAM_PAGE_SIZE);
+        if (n != (ssize_t)size)
+            return n < 0 ? (int)n : -EIO;
+        buffer += size;
+    }
+    return 0;
 }
 
-static bool page_is_zero(const uint8_t *page) {
+static int read_slowly(const GuestRam *ram, const Part *part, uint8_t *buffer) {
+    for (size_t i = 0; i < part->count; i++) {
+        size_t size = part->ranges[i].count * RAM_PAGE_SIZE;
+        int r = guest_ram_read(ram, part->ranges[i].first * RAM_PAGE_SIZE, buffer, size, NULL);
+        if (r < 0)
+            return r;
+        buffer += size;
+    }
+    return 0;
+}
+
+static int read_ram(const GuestRam *ram, const Part *part, uint8_t *buffer) {
+    struct iovec from[PART_PAGES], to = {buffer, part->pages * RAM_PAGE_SIZE};
+    for (size_t i = 0; i < part->count; i++) {
+        uint64_t address = ram->address + part->ranges[i].first * RAM_PAGE_SIZE;
+        from[i] = (struct iovec){.iov_base = (void *)(uintptr_t)address,
+                                 .iov_len = part->ranges[i].count * RAM_PAGE_SIZE};
+    }
+    if (process_vm_readv(ram->pid, &to, 1, from, part->count, 0) == (ssize_t)to.iov_len)
+        return 0;
+    return read_slowly(ram, part, buffer);
+}
+
+static bool is_zero(const uint8_t *page) {
     return page[0] == 0 && memcmp(page, page + 1, RAM_PAGE_SIZE - 1) == 0;
 }
 
-static int walk_range(const PageRange *range, const uint8_t *content, MemoryRunVisitor visit,
-                      void *data) {
-    uint64_t start = 0;
-    while (start < range->count) {
-        bool zero = page_is_zero(content + start * RAM_PAGE_SIZE);
-        uint64_t end = start + 1;
-        while (end < range->count && page_is_zero(content + end * RAM_PAGE_SIZE) == zero)
-            end++;
-        int r = visit(data, range->first + start, end - start,
-                      zero ? NULL : content + start * RAM_PAGE_SIZE);
+/* Does it stay a hole? Not where an earlier copy has written something, nor the base been laid. */
+static bool note_page(MemoryCapture *capture, uint64_t page, bool zero) {
+    bool had = page_set_add(&capture->pages, page), was_zero;
+    was_zero = zero ? page_set_add(&capture->zero, page) : page_set_remove(&capture->zero, page);
+    return zero && (had ? was_zero : page >= capture->laid_pages);
+}
+
+/* Of the base only what is copied is not zero, and it is not counted. */
+static int store_range(const Copying *copying, const PageRange *range, const uint8_t *bytes) {
+    MemoryCapture *capture = copying->capture;
+    uint64_t start = 0, page;
+    for (page = 0; page <= range->count; page++) {
+        bool hole = page < range->count && is_zero(bytes + page * RAM_PAGE_SIZE);
+        if (page < range->count && copying->base_fd < 0)
+            hole = note_page(capture, range->first + page, hole);
+        if (page < range->count && !hole)
+            continue;
+        int r = start == page ? 0
+                              : fd_pwrite_full(capture->memfd, bytes + start * RAM_PAGE_SIZE,
+                                               (page - start) * RAM_PAGE_SIZE,
+                                               (range->first + start) * RAM_PAGE_SIZE);
         if (r < 0)
             return r;
-        start = end;
+        start = page + 1;
     }
     return 0;
 }
 
-int memory_capture_walk(const MemoryCapture *capture, MemoryRunVisitor visit, void *data) {
-    const uint8_t *content = capture->pages;
-    for (size_t i = 0; i < capture->ranges.count; i++) {
-        int r = walk_range(&capture->ranges.items[i], content, visit, data);
-        if (r < 0)
-            return r;
-        content += capture->ranges.items[i].count * RAM_PAGE_SIZE;
+static int copy_part(const Copying *copying, const Part *part, uint8_t *buffer) {
+    int r = copying->base_fd < 0 ? read_ram(copying->capture->ram, part, buffer)
+                                 : read_base(copying->base_fd, part, buffer);
+    for (size_t i = 0; r >= 0 && i < part->count; i++) {
+        r = store_range(copying, &part->ranges[i], buffer);
+        buffer += part->ranges[i].count * RAM_PAGE_SIZE;
     }
+    return r;
+}
+
+static void copy_parts(void *data) {
+    _cleanup_free_ uint8_t *buffer = malloc(PART_PAGES * RAM_PAGE_SIZE);
+    Copying *copying = data;
+    Part part;
+    if (!buffer)
+        abort();
+    while (take_part(copying, &part)) {
+        int r = copy_part(copying, &part, buffer);
+        if (r >= 0)
+            continue;
+        (void)pthread_mutex_lock(&copying->mutex);
+        if (copying->failure == 0)
+            copying->failure = r;
+        (void)pthread_mutex_unlock(&copying->mutex);
+    }
+}
+
+static int run(Copying *copying, size_t threads, Error *error) {
+    (void)pthread_mutex_init(&copying->mutex, NULL);
+    parallel_run(threads, copy_parts, copying);
+    (void)pthread_mutex_destroy(&copying->mutex);
+    if (copying->failure == -ECANCELED)
+        return error_set(error, ERROR_CANCELLED, ECANCELED, "copying the memory was cancelled");
+    if (copying->failure < 0)
+        return error_set_errno(error, -copying->failure, "cannot copy the guest's memory");
     return 0;
 }
 
-typedef struct BaseWriter {
-    int fd;
-    bool over_content; /* the file holds an older base's pages: a zero page must be punched */
-} BaseWriter;
-
-static int write_run(void *data, uint64_t first_page, uint64_t pages, const uint8_t *content) {
-    const BaseWriter *writer = data;
-    uint64_t offset = first_page * RAM_PAGE_SIZE, size = pages * RAM_PAGE_SIZE;
-    if (content)
-        return fd_pwrite_full(writer->fd, content, size, offset);
-    if (writer->over_content && fallocate(writer->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                          (off_t)offset, (off_t)size) < 0)
-        return -errno;
-    return 0;
+static int copy(MemoryCapture *capture, const PageRanges *ranges, int base_fd, Error *error) {
+    Copying copying = {.capture = capture, .ranges = ranges, .base_fd = base_fd};
+    return run(&copying,
+               MIN_OF(parallel_threads(THREADS_MAX), ranges->pages / PAGES_PER_THREAD + 1), error);
 }
 
-int memory_capture_write_base(const MemoryCapture *capture, int old_base_fd, int fd, Error *error) {
-    BaseWriter writer = {.fd = fd, .over_content = old_base_fd >= 0};
-    int r = ftruncate(fd, (off_t)capture->ram_bytes) < 0 ? -errno : 0;
-    if (r >= 0 && old_base_fd >= 0)
-        r = memory_copy_data(old_base_fd, fd, capture->ram_bytes);
-    if (r >= 0)
-        r = memory_capture_walk(capture, write_run, &writer);
-    if (r < 0)
-        return error_set_errno(error, -r, "cannot write a memory base");
-    return 0;
+/* ---- what is copied ---- */
+
+static int copy_dirty(MemoryCapture *capture, Error *error) {
+    _cleanup_page_ranges_ PageRanges ranges = {0};
+    int r = dirty_pages_collect(capture->ram, &ranges, error);
+    return r < 0 ? r : copy(capture, &ranges, -1, error);
+}
+
+static int copy_written(MemoryCapture *capture, uint64_t *pages, Error *error) {
+    _cleanup_page_ranges_ PageRanges ranges = {0};
+    int r = written_pages_take(&capture->written, capture->ram, &ranges, error);
+    *pages = ranges.pages;
+    return r < 0 ? r : copy(capture, &ranges, -1, error);
+}
+
+int memory_capture_ahead(MemoryCapture *capture, int uffd, Error *error) {
+    uint64_t before = UINT64_MAX, pages;
+    int r = written_pages_start(capture->ram, uffd, &capture->written, error);
+    if (r < 0 || capture->written.way == WRITTEN_UNKNOWN)
+        return r;
+    r = copy_dirty(capture, error);
+    for (int round = 0; r >= 0 && round < ROUNDS_MAX; round++) {
+        r = copy_written(capture, &pages, error);
+        if (pages <= FEW_PAGES || pages > before / 2)
+            break;
+        before = pages;
+    }
+    return r;
+}
+
+int memory_capture_finish(MemoryCapture *capture, Error *error) {
+    uint64_t pages;
+    int r = copy_written(capture, &pages, error);
+    capture->way = capture->written.way;
+    return r;
+}
+
+void memory_capture_end_telling(MemoryCapture *capture) {
+    written_pages_stop(&capture->written);
+}
+
+/* The base's data from a page on, but for the pages that were copied. */
+static void list_rest(const MemoryCapture *capture, int base_fd, uint64_t from, PageRanges *rest) {
+    uint64_t bytes = capture->pages.pages * RAM_PAGE_SIZE, start, end, first, count;
+    for (uint64_t at = from * RAM_PAGE_SIZE; at < bytes; at = end) {
+        fd_find_data(base_fd, at, bytes, &start, &end);
+        uint64_t page = start / RAM_PAGE_SIZE, last = (end + RAM_PAGE_SIZE - 1) / RAM_PAGE_SIZE;
+        while (start < bytes && page_set_next(&capture->pages, false, page, last, &first, &count)) {
+            page_ranges_append(rest, first, count);
+            page = first + count;
+        }
+    }
+}
+
+uint64_t memory_capture_rest_bytes(const MemoryCapture *capture, int base_fd) {
+    _cleanup_page_ranges_ PageRanges rest = {0};
+    list_rest(capture, base_fd, 0, &rest);
+    return rest.pages * RAM_PAGE_SIZE;
+}
+
+/* Parts are taken in order, and each that was taken is written when the threads have ended. One
+ * thread: the guest is to have the other processors. */
+int memory_capture_lay(MemoryCapture *capture, int base_fd, Error *error) {
+    _cleanup_page_ranges_ PageRanges rest = {0};
+    Copying copying = {
+        .capture = capture, .ranges = &rest, .base_fd = base_fd, .enough = &capture->laid_enough};
+    list_rest(capture, base_fd, 0, &rest);
+    int r = run(&copying, 1, error);
+    capture->laid_pages = copying.next < rest.count ? rest.items[copying.next].first + copying.taken
+                                                    : capture->pages.pages;
+    return r;
+}
+
+int memory_capture_complete(MemoryCapture *capture, int base_fd, Error *error) {
+    _cleanup_page_ranges_ PageRanges rest = {0};
+    list_rest(capture, base_fd, capture->laid_pages, &rest);
+    return copy(capture, &rest, base_fd, error);
+}
+
+int memory_capture_write(const MemoryCapture *capture, int fd, Error *error) {
+    int r = memory_write_file(capture->memfd, fd, capture->ram->size_bytes);
+    return r < 0 ? error_set_errno(error, -r, "cannot write a memory base") : 0;
 }

@@ -3,43 +3,53 @@
 #include "memory/copy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 
-#define COPY_CHUNK_BYTES (1u << 20)
+#define CHUNK_BYTES ((uint64_t)256 * KIB) /* stays in the cache */
+#define WRITEBACK_BYTES ((uint64_t)16 * MIB)
 
-static int copy_extent(int from, int to, off_t start, off_t end) {
-    _cleanup_free_ uint8_t *buffer = malloc(COPY_CHUNK_BYTES);
+static int copy_chunk(int from, uint64_t from_offset, int to, uint64_t to_offset, uint8_t *buffer,
+                      uint64_t size) {
+    ssize_t got = fd_pread_full(from, buffer, size, from_offset);
+    if (got != (ssize_t)size)
+        return got < 0 ? (int)got : -EIO;
+    return fd_pwrite_full(to, buffer, size, to_offset);
+}
+
+int memory_copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, uint64_t bytes) {
+    _cleanup_free_ uint8_t *buffer = malloc(CHUNK_BYTES);
+    uint64_t done = 0, size;
     if (!buffer)
         abort();
-    while (start < end) {
-        size_t n = MIN_OF((uint64_t)(end - start), (uint64_t)COPY_CHUNK_BYTES);
-        ssize_t got = fd_pread_full(from, buffer, n, (uint64_t)start);
-        if (got <= 0)
-            return got < 0 ? (int)got : -EIO;
-        int r = fd_pwrite_full(to, buffer, (size_t)got, (uint64_t)start);
+    for (uint64_t started = 0; done < bytes; done += size) {
+        size = MIN_OF(bytes - done, CHUNK_BYTES);
+        int r = copy_chunk(from, from_offset + done, to, to_offset + done, buffer, size);
         if (r < 0)
             return r;
-        start += got;
+        if (done + size - started < WRITEBACK_BYTES)
+            continue;
+        (void)sync_file_range(to, (off_t)(to_offset + started), (off_t)(done + size - started),
+                              SYNC_FILE_RANGE_WRITE);
+        started = done + size;
     }
     return 0;
 }
 
 int memory_copy_data(int from, int to, uint64_t size_bytes) {
-    off_t position = 0;
-    while (position < (off_t)size_bytes) {
-        off_t start = lseek(from, position, SEEK_DATA);
-        if (start < 0)
-            return errno == ENXIO ? 0 : -errno;
-        off_t end = lseek(from, start, SEEK_HOLE);
-        if (end < 0)
-            return -errno;
-        int r = copy_extent(from, to, start, end);
+    uint64_t start, end;
+    for (uint64_t at = 0; at < size_bytes; at = end) {
+        fd_find_data(from, at, size_bytes, &start, &end);
+        int r = memory_copy_range(from, start, to, start, end - start);
         if (r < 0)
             return r;
-        position = end;
     }
     return 0;
+}
+
+int memory_write_file(int memfd, int to, uint64_t size_bytes) {
+    return ftruncate(to, (off_t)size_bytes) < 0 ? -errno : memory_copy_data(memfd, to, size_bytes);
 }

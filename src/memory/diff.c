@@ -8,6 +8,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "memory/copy.h"
 
 #define DIFF_MAGIC "RAMETMD1"
 #define DIFF_HEADER_SIZE 32
@@ -61,27 +63,37 @@ static void table_add(DiffTable *table, uint64_t first, uint32_t pages, uint32_t
     table->content_pages += kind == RUN_CONTENT ? pages : 0;
 }
 
-static int list_run(void *data, uint64_t first_page, uint64_t pages, const uint8_t *content) {
+static void list_run(DiffTable *table, uint64_t first, uint64_t pages, uint32_t kind) {
     while (pages > 0) {
         uint32_t n = (uint32_t)MIN_OF(pages, (uint64_t)UINT32_MAX);
-        table_add(data, first_page, n, content ? RUN_CONTENT : RUN_ZERO);
-        first_page += n;
+        table_add(table, first, n, kind);
+        first += n;
         pages -= n;
     }
-    return 0;
 }
 
-typedef struct DiffWriter {
-    int fd;
-    uint64_t offset;
-} DiffWriter;
+static void list_runs(const MemoryCapture *capture, DiffTable *table) {
+    uint64_t all = capture->pages.pages, page = 0, first, count, end;
+    while (page_set_next(&capture->pages, true, page, all, &first, &count)) {
+        end = first + count;
+        for (page = first; page < end; page += count) {
+            bool zero = page_set_has(&capture->zero, page);
+            (void)page_set_next(&capture->zero, zero, page, end, &first, &count);
+            list_run(table, page, count, zero ? RUN_ZERO : RUN_CONTENT);
+        }
+    }
+}
 
-static int write_content(void *data, uint64_t first_page, uint64_t pages, const uint8_t *content) {
-    DiffWriter *writer = data;
-    if (!content)
-        return 0;
-    int r = fd_pwrite_full(writer->fd, content, pages * RAM_PAGE_SIZE, writer->offset);
-    writer->offset += pages * RAM_PAGE_SIZE;
+static int write_content(const DiffTable *table, int memfd, int fd, uint64_t offset) {
+    int r = 0;
+    for (uint32_t i = 0; r >= 0 && i < table->n_runs; i++) {
+        uint64_t bytes = le32toh(table->runs[i].pages) * RAM_PAGE_SIZE;
+        if (le32toh(table->runs[i].kind) == RUN_ZERO)
+            continue;
+        r = memory_copy_range(memfd, le64toh(table->runs[i].first_page) * RAM_PAGE_SIZE, fd, offset,
+                              bytes);
+        offset += bytes;
+    }
     return r;
 }
 
@@ -99,21 +111,92 @@ static int write_table(const DiffTable *table, uint64_t ram_bytes, int fd) {
     return r;
 }
 
+static int write_diff(const DiffTable *table, uint64_t ram_bytes, int memfd, int fd, Error *error) {
+    uint64_t start = content_offset(table->n_runs);
+    int r = ftruncate(fd, (off_t)(start + table->content_pages * RAM_PAGE_SIZE)) < 0 ? -errno : 0;
+    if (r >= 0)
+        r = write_table(table, ram_bytes, fd);
+    if (r >= 0)
+        r = write_content(table, memfd, fd, start);
+    return r < 0 ? error_set_errno(error, -r, "cannot write the dirty pages") : 0;
+}
+
 int memory_diff_write(const MemoryCapture *capture, int fd, Error *error) {
     DiffTable table = {0};
-    int r = memory_capture_walk(capture, list_run, &table);
-    DiffWriter writer = {.fd = fd, .offset = content_offset(table.n_runs)};
-    if (r >= 0)
-        r = ftruncate(fd, (off_t)(writer.offset + table.content_pages * RAM_PAGE_SIZE)) < 0 ? -errno
-                                                                                            : 0;
-    if (r >= 0)
-        r = write_table(&table, memory_capture_ram_bytes(capture), fd);
-    if (r >= 0)
-        r = memory_capture_walk(capture, write_content, &writer);
+    list_runs(capture, &table);
+    int r = write_diff(&table, capture->ram->size_bytes, capture->memfd, fd, error);
     free(table.runs);
-    if (r < 0)
-        return error_set_errno(error, -r, "cannot write the dirty pages");
+    return r;
+}
+
+/* ---- of two whole memories ---- */
+
+#define COMPARE_BYTES ((size_t)MIB)
+
+typedef struct Compare {
+    DiffTable table;
+    uint64_t first, pages; /* the run that is being made */
+    uint32_t kind;
+} Compare;
+
+static void end_run(Compare *compare) {
+    list_run(&compare->table, compare->first, compare->pages, compare->kind);
+    compare->pages = 0;
+}
+
+static void add_page(Compare *compare, uint64_t page, uint32_t kind) {
+    if (compare->pages > 0 && (compare->first + compare->pages != page || compare->kind != kind))
+        end_run(compare);
+    if (compare->pages == 0) {
+        compare->first = page;
+        compare->kind = kind;
+    }
+    compare->pages++;
+}
+
+static bool is_zero_page(const uint8_t *page) {
+    return page[0] == 0 && memcmp(page, page + 1, RAM_PAGE_SIZE - 1) == 0;
+}
+
+static int compare_chunk(Compare *compare, int base_fd, int memfd, uint64_t at, size_t size,
+                         uint8_t *then, uint8_t *now) {
+    ssize_t a = fd_pread_full(base_fd, then, size, at), b = fd_pread_full(memfd, now, size, at);
+    if (a != (ssize_t)size || b != (ssize_t)size)
+        return a < 0 ? (int)a : b < 0 ? (int)b : -EIO;
+    for (size_t offset = 0; offset < size; offset += RAM_PAGE_SIZE)
+        if (memcmp(then + offset, now + offset, RAM_PAGE_SIZE) != 0)
+            add_page(compare, (at + offset) / RAM_PAGE_SIZE,
+                     is_zero_page(now + offset) ? RUN_ZERO : RUN_CONTENT);
     return 0;
+}
+
+/* Where both are holes nothing differs. */
+static int compare_all(Compare *compare, int base_fd, int memfd, uint64_t ram_bytes) {
+    _cleanup_free_ uint8_t *then = malloc(COMPARE_BYTES), *now = malloc(COMPARE_BYTES);
+    int r = 0;
+    if (!then || !now)
+        return -ENOMEM;
+    for (uint64_t at = 0; r >= 0 && at < ram_bytes; at += COMPARE_BYTES) {
+        uint64_t a, b, end;
+        fd_find_data(base_fd, at, ram_bytes, &a, &end);
+        fd_find_data(memfd, at, ram_bytes, &b, &end);
+        at = MIN_OF(a, b) / COMPARE_BYTES * COMPARE_BYTES;
+        if (MIN_OF(a, b) >= ram_bytes)
+            break;
+        r = compare_chunk(compare, base_fd, memfd, at,
+                          (size_t)MIN_OF((uint64_t)COMPARE_BYTES, ram_bytes - at), then, now);
+    }
+    end_run(compare);
+    return r;
+}
+
+int memory_diff_compare(int base_fd, int memfd, uint64_t ram_bytes, int fd, Error *error) {
+    Compare compare = {0};
+    int r = compare_all(&compare, base_fd, memfd, ram_bytes);
+    r = r < 0 ? error_set_errno(error, -r, "cannot compare memories")
+              : write_diff(&compare.table, ram_bytes, memfd, fd, error);
+    free(compare.table.runs);
+    return r;
 }
 
 /* A whole diff, mapped. */
@@ -213,14 +296,12 @@ static int patch_zero_pages(const GuestRam *ram, uint64_t first, uint64_t pages,
     return 0;
 }
 
-int memory_diff_patch(int fd, const GuestRam *ram, uint64_t *pages, Error *error) {
+int memory_diff_patch(int fd, const GuestRam *ram, Error *error) {
     _cleanup_(diff_unmap) DiffView view = {0};
     int r = diff_open(fd, ram->size_bytes, &view, error);
     const uint8_t *content = view.content;
-    uint64_t patched = 0;
     for (uint32_t i = 0; r >= 0 && i < view.n_runs; i++) {
         uint64_t first = le64toh(view.runs[i].first_page), n = le32toh(view.runs[i].pages);
-        patched += n;
         if (le32toh(view.runs[i].kind) == RUN_ZERO) {
             r = patch_zero_pages(ram, first, n, error);
             continue;
@@ -228,9 +309,94 @@ int memory_diff_patch(int fd, const GuestRam *ram, uint64_t *pages, Error *error
         r = guest_ram_write(ram, first * RAM_PAGE_SIZE, content, n * RAM_PAGE_SIZE, error);
         content += n * RAM_PAGE_SIZE;
     }
+    return MIN_OF(r, 0);
+}
+
+/* ---- into a memfd ---- */
+
+struct MemoryDiff {
+    DiffView view;
+    uint64_t *starts; /* owned: where in the file each run's content is, or would be */
+    int memfd;        /* borrowed */
+};
+
+void memory_diff_close(MemoryDiff *diff) {
+    if (!diff)
+        return;
+    diff_unmap(&diff->view);
+    free(diff->starts);
+    free(diff);
+}
+
+static uint64_t run_bytes(const DiffRun *run) {
+    return le32toh(run->pages) * RAM_PAGE_SIZE;
+}
+
+static void find_starts(MemoryDiff *diff) {
+    uint64_t at = (uint64_t)(diff->view.content - diff->view.data);
+    diff->starts = calloc((size_t)diff->view.n_runs + 1, sizeof(*diff->starts));
+    if (!diff->starts)
+        abort();
+    for (uint32_t i = 0; i < diff->view.n_runs; i++) {
+        diff->starts[i] = at;
+        at += le32toh(diff->view.runs[i].kind) == RUN_ZERO ? 0 : run_bytes(&diff->view.runs[i]);
+    }
+    diff->starts[diff->view.n_runs] = at;
+}
+
+static int clear_pages(const MemoryDiff *diff) {
+    for (uint32_t i = 0; i < diff->view.n_runs; i++) {
+        const DiffRun *run = &diff->view.runs[i];
+        if (fallocate(diff->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                      (off_t)(le64toh(run->first_page) * RAM_PAGE_SIZE), (off_t)run_bytes(run)) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+int memory_diff_open(int fd, uint64_t ram_bytes, int memfd, MemoryDiff **diff, Error *error) {
+    _cleanup_(memory_diff_close_p) MemoryDiff *opened = calloc(1, sizeof(*opened));
+    if (!opened)
+        abort();
+    opened->memfd = memfd;
+    int r = diff_open(fd, ram_bytes, &opened->view, error);
     if (r < 0)
         return r;
-    if (pages)
-        *pages = patched;
+    find_starts(opened);
+    r = clear_pages(opened);
+    if (r < 0)
+        return error_set_errno(error, -r, "cannot clear pages of a memfd");
+    *diff = TAKE_PTR(opened);
+    return 0;
+}
+
+/* The run whose content is at that offset of the file, or begins after it. */
+static uint32_t find_run(const MemoryDiff *diff, uint64_t offset) {
+    uint32_t low = 0, high = diff->view.n_runs;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (diff->starts[middle + 1] <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+int memory_diff_store(void *data, uint64_t offset, const uint8_t *bytes, size_t size) {
+    const MemoryDiff *diff = data;
+    uint64_t end = offset + size;
+    for (uint32_t i = find_run(diff, offset); i < diff->view.n_runs; i++) {
+        uint64_t start = MAX_OF(diff->starts[i], offset), stop = MIN_OF(diff->starts[i + 1], end);
+        uint64_t page = le64toh(diff->view.runs[i].first_page);
+        if (diff->starts[i] >= end)
+            break;
+        if (start >= stop)
+            continue;
+        int r = fd_pwrite_full(diff->memfd, bytes + (start - offset), stop - start,
+                               page * RAM_PAGE_SIZE + (start - diff->starts[i]));
+        if (r < 0)
+            return r;
+    }
     return 0;
 }

@@ -59,14 +59,18 @@ static int map_find(pid_t pid, const struct stat *base, MapArea *found, Error *e
     size_t room = 0;
     if (!file)
         return error_set_errno(error, errno, "cannot read %s", path);
+    bool has_memory = false;
     while (getline(&line, &room, file) > 0) {
         MapArea area = {0};
+        has_memory = true;
         if (!map_line_parse(line, &area) || !map_is_of(&area, base))
             continue;
         int r = map_join(found, &area, error);
         if (r < 0)
             return r;
     }
+    if (!has_memory)
+        return error_set(error, ERROR_FAILED, ESRCH, "process %d has ended", (int)pid);
     if (found->end == 0)
         return error_set(error, ERROR_CORRUPT, ENOENT, "process %d does not map the memory base",
                          (int)pid);
@@ -121,13 +125,21 @@ static int ram_check_range(const GuestRam *ram, uint64_t offset, size_t size, Er
     return 0;
 }
 
+/* Of a process that has ended, or is about to, /proc/PID/mem is at its end everywhere (proc(5)). */
+static int ram_failed(const GuestRam *ram, const char *what, int r, Error *error) {
+    uint8_t byte;
+    if (pread(ram->mem_fd, &byte, 1, (off_t)ram->address) == 0)
+        r = -ESRCH;
+    return error_set_errno(error, -r, "%s", what);
+}
+
 int guest_ram_read(const GuestRam *ram, uint64_t offset, void *buffer, size_t size, Error *error) {
     int r = ram_check_range(ram, offset, size, error);
     if (r < 0)
         return r;
     ssize_t n = fd_pread_full(ram->mem_fd, buffer, size, ram->address + offset);
     if (n < 0 || (size_t)n != size)
-        return error_set_errno(error, n < 0 ? (int)-n : EIO, "cannot read the guest's memory");
+        return ram_failed(ram, "cannot read the guest's memory", n < 0 ? (int)n : -EIO, error);
     return 0;
 }
 
@@ -138,6 +150,6 @@ int guest_ram_write(const GuestRam *ram, uint64_t offset, const void *buffer, si
         return r;
     r = fd_pwrite_full(ram->mem_fd, buffer, size, ram->address + offset);
     if (r < 0)
-        return error_set_errno(error, -r, "cannot write the guest's memory");
+        return ram_failed(ram, "cannot write the guest's memory", r, error);
     return 0;
 }

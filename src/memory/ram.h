@@ -24,13 +24,15 @@ typedef struct GuestRam {
 
 /* Finds the mapping of base_fd's file in process `pid`. The process must have been started by the
  * caller (same uid; Yama lets an ancestor in). Fails with ERROR_CORRUPT when there is no such
- * mapping, when it is shared instead of private, or when its size is not size_bytes. */
+ * mapping, when it is shared instead of private, or when its size is not size_bytes; with -ESRCH
+ * when the process has ended. */
 int guest_ram_open(pid_t pid, int base_fd, uint64_t size_bytes, GuestRam *ram, Error *error);
 
 void guest_ram_close(GuestRam *ram);
 #define _cleanup_guest_ram_ _cleanup_(guest_ram_close)
 
-/* Copies between the guest's RAM at `offset` and a buffer. */
+/* Copies between the guest's RAM at `offset` and a buffer. Fails with -ESRCH when the process has
+ * ended or is about to, ERROR_CORRUPT when the range is outside. */
 int guest_ram_read(const GuestRam *ram, uint64_t offset, void *buffer, size_t size, Error *error);
 int guest_ram_write(const GuestRam *ram, uint64_t offset, const void *buffer, size_t size,
                     Error *error);

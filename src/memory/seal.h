@@ -9,11 +9,8 @@
 
 #include <stdbool.h>
 
-#include "base/error.h"
-
-/* Makes one of `name` (at most 200 bytes, shown in /proc) with the data of base_fd and seals it.
- * The caller owns *memfd. */
-int memory_seal_base(int base_fd, uint64_t size_bytes, const char *name, int *memfd, Error *error);
+/* 0 or a negative errno: -EBUSY while somebody maps it to write. */
+int memory_seal(int fd);
 
 /* Do the seals SEAL_WRITE, SHRINK and GROW all hold? */
 bool memory_is_sealed(int fd);

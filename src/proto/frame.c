@@ -45,7 +45,6 @@ uint32_t crc32c(const void *data, size_t size) {
     };
     const uint8_t *bytes = data;
     uint32_t crc = 0xffffffffu;
-
     for (size_t i = 0; i < size; i++) {
         crc ^= bytes[i];
         crc = crc >> 4 ^ table[crc & 15];
@@ -67,7 +66,6 @@ void frame_encode_header(uint8_t *out, uint32_t session, uint16_t stream, uint8_
 
 int frame_reader_init(FrameReader *reader) {
     uint8_t *buffer = malloc(READER_ROOM);
-
     if (!buffer)
         return -ENOMEM;
     *reader = (FrameReader){.buffer = buffer, .room = READER_ROOM};
@@ -107,7 +105,6 @@ static bool header_is_good(const uint8_t *header) {
 int frame_reader_next(FrameReader *reader, Frame *frame) {
     while (reader->end - reader->start >= FRAME_HEADER_SIZE) {
         const uint8_t *header = reader->buffer + reader->start;
-
         if (!header_is_good(header)) {
             reader->start++;
             reader->skipped_bytes++;
@@ -126,14 +123,4 @@ int frame_reader_next(FrameReader *reader, Frame *frame) {
         return 1;
     }
     return 0;
-}
-
-size_t frame_reader_take_rest(FrameReader *reader, uint8_t *out, size_t room) {
-    size_t size = reader->end - reader->start;
-
-    if (size > room)
-        size = room;
-    memcpy(out, reader->buffer + reader->start, size);
-    frame_reader_reset(reader);
-    return size;
 }

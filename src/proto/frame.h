@@ -65,8 +65,4 @@ void frame_reader_added(FrameReader *reader, size_t size);
 /* 1 and a frame, or 0 when more bytes are needed. Skips bad headers by itself. */
 int frame_reader_next(FrameReader *reader, Frame *frame);
 
-/* Takes bytes that were read but not consumed, for a sync marker search; the reader is empty after.
- */
-size_t frame_reader_take_rest(FrameReader *reader, uint8_t *out, size_t room);
-
 #endif

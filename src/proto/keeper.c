@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -21,7 +22,7 @@ int keeper_connect(int vm_dir_fd, KeeperConnection *connection, Error *error) {
     if (fd < 0)
         return error_set_errno(error, -fd, "cannot connect to the keeper");
     struct timeval timeout = {.tv_sec = SEND_TIMEOUT_SEC};
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
     connection->fd = TAKE_FD(fd);
     return 0;
 }
@@ -32,8 +33,6 @@ void keeper_close(KeeperConnection *connection) {
 
 static int send_text(int fd, const char *text, const int *fds, size_t n_fds, Error *error) {
     size_t size = strlen(text);
-    if (size > KEEPER_MESSAGE_MAX)
-        return error_set(error, ERROR_USAGE, E2BIG, "the request is too long for the keeper");
     ssize_t sent = fd_send_message(fd, text, size, fds, n_fds);
     if (sent == -EAGAIN)
         return error_set(error, ERROR_TIMEOUT, ETIMEDOUT, "the keeper takes no requests");
@@ -42,21 +41,52 @@ static int send_text(int fd, const char *text, const int *fds, size_t n_fds, Err
     return 0;
 }
 
+/* The text in a file of memory. */
+static int put_into_file(const char *text, size_t size, Error *error) {
+    _cleanup_close_ int fd = memfd_create("request", MFD_CLOEXEC);
+    int r = fd < 0 ? -errno : fd_write_full(fd, text, size);
+    if (r < 0)
+        return error_set_errno(error, -r, "cannot send to the keeper");
+    return TAKE_FD(fd);
+}
+
+/* A text that no message holds. */
+static int send_body(int fd, const char *text, const int *fds, size_t n_fds, Error *error) {
+    size_t size = strlen(text);
+    if (size > KEEPER_BODY_MAX)
+        return error_set(error, ERROR_USAGE, E2BIG, "the request is longer than %u MiB",
+                         KEEPER_BODY_MAX / (1024 * 1024));
+    _cleanup_close_ int file = put_into_file(text, size, error);
+    if (file < 0)
+        return file;
+    char message[48];
+    int all[FD_PASS_MAX];
+    memcpy(all, fds, n_fds * sizeof(*fds));
+    all[n_fds] = file;
+    snprintf(message, sizeof(message), "{\"body\":%zu}", size);
+    return send_text(fd, message, all, n_fds + 1, error);
+}
+
 static int send_ahead(int fd, const int *fds, size_t n_fds, Error *error) {
     char text[32];
-    snprintf(text, sizeof text, "{\"fds\":%zu}", n_fds);
+    snprintf(text, sizeof(text), "{\"fds\":%zu}", n_fds);
     return send_text(fd, text, fds, n_fds, error);
 }
 
 int keeper_send(KeeperConnection *connection, const json_t *request, const int *fds, size_t n_fds,
                 Error *error) {
     _cleanup_free_ char *text = json_to_text(request);
-    for (; n_fds > FD_PASS_MAX; fds += FD_PASS_MAX, n_fds -= FD_PASS_MAX) {
-        int r = send_ahead(connection->fd, fds, FD_PASS_MAX, error);
+    bool has_body = strlen(text) > KEEPER_MESSAGE_MAX;
+    while (n_fds + has_body > FD_PASS_MAX) {
+        size_t n = MIN_OF(n_fds, (size_t)FD_PASS_MAX);
+        int r = send_ahead(connection->fd, fds, n, error);
         if (r < 0)
             return r;
+        fds += n;
+        n_fds -= n;
     }
-    return send_text(connection->fd, text, fds, n_fds, error);
+    return has_body ? send_body(connection->fd, text, fds, n_fds, error)
+                    : send_text(connection->fd, text, fds, n_fds, error);
 }
 
 static int wait_readable(int fd, uint64_t deadline_usec, int cancel_fd, Error *error) {
@@ -92,7 +122,7 @@ int keeper_receive(KeeperConnection *connection, uint64_t deadline_usec, int can
 }
 
 /* 1: an event; 0: the last message, with *ok filled; negative: the last message was an error. */
-static int take_message(json_t *message, json_t **ok, Error *error) {
+static int read_message(json_t *message, json_t **ok, Error *error) {
     if (json_object_get(message, "event"))
         return 1;
     json_t *answer = json_object_get(message, "ok");
@@ -106,21 +136,18 @@ static int take_message(json_t *message, json_t **ok, Error *error) {
     return error_set(error, ERROR_FAILED, EBADMSG, "the keeper's answer is neither ok nor error");
 }
 
-static int call(KeeperConnection *connection, const json_t *request, const int *fds, size_t n_fds,
-                uint64_t deadline_usec, int cancel_fd, KeeperEventHandler on_event, void *data,
-                json_t **ok, Error *error) {
-    int r = keeper_send(connection, request, fds, n_fds, error);
-    while (r >= 0) {
+int keeper_await(KeeperConnection *connection, uint64_t deadline_usec, int cancel_fd,
+                 KeeperEventHandler on_event, void *data, json_t **ok, Error *error) {
+    for (;;) {
         _cleanup_json_ json_t *message = NULL;
-        r = keeper_receive(connection, deadline_usec, cancel_fd, &message, error);
+        int r = keeper_receive(connection, deadline_usec, cancel_fd, &message, error);
         if (r == 0)
-            r = take_message(message, ok, error);
-        if (r == 0)
-            break;
-        if (r > 0 && on_event)
+            r = read_message(message, ok, error);
+        if (r <= 0)
+            return r;
+        if (on_event)
             on_event(data, message);
     }
-    return r;
 }
 
 int keeper_call(int vm_dir_fd, const json_t *request, const int *fds, size_t n_fds,
@@ -129,8 +156,58 @@ int keeper_call(int vm_dir_fd, const json_t *request, const int *fds, size_t n_f
     KeeperConnection connection = {.fd = -1};
     int r = keeper_connect(vm_dir_fd, &connection, error);
     if (r == 0)
-        r = call(&connection, request, fds, n_fds, deadline_usec, cancel_fd, on_event, data, ok,
-                 error);
+        r = keeper_send(&connection, request, fds, n_fds, error);
+    if (r == 0)
+        r = keeper_await(&connection, deadline_usec, cancel_fd, on_event, data, ok, error);
+    keeper_close(&connection);
+    return r;
+}
+
+int keeper_tell(KeeperConnection *connection, bool go_on, Error *error) {
+    return send_text(connection->fd, go_on ? "{\"go_on\":true}" : "{\"go_on\":false}", NULL, 0,
+                     error);
+}
+
+/* Puts each descriptor where the answer says; those that it does not name are closed. */
+static void sort_peers(const json_t *cards, int *received, size_t count, int *fds) {
+    for (size_t i = 0; i < PLAN_CARDS_MAX; i++)
+        fds[i] = -1;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *card = json_array_get(cards, i);
+        json_int_t index = json_is_integer(card) ? json_integer_value(card) : -1;
+        if (index < 0 || index >= PLAN_CARDS_MAX || fds[index] >= 0)
+            fd_close(received[i]);
+        else
+            fds[index] = received[i];
+    }
+}
+
+static int receive_peers(int fd, int *fds, uint64_t deadline_usec, Error *error) {
+    char text[4096];
+    int received[PLAN_CARDS_MAX];
+    size_t count = PLAN_CARDS_MAX;
+    _cleanup_json_ json_t *message = NULL, *ok = NULL;
+    int r = wait_readable(fd, deadline_usec, -1, error);
+    if (r < 0)
+        return r;
+    ssize_t size = fd_receive_message(fd, text, sizeof(text), received, &count);
+    if (size <= 0)
+        return error_set_errno(error, size < 0 ? (int)-size : ECONNRESET, "cannot ask the keeper");
+    r = json_parse("the keeper's answer", text, (size_t)size, &message, error);
+    if (r == 0)
+        r = read_message(message, &ok, error);
+    sort_peers(json_object_get(ok, "cards"), received, count, fds);
+    return MIN_OF(r, 0);
+}
+
+int keeper_ask_peers(int vm_dir_fd, int fds[PLAN_CARDS_MAX], uint64_t deadline_usec, Error *error) {
+    _cleanup_json_ json_t *request = json_pack("{s:s}", "op", "peers");
+    KeeperConnection connection = {.fd = -1};
+    int r = keeper_connect(vm_dir_fd, &connection, error);
+    if (r == 0)
+        r = keeper_send(&connection, request, NULL, 0, error);
+    if (r == 0)
+        r = receive_peers(connection.fd, fds, deadline_usec, error);
     keeper_close(&connection);
     return r;
 }

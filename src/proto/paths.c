@@ -9,14 +9,12 @@
 
 static const char *environment_get(const char *name) {
     const char *value = getenv(name);
-
     return value && value[0] ? value : NULL;
 }
 
 /* Makes a path absolute; the folder we are in now is what the user meant. */
 static int path_absolute(const char *path, char **absolute, Error *error) {
     _cleanup_free_ char *folder = NULL;
-
     if (path[0] == '/') {
         *absolute = str_copy(path);
         return 0;
@@ -30,7 +28,6 @@ static int path_absolute(const char *path, char **absolute, Error *error) {
 
 int paths_home(char **home, Error *error) {
     const char *value = environment_get("RAMET_HOME");
-
     if (value)
         return path_absolute(value, home, error);
     if (geteuid() == 0) {
@@ -57,7 +54,6 @@ int paths_socket(char **path, Error *error) {
     _cleanup_free_ char *home = NULL;
     const char *value = environment_get("RAMET_SOCKET");
     int r;
-
     if (value)
         return path_absolute(value, path, error);
     if (!environment_get("RAMET_HOME")) {

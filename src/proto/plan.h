@@ -9,8 +9,12 @@
 #include <stdbool.h>
 
 #include "base/json.h"
+#include "base/path.h"
+#include "base/ssh_key.h"
 
+#define PLAN_FORMAT 4 /* changes with what a keeper of another version would misread */
 #define PLAN_DISKS_MAX 8
+#define PLAN_CARDS_MAX 4
 #define PLAN_CHAIN_MAX 64 /* files of one disk: the overlay and what is below it */
 #define PLAN_FORWARDS_MAX 64
 #define PLAN_PATCHES_MAX 4
@@ -33,56 +37,87 @@ typedef struct PlanDisk {
     PlanDiskFile files[PLAN_CHAIN_MAX];
 } PlanDisk;
 
-typedef struct PlanForward { /* user-mode networking only */
+/* A port of the host that leads into the guest: in specifications, too. */
+typedef struct PortForward {
     char host_ip[16];
-    uint16_t host_port;
+    uint16_t host_port; /* in a specification 0: any free one, chosen before the VM is made */
     uint16_t guest_port;
     bool udp;
-} PlanForward;
+} PortForward;
+
+typedef struct PortForwards {
+    size_t count;
+    PortForward items[PLAN_FORWARDS_MAX];
+} PortForwards;
 
 typedef enum PlanNetworkMode {
     PLAN_NETWORK_NONE,
     PLAN_NETWORK_USER,
-    PLAN_NETWORK_TAP
+    PLAN_NETWORK_TAP,
+    PLAN_NETWORK_DGRAM
 } PlanNetworkMode;
+
+/* A network card. It is there without a network, too, so that all VMs have one device list. */
+typedef struct PlanCard {
+    PlanNetworkMode network;
+    bool unplugged; /* its cable stays out: the state of a clone wants a network, the VM has none */
+    bool user_state; /* DGRAM: the state has the section of a user-mode network, and wants one */
+    PlanFd fd;       /* TAP: the device. DGRAM: QEMU's end of a pair of datagram sockets */
+    PlanFd peer_fd;  /* DGRAM: the other end, which the keeper keeps for whoever forwards frames */
+    uint8_t mac[6];
+    PortForwards forwards;
+} PlanCard;
+
+/* What a card is to be called; empty: no address. */
+typedef struct PlanAddress {
+    uint8_t mac[6];
+    char ip[16];
+    unsigned prefix;
+    char gateway[16]; /* empty: no way out by it */
+    char ip6[46];
+    unsigned prefix6;
+    char gateway6[46];
+} PlanAddress;
 
 typedef struct PlanIdentity {
     char hostname[64];
     char machine_id[33];
-    char boot_id[37]; /* empty on a cold boot: the kernel's own is fresh */
-    uint8_t mac[6];
-    char ip[16]; /* empty: no address */
-    unsigned prefix;
-    char gateway[16];
+    char boot_id[37];  /* empty on a cold boot: the kernel's own is fresh */
+    PlanAddress first; /* card */
+    size_t n_further;
+    PlanAddress further[PLAN_CARDS_MAX - 1]; /* of its other cards */
     char dns[16];
+    size_t n_further_dns;
+    char further_dns[PLAN_CARDS_MAX - 1][16];
+    char search[128]; /* domain of names without dots; empty: none */
     bool new_ssh_keys;
+    char ssh_key[SSH_PRIVATE_KEY_SIZE]; /* of the server's new keys (base/ssh_key.h); empty: the
+                                           guest makes them */
+    char ssh_public_key[SSH_PUBLIC_KEY_SIZE];
     bool run_hooks;
     bool grow_root;
     bool clone; /* false for a cold boot and for a resume: then entropy, clock and network only */
+    bool keep;  /* a clone that keeps names, addresses and keys of its source: entropy, clock and
+                   boot_id only */
 } PlanIdentity;
 
 typedef enum PlanBoot { PLAN_BOOT_COLD, PLAN_BOOT_RESTORE } PlanBoot;
 
 typedef struct Plan {
     char vm_id[33];
-    char name[64];
+    char name[NAME_SIZE];
 
     /* the machine: all of it is part of a snapshot's key */
-    char *qemu;             /* owned: path of the QEMU binary */
-    char qemu_preload[160]; /* its LD_PRELOAD, "" for none (qemu/preload.h) */
-    char accel[8];          /* "kvm" or "tcg" */
-    char machine[32];       /* "microvm" or "q35" */
-    char cpu[64];
+    char *qemu;       /* owned: path of the QEMU binary */
+    char accel[8];    /* "kvm" or "tcg" */
+    char machine[32]; /* as qemu_machine_for() tells */
+    char cpu[64];     /* "": the default of the accelerator */
     uint64_t memory_bytes;
     unsigned cpus;
-    bool network_card;
     size_t n_disks;
     PlanDisk disks[PLAN_DISKS_MAX];
-
-    PlanNetworkMode network;
-    PlanFd tap_fd;
-    size_t n_forwards;
-    PlanForward forwards[PLAN_FORWARDS_MAX];
+    size_t n_cards;
+    PlanCard cards[PLAN_CARDS_MAX];
 
     PlanBoot boot;
     /* cold */
@@ -100,7 +135,6 @@ typedef struct Plan {
     uint64_t mailbox;                   /* physical address (AgentMailbox); 0: none */
 
     PlanFd memory_fd;         /* base of the memory overlay: a blank sparse file, or a snapshot's */
-    bool memory_sealed;       /* a sealed memfd, or a file that readonly=on,rom=off protects */
     bool memory_readonly_rom; /* the probe found readonly=on,rom=off */
 
     PlanIdentity identity;
@@ -111,6 +145,7 @@ typedef struct Plan {
     unsigned uid;               /* 0: stay who we are */
     unsigned gid;
     uint64_t silence_timeout_usec; /* no console byte and no agent for so long: stuck boot */
+    uint64_t silence_cpu_usec;     /* … or while QEMU used so much of a processor; 0: no bound */
     uint64_t ready_timeout_usec;
     bool remove_on_exit; /* --rm: end with the client that owns it */
 } Plan;
@@ -124,9 +159,9 @@ void plan_free(Plan *plan); /* what it owns; does not close anything */
 json_t *plan_to_json(const Plan *plan);
 int plan_from_json(const json_t *json, size_t n_fds, Plan *plan, Error *error);
 
-/* Parts of a plan, for a claim: the identity alone; the list "forwards" of an object (absent:
- * none). */
+/* Parts of a plan, for a claim: the identity alone; the list "forwards" of an object (absent: as
+ * they are). */
 int plan_identity_from_json(const json_t *json, PlanIdentity *identity, Error *error);
-int plan_forwards_from_json(const json_t *object, Plan *plan, Error *error);
+int plan_forwards_from_json(const json_t *object, PortForwards *forwards, Error *error);
 
 #endif

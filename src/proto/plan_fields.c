@@ -10,8 +10,7 @@
 
 #include "base/str.h"
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* ---- writing ---- */
 
 static json_t *write_bytes(const uint8_t *data, size_t size) {
     char text[2 * 16 + 1];
@@ -21,6 +20,17 @@ static json_t *write_bytes(const uint8_t *data, size_t size) {
 
 static json_t *write_number(uint64_t value) {
     return json_integer((json_int_t)MIN_OF(value, (uint64_t)INT64_MAX));
+}
+
+static json_t *write_field(const Field *field, const char *base);
+
+static json_t *write_list(const Field *field, const char *at, size_t count) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++, at += field->stride)
+        (void)json_array_append_new(list, field->members->name
+                                              ? fields_write(field->members, field->n_members, at)
+                                              : write_field(field->members, at));
+    return list;
 }
 
 static json_t *write_field(const Field *field, const char *base) {
@@ -41,7 +51,13 @@ static json_t *write_field(const Field *field, const char *base) {
     case FIELD_BYTES:
         return write_bytes(at, field->limit);
     case FIELD_FD:
-        return json_integer(*(const PlanFd *)at);
+        return json_integer(*(const int *)at);
+    case FIELD_CHOICE:
+        return json_string(field->names[*(const unsigned *)at]);
+    case FIELD_STRUCT:
+        return fields_write(field->members, field->n_members, at);
+    case FIELD_LIST:
+        return write_list(field, at, *(const size_t *)(base + field->count));
     }
     return NULL;
 }
@@ -52,11 +68,11 @@ json_t *fields_write(const Field *fields, size_t n_fields, const void *base) {
         json_object_set_new(object, fields[i].name, write_field(&fields[i], base));
     return object;
 }
-/* --- reading -----------------------------------------------------------------------------------
- */
+
+/* ---- reading ---- */
 
 int fields_wrong(Error *error, const char *name, const char *rule) {
-    return error_set(error, ERROR_USAGE, 0, "%s of the plan %s", name, rule);
+    return error_set(error, ERROR_USAGE, 0, "%s of the plan %s", name ? name : "an item", rule);
 }
 
 static bool is_printable(const char *text, size_t limit) {
@@ -96,11 +112,11 @@ static int read_number(const Field *field, const json_t *value, void *at, Error 
     return 0;
 }
 
-int fields_read_fd(const char *name, const json_t *value, size_t n_fds, PlanFd *fd, Error *error) {
-    if (!json_is_integer(value) || json_integer_value(value) < PLAN_NO_FD ||
+static int read_fd(const char *name, const json_t *value, size_t n_fds, int *fd, Error *error) {
+    if (!json_is_integer(value) || json_integer_value(value) < -1 ||
         json_integer_value(value) >= (json_int_t)n_fds)
         return fields_wrong(error, name, "names a descriptor that did not come");
-    *fd = (PlanFd)json_integer_value(value);
+    *fd = (int)json_integer_value(value);
     return 0;
 }
 
@@ -116,6 +132,36 @@ static int read_bytes(const Field *field, const json_t *value, uint8_t *at, Erro
     if (!text || hex_decode(text, at, field->limit) < 0)
         return fields_wrong(error, field->name, "is not so many hexadecimal digits");
     return 0;
+}
+
+static int read_choice(const Field *field, const json_t *value, unsigned *at, Error *error) {
+    for (unsigned i = 0; i < field->limit; i++)
+        if (str_equal(json_string_value(value), field->names[i])) {
+            *at = i;
+            return 0;
+        }
+    return fields_wrong(error, field->name, "is unknown");
+}
+
+static int read_field(const Field *field, const json_t *value, size_t n_fds, char *base,
+                      Error *error);
+
+static int read_list(const Field *field, const json_t *list, size_t n_fds, char *base,
+                     Error *error) {
+    char *at = base + field->offset;
+    int r = 0;
+    if (!json_is_array(list))
+        return fields_wrong(error, field->name, "is no list");
+    if (json_array_size(list) > field->limit)
+        return fields_wrong(error, field->name, "has too many items");
+    for (size_t i = 0; r == 0 && i < json_array_size(list); i++, at += field->stride) {
+        const json_t *item = json_array_get(list, i);
+        r = field->members->name
+                ? fields_read(field->name, field->members, field->n_members, item, n_fds, at, error)
+                : read_field(field->members, item, n_fds, at, error);
+    }
+    *(size_t *)(base + field->count) = json_array_size(list);
+    return r;
 }
 
 static int read_field(const Field *field, const json_t *value, size_t n_fds, char *base,
@@ -134,7 +180,13 @@ static int read_field(const Field *field, const json_t *value, size_t n_fds, cha
     case FIELD_BYTES:
         return read_bytes(field, value, at, error);
     case FIELD_FD:
-        return fields_read_fd(field->name, value, n_fds, at, error);
+        return read_fd(field->name, value, n_fds, at, error);
+    case FIELD_CHOICE:
+        return read_choice(field, value, at, error);
+    case FIELD_STRUCT:
+        return fields_read(field->name, field->members, field->n_members, value, n_fds, at, error);
+    case FIELD_LIST:
+        return read_list(field, value, n_fds, base, error);
     }
     return -EINVAL;
 }
@@ -145,22 +197,11 @@ int fields_read(const char *what, const Field *fields, size_t n_fields, const js
         return fields_wrong(error, what, "is no object");
     for (size_t i = 0; i < n_fields; i++) {
         const json_t *value = json_object_get(object, fields[i].name);
-        if (!value || json_is_null(value))
+        if ((!value || json_is_null(value)) && fields[i].kind != FIELD_STRUCT)
             continue; /* stays as plan_init made it */
         int r = read_field(&fields[i], value, n_fds, base, error);
         if (r < 0)
             return r;
     }
-    return 0;
-}
-int fields_read_list(const json_t *object, const char *name, size_t max, const json_t **list,
-                     size_t *count, Error *error) {
-    const json_t *found = json_object_get(object, name);
-    if (found && !json_is_array(found))
-        return fields_wrong(error, name, "is no list");
-    if (json_array_size(found) > max)
-        return fields_wrong(error, name, "has too many items");
-    *list = found;
-    *count = json_array_size(found);
     return 0;
 }

@@ -7,8 +7,8 @@
 
 #include <stddef.h>
 
+#include "base/json.h"
 #include "base/util.h"
-#include "proto/plan.h"
 
 typedef enum FieldKind {
     FIELD_TEXT,   /* char[limit] */
@@ -17,8 +17,11 @@ typedef enum FieldKind {
     FIELD_UNSIGNED,
     FIELD_U16,
     FIELD_BOOL,
-    FIELD_BYTES, /* uint8_t[limit] as hexadecimal digits */
-    FIELD_FD,    /* -1 or an index */
+    FIELD_BYTES,  /* uint8_t[limit] as hexadecimal digits */
+    FIELD_FD,     /* -1 or an index */
+    FIELD_CHOICE, /* an enum, one of `limit` names */
+    FIELD_STRUCT, /* must be there */
+    FIELD_LIST,   /* of at most `limit` structs; of bare values when their member has no name */
 } FieldKind;
 
 typedef struct Field {
@@ -26,6 +29,10 @@ typedef struct Field {
     FieldKind kind;
     size_t offset;
     uint64_t limit; /* size of a text or bytes, greatest value of a number */
+    const char *const *names;
+    const struct Field *members; /* of a struct, and of each in a list */
+    size_t n_members;
+    size_t stride, count; /* of a list: size of a struct, offset of how many there are */
 } Field;
 
 #define TEXT(type, name) \
@@ -44,6 +51,15 @@ typedef struct Field {
     { #name, FIELD_BOOL, offsetof(type, name), 1 }
 #define FD(type, name) \
     { #name, FIELD_FD, offsetof(type, name), 0 }
+#define CHOICE(type, name, words) \
+    { #name, FIELD_CHOICE, offsetof(type, name), ARRAY_SIZE(words), words }
+#define STRUCT(type, name, table) \
+    { #name, FIELD_STRUCT, offsetof(type, name), 0, NULL, table, ARRAY_SIZE(table) }
+#define LIST(type, name, array, n, table)                                                        \
+    {                                                                                            \
+        name, FIELD_LIST, offsetof(type, array), ARRAY_SIZE(((type *)NULL)->array), NULL, table, \
+            ARRAY_SIZE(table), sizeof(((type *)NULL)->array[0]), offsetof(type, n)               \
+    }
 
 /* The struct as an object, the caller's. */
 json_t *fields_write(const Field *fields, size_t n_fields, const void *base);
@@ -56,12 +72,6 @@ int fields_read(const char *what, const Field *fields, size_t n_fields, const js
                 size_t n_fds, void *base, Error *error);
 #define READ(what, fields, object, n_fds, base, error) \
     fields_read(what, fields, ARRAY_SIZE(fields), object, n_fds, base, error)
-
-/* The same for what stands in no table: an index of a descriptor; a list with at most `max` items
- * (absent: empty; borrowed from the object). */
-int fields_read_fd(const char *name, const json_t *value, size_t n_fds, PlanFd *fd, Error *error);
-int fields_read_list(const json_t *object, const char *name, size_t max, const json_t **list,
-                     size_t *count, Error *error);
 
 /* ERROR_USAGE: "NAME of the plan RULE". */
 int fields_wrong(Error *error, const char *name, const char *rule);

@@ -13,7 +13,6 @@ static void put_le(uint8_t *out, uint64_t value, size_t n_bytes) {
 
 static uint64_t get_le(const uint8_t *in, size_t n_bytes) {
     uint64_t value = 0;
-
     for (size_t i = n_bytes; i-- > 0;)
         value = value << 8 | in[i];
     return value;
@@ -46,7 +45,6 @@ void tlv_add_text(TlvWriter *writer, uint16_t tag, const char *text) {
 
 void tlv_add_u64(TlvWriter *writer, uint16_t tag, uint64_t value) {
     uint8_t bytes[8];
-
     put_le(bytes, value, sizeof(bytes));
     tlv_add(writer, tag, bytes, sizeof(bytes));
 }
@@ -57,7 +55,6 @@ void tlv_read(TlvReader *reader, const void *data, size_t size) {
 
 int tlv_next(TlvReader *reader, TlvField *field) {
     size_t left = reader->size - reader->offset;
-
     if (left == 0)
         return 0;
     if (left < FIELD_HEADER_SIZE)

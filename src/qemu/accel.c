@@ -18,7 +18,7 @@
 
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/spawn.h"
 #include "base/str.h"
 
 #define CACHE_NAME "accel.json"
@@ -48,7 +48,6 @@ static int outcome_from_name(const char *name, AccelOutcome *outcome) {
 int accel_probe_main(const char *device) {
     AccelProbe probe;
     _cleanup_free_ char *line = NULL;
-
     accel_probe_run(device, &probe);
     line = str_format("%s %d %s %llu %llu\n", outcome_names[probe.outcome], probe.errnum,
                       probe.step[0] ? probe.step : "-", (unsigned long long)probe.turns,
@@ -68,7 +67,6 @@ static int parse_line(const char *line, AccelProbe *probe) {
     unsigned long long turns, usec;
     AccelProbe found = {0};
     int errnum;
-
     if (sscanf(line, "%31s %d %31s %llu %llu", name, &errnum, step, &turns, &usec) != 5)
         return -EBADMSG;
     if (outcome_from_name(name, &found.outcome) < 0 || found.outcome == ACCEL_OUTCOME_HUNG ||
@@ -86,12 +84,10 @@ static int parse_line(const char *line, AccelProbe *probe) {
 /* Reads until a newline, the end of the stream, or the deadline (-ETIMEDOUT). */
 static int read_line(int fd, uint64_t deadline_usec, char line[LINE_MAX_BYTES]) {
     size_t size = 0;
-
     for (;;) {
         struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
         int r = poll(&poll_fd, 1, clock_poll_timeout(deadline_usec));
         ssize_t n;
-
         if (r == 0)
             return -ETIMEDOUT;
         n = r < 0 ? -1 : read(fd, line + size, LINE_MAX_BYTES - 1 - size);
@@ -109,7 +105,6 @@ static int read_line(int fd, uint64_t deadline_usec, char line[LINE_MAX_BYTES]) 
 static void end_helper(pid_t pid) {
     _cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
-
     (void)kill(pid, SIGKILL);
     if (pidfd >= 0)
         (void)poll(&poll_fd, 1, (int)(REAP_BOUND_USEC / USEC_PER_MSEC));
@@ -119,7 +114,6 @@ static void end_helper(pid_t pid) {
 static int start_helper(char *const *argv, int out_fd, pid_t *pid) {
     SpawnFd fds[] = {{out_fd, STDOUT_FILENO}};
     SpawnOptions options = {.program = argv[0], .argv = argv, .fds = fds, .n_fds = ARRAY_SIZE(fds)};
-
     return spawn_process(&options, pid, NULL);
 }
 
@@ -128,7 +122,6 @@ static void ask_helper(char *const *argv, uint64_t deadline_usec, AccelProbe *pr
     char line[LINE_MAX_BYTES];
     int pipe_fds[2], r;
     pid_t pid;
-
     if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
         broken(probe, errno, "pipe");
         return;
@@ -151,7 +144,6 @@ static void ask_helper(char *const *argv, uint64_t deadline_usec, AccelProbe *pr
 
 void accel_probe(char *const *helper_argv, uint64_t bound_usec, AccelProbe *probe) {
     uint64_t start = clock_monotonic_usec();
-
     ask_helper(helper_argv, start + bound_usec, probe);
     probe->duration_usec = clock_monotonic_usec() - start;
 }
@@ -161,7 +153,6 @@ void accel_probe(char *const *helper_argv, uint64_t bound_usec, AccelProbe *prob
 /* The usual speed is 1000 turns a microsecond. */
 static char *describe_interpreted(const AccelProbe *probe) {
     uint64_t factor = probe->guest_usec * 1000 / MAX_OF(probe->turns, 1u);
-
     return str_format(
         "/dev/kvm opens but runs guest code about %llu times too slowly (it interprets)",
         (unsigned long long)MAX_OF(factor, 1u));
@@ -199,7 +190,6 @@ int accel_probe_from_json(const json_t *json, AccelProbe *probe, Error *error) {
     AccelProbe found = {0};
     uint64_t errnum = 0;
     int r = json_get_string(what, json, "outcome", &name, error);
-
     if (r == 0 && outcome_from_name(name, &found.outcome) < 0)
         return error_set(error, ERROR_USAGE, EINVAL, "%s has an unknown outcome", what);
     if (r == 0)
@@ -223,7 +213,6 @@ int accel_probe_from_json(const json_t *json, AccelProbe *probe, Error *error) {
 /* The running host's boot id, or a copy of the one given. NULL when there is none. */
 static char *boot_id_of_host(const char *given) {
     char *text = NULL;
-
     if (given)
         return str_copy(given);
     if (fd_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 128, &text, NULL) < 0)
@@ -237,7 +226,6 @@ int accel_cache_load(const char *folder, const char *boot_id, AccelProbe *probe)
     _cleanup_free_ char *text = NULL, *boot = boot_id_of_host(boot_id);
     _cleanup_json_ json_t *json = NULL;
     size_t size;
-
     if (folder_fd < 0 || !boot || fd_read_file_at(folder_fd, CACHE_NAME, 4 * KIB, &text, &size) < 0)
         return -ENOENT;
     if (json_parse("the cache", text, size, &json, NULL) < 0)
@@ -251,7 +239,6 @@ int accel_cache_store(const char *folder, const char *boot_id, const AccelProbe 
     _cleanup_close_ int folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     _cleanup_free_ char *text = NULL, *boot = boot_id_of_host(boot_id);
     _cleanup_json_ json_t *json = accel_probe_to_json(probe);
-
     if (probe->outcome == ACCEL_OUTCOME_NO_DEVICE || probe->outcome == ACCEL_OUTCOME_NO_PERMISSION)
         return 0;
     if (folder_fd < 0 || !boot)
@@ -261,12 +248,14 @@ int accel_cache_store(const char *folder, const char *boot_id, const AccelProbe 
     return path_write_atomic_at(folder_fd, CACHE_NAME, text, strlen(text), 0600);
 }
 
-void accel_probe_cached(const char *folder, char *const *helper_argv, AccelProbe *probe,
-                        bool *fresh) {
-    bool known = accel_cache_load(folder, NULL, probe) == 0;
-
+void accel_probe_cached(const char *folder, const char *wish, char *const *helper_argv,
+                        AccelProbe *probe, bool *fresh) {
+    bool patient = str_equal(wish, "kvm");
+    bool known = accel_cache_load(folder, NULL, probe) == 0 &&
+                 !(patient && probe->outcome == ACCEL_OUTCOME_HUNG);
     if (!known) {
-        accel_probe(helper_argv, ACCEL_PROBE_BOUND_USEC, probe);
+        accel_probe(helper_argv, patient ? ACCEL_PROBE_PATIENT_USEC : ACCEL_PROBE_BOUND_USEC,
+                    probe);
         (void)accel_cache_store(folder, NULL, probe);
     }
     if (fresh)
@@ -286,10 +275,14 @@ bool accel_wish_needs_probe(const char *wish) {
 static int choose_probed(bool forced, const AccelProbe *probe, const char **accel, char **reason,
                          Error *error) {
     _cleanup_free_ char *words = accel_probe_describe(probe);
-
     if (probe->outcome == ACCEL_OUTCOME_WORKS) {
         *accel = "kvm";
         *reason = TAKE_PTR(words);
+        return 0;
+    }
+    if (forced && probe->outcome == ACCEL_OUTCOME_INTERPRETED) {
+        *accel = "kvm";
+        *reason = str_format("RAMET_ACCEL asks for KVM, though %s", words);
         return 0;
     }
     if (forced) {

@@ -11,33 +11,10 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "qemu/kvm.h"
 
-typedef enum AccelOutcome {
-    ACCEL_OUTCOME_WORKS,
-    ACCEL_OUTCOME_NO_DEVICE,     /* no /dev/kvm */
-    ACCEL_OUTCOME_NO_PERMISSION, /* it is there, but not for us */
-    ACCEL_OUTCOME_BROKEN,        /* it opens, but an ioctl fails */
-    ACCEL_OUTCOME_INTERPRETED,   /* it runs guest code far too slowly */
-    ACCEL_OUTCOME_HUNG,          /* no answer within the bound */
-    ACCEL_OUTCOME_COUNT,
-} AccelOutcome;
-
-typedef struct AccelProbe {
-    AccelOutcome outcome;
-    int errnum;             /* of what failed, for NO_DEVICE, NO_PERMISSION and BROKEN */
-    char step[32];          /* what failed: "KVM_CREATE_VM" */
-    uint64_t turns;         /* turns of the loop that were done */
-    uint64_t guest_usec;    /* in so much processor time */
-    uint64_t duration_usec; /* of the whole probe */
-} AccelProbe;
-
-#define ACCEL_LOOP_TURNS 1000000u
-#define ACCEL_LOOP_BUDGET_USEC ((uint64_t)80000)
 #define ACCEL_PROBE_BOUND_USEC ((uint64_t)250000)
-
-/* The probe itself, in this thread; it may hang. Give device NULL for /dev/kvm. For use in a
- * process of its own only: it sets a timer and a handler for SIGALRM. */
-void accel_probe_run(const char *device, AccelProbe *probe);
+#define ACCEL_PROBE_PATIENT_USEC ((uint64_t)10000000) /* for who wants KVM and nothing else */
 
 /* The body of the helper program mode (`ramet-keeper --probe-kvm`): runs the probe and prints its
  * result on one line. Returns the exit status. */
@@ -63,13 +40,16 @@ int accel_probe_from_json(const json_t *json, AccelProbe *probe, Error *error);
 int accel_cache_load(const char *folder, const char *boot_id, AccelProbe *probe);
 int accel_cache_store(const char *folder, const char *boot_id, const AccelProbe *probe);
 
-/* load, or probe and store. fresh (may be NULL) tells whether it was probed now. */
-void accel_probe_cached(const char *folder, char *const *helper_argv, AccelProbe *probe,
-                        bool *fresh);
+/* load, or probe and store. A busy host may take longer than the bound, which makes no difference
+ * to who is content with emulation; for the wish "kvm" a device that once hung is tried again, and
+ * waited for. fresh (may be NULL) tells whether it was probed now. */
+void accel_probe_cached(const char *folder, const char *wish, char *const *helper_argv,
+                        AccelProbe *probe, bool *fresh);
 
 /* What to use, given RAMET_ACCEL ("auto", "kvm", "tcg", or NULL for auto) and the probe. accel is a
  * static string, "kvm" or "tcg"; reason is the caller's and says why. "kvm" that does not work is
- * ERROR_UNSUPPORTED with the reason; an unknown wish is ERROR_USAGE. probe may be NULL for "tcg".
+ * ERROR_UNSUPPORTED with the reason; one that only interprets is given to those who ask for it by
+ * name, since it is right if slow; an unknown wish is ERROR_USAGE. probe may be NULL for "tcg".
  */
 int accel_choose(const char *wish, const AccelProbe *probe, const char **accel, char **reason,
                  Error *error);

@@ -19,7 +19,7 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/spawn.h"
 #include "base/str.h"
 #include "qemu/qmp.h"
 
@@ -34,7 +34,6 @@ void qemu_features_free(QemuFeatures *features) {
 int qemu_find_binary(const char *name, char **path, Error *error) {
     const char *wanted = name ? name : getenv("RAMET_QEMU");
     char *found = path_find_program(wanted && *wanted ? wanted : "qemu-system-x86_64");
-
     if (!found) {
         error_set(error, ERROR_UNSUPPORTED, ENOENT, "there is no QEMU: %s was not found",
                   wanted && *wanted ? wanted : "qemu-system-x86_64");
@@ -69,7 +68,6 @@ static int probe_spawn(Probe *probe, const char *binary, int qmp_fd, Error *erro
     _cleanup_(strlist_free) StrList argv = {0};
     SpawnOptions options = {
         .program = binary, .fds = fds, .n_fds = ARRAY_SIZE(fds), .die_with_parent = true};
-
     strlist_add_many(&argv, binary, "-M", "none", "-accel", "tcg", "-nodefaults", "-no-user-config",
                      NULL);
     strlist_add_many(&argv, "-display", "none", "-S", "-chardev", "socket,id=qmp,fd=3", NULL);
@@ -81,7 +79,6 @@ static int probe_spawn(Probe *probe, const char *binary, int qmp_fd, Error *erro
 static int probe_begin(Probe *probe, const char *binary, Error *error) {
     _cleanup_close_ int theirs = -1;
     int pair[2], r;
-
     probe->err_fd = memfd_create("qemu-stderr", MFD_CLOEXEC);
     if (probe->err_fd < 0)
         return error_set_errno(error, errno, "cannot make a memory file");
@@ -99,7 +96,6 @@ static int probe_failed(const Probe *probe, const char *binary, Error *error, Er
     ssize_t n = fd_pread_full(probe->err_fd, text, sizeof(text), 0);
     _cleanup_free_ char *said = str_sanitize(text, n > 0 ? (size_t)n : 0);
     ErrorKind kind = reason->kind == ERROR_TIMEOUT ? ERROR_TIMEOUT : ERROR_UNSUPPORTED;
-
     while (said[0] && said[strlen(said) - 1] == '\n')
         said[strlen(said) - 1] = '\0';
     error_set(error, kind, reason->errnum, "%s does not answer: %s%s%s", binary,
@@ -114,7 +110,6 @@ static int probe_failed(const Probe *probe, const char *binary, Error *error, Er
 static json_t *find_object(const json_t *array, const char *key, const char *value) {
     size_t i;
     json_t *item;
-
     json_array_foreach(
         (json_t *)array, i,
         item) if (str_equal(json_string_value(json_object_get(item, key)), value)) return item;
@@ -128,14 +123,12 @@ static bool has_name(const json_t *array, const char *name) {
 static int ask(Probe *probe, const char *command, const char *key, const char *value,
                json_t **answer, Error *error) {
     _cleanup_json_ json_t *arguments = key ? json_pack("{s:s}", key, value) : NULL;
-
     return qmp_call(probe->qmp, command, arguments, probe->deadline_usec, answer, error);
 }
 
 static int ask_machines(Probe *probe, QemuFeatures *features, Error *error) {
     _cleanup_json_ json_t *machines = NULL;
     int r = ask(probe, "query-machines", NULL, NULL, &machines, error);
-
     features->microvm = has_name(machines, "microvm");
     features->q35 = has_name(machines, "q35") || find_object(machines, "alias", "q35");
     return r;
@@ -144,7 +137,6 @@ static int ask_machines(Probe *probe, QemuFeatures *features, Error *error) {
 static int ask_commands(Probe *probe, QemuFeatures *features, Error *error) {
     _cleanup_json_ json_t *commands = NULL;
     int r = ask(probe, "query-commands", NULL, NULL, &commands, error);
-
     features->save_devices = has_name(commands, "xen-save-devices-state");
     features->fdset = has_name(commands, "add-fd") && has_name(commands, "getfd");
     features->snapshot =
@@ -155,7 +147,6 @@ static int ask_commands(Probe *probe, QemuFeatures *features, Error *error) {
 static int ask_accelerators(Probe *probe, QemuFeatures *features, Error *error) {
     _cleanup_json_ json_t *types = NULL;
     int r = ask(probe, "qom-list-types", "implements", "accel", &types, error);
-
     features->tcg = has_name(types, "tcg-accel");
     features->kvm = has_name(types, "kvm-accel");
     return r;
@@ -165,14 +156,12 @@ static int ask_accelerators(Probe *probe, QemuFeatures *features, Error *error) 
 static int ask_properties(Probe *probe, const char *type, json_t **properties, Error *error) {
     _cleanup_error_ Error reason = ERROR_INIT;
     int r = ask(probe, "qom-list-properties", "typename", type, properties, &reason);
-
     return r == 0 || r == -ENODEV || r == -EREMOTEIO ? 0 : error_move(error, &reason);
 }
 
 static int ask_memory(Probe *probe, QemuFeatures *features, Error *error) {
     _cleanup_json_ json_t *file = NULL, *machine = NULL;
     int r = ask_properties(probe, "memory-backend-file", &file, error);
-
     features->memory_file = has_name(file, "mem-path");
     features->memory_rom = has_name(file, "rom") && has_name(file, "readonly");
     if (r == 0)
@@ -185,7 +174,6 @@ static int ask_options(Probe *probe, QemuFeatures *features, Error *error) {
     _cleanup_json_ json_t *options = NULL;
     int r = ask(probe, "query-command-line-options", NULL, NULL, &options, error);
     const json_t *chardev = find_object(options, "option", "chardev");
-
     features->chardev_fd = has_name(json_object_get(chardev, "parameters"), "fd");
     features->sandbox = find_object(options, "option", "sandbox");
     return r;
@@ -199,7 +187,6 @@ static int ask_network(Probe *probe, QemuFeatures *features, Error *error) {
     const json_t *command = find_object(schema, "name", "netdev_add");
     const char *type = json_string_value(json_object_get(command, "arg-type"));
     const json_t *argument = type ? find_object(schema, "name", type) : NULL;
-
     features->user_network = find_object(json_object_get(argument, "variants"), "case", "user");
     return r;
 }
@@ -211,7 +198,6 @@ static void read_version(const json_t *greeting, QemuFeatures *features) {
     const char *package = json_string_value(json_object_get(version, "package"));
     _cleanup_free_ char *clean =
         str_sanitize(package ? package : "", package ? strlen(package) : 0);
-
     (void)snprintf(features->version, sizeof(features->version), "%d.%d.%d%s%s%s",
                    (int)json_integer_value(json_object_get(numbers, "major")),
                    (int)json_integer_value(json_object_get(numbers, "minor")),
@@ -224,7 +210,6 @@ static int ask_all(Probe *probe, QemuFeatures *features, Error *error) {
         ask_machines, ask_commands, ask_accelerators, ask_memory, ask_options, ask_network};
     _cleanup_json_ json_t *greeting = NULL;
     int r = qmp_greeting(probe->qmp, probe->deadline_usec, &greeting, error);
-
     read_version(greeting, features);
     for (size_t i = 0; i < ARRAY_SIZE(questions) && r == 0; i++)
         r = questions[i](probe, features, error);
@@ -241,7 +226,6 @@ static int identify_binary(const char *binary, QemuFeatures *features, Error *er
     _cleanup_close_ int fd = open(binary, O_RDONLY | O_CLOEXEC);
     struct stat st;
     int r;
-
     if (fd < 0 || fstat(fd, &st) < 0)
         return error_set_errno(error, errno, "cannot open %s", binary);
     r = sha256_file(fd, features->sha256, error);
@@ -252,7 +236,6 @@ static int identify_binary(const char *binary, QemuFeatures *features, Error *er
 
 bool qemu_features_fit(const QemuFeatures *features, const char *binary) {
     struct stat st;
-
     return str_equal(features->binary, binary) && stat(binary, &st) == 0 &&
            (uint64_t)st.st_size == features->size_bytes && mtime_nsec(&st) == features->mtime_nsec;
 }
@@ -263,7 +246,6 @@ int qemu_probe_features(const char *binary, uint64_t deadline_usec, QemuFeatures
     _cleanup_(probe_end) Probe probe = {.pid = -1, .err_fd = -1, .deadline_usec = deadline_usec};
     QemuFeatures found = {0};
     int r = identify_binary(binary, &found, error);
-
     if (r < 0)
         return r;
     r = probe_begin(&probe, binary, error);
@@ -272,7 +254,6 @@ int qemu_probe_features(const char *binary, uint64_t deadline_usec, QemuFeatures
     r = ask_all(&probe, &found, &reason);
     if (r < 0)
         return probe_failed(&probe, binary, error, &reason);
-    qemu_preload_find(probe.pid, found.preload);
     found.binary = str_copy(binary);
     *features = found;
     return 0;
@@ -322,12 +303,10 @@ int qemu_features_check(const QemuFeatures *features, Error *error) {
 }
 
 json_t *qemu_features_to_json(const QemuFeatures *features) {
-    json_t *json =
-        json_pack("{s:i, s:s, s:I, s:I, s:s, s:s, s:s}", "format", CACHE_FORMAT, "binary",
-                  features->binary, "size_bytes", (json_int_t)features->size_bytes, "mtime_nsec",
-                  (json_int_t)features->mtime_nsec, "sha256", features->sha256, "version",
-                  features->version, "preload", features->preload);
-
+    json_t *json = json_pack("{s:i, s:s, s:I, s:I, s:s, s:s}", "format", CACHE_FORMAT, "binary",
+                             features->binary, "size_bytes", (json_int_t)features->size_bytes,
+                             "mtime_nsec", (json_int_t)features->mtime_nsec, "sha256",
+                             features->sha256, "version", features->version);
     for (size_t i = 0; i < ARRAY_SIZE(switches); i++)
         if (json_object_set_new(json, switches[i].name,
                                 json_boolean(*switch_of(&switches[i], features))) < 0)
@@ -338,7 +317,6 @@ json_t *qemu_features_to_json(const QemuFeatures *features) {
 static int read_text(const json_t *json, const char *key, char *text, size_t room, Error *error) {
     const char *value = NULL;
     int r = json_get_string("QEMU's features", json, key, &value, error);
-
     if (r == 0 && strlen(value) >= room)
         return error_set(error, ERROR_USAGE, EINVAL, "%s of QEMU's features is too long", key);
     if (r == 0)
@@ -350,7 +328,6 @@ static int read_switches(const json_t *json, QemuFeatures *features, Error *erro
     for (size_t i = 0; i < ARRAY_SIZE(switches); i++) {
         int r = json_opt_bool("QEMU's features", json, switches[i].name,
                               switch_of(&switches[i], features), error);
-
         if (r < 0)
             return r;
     }
@@ -363,7 +340,6 @@ int qemu_features_from_json(const json_t *json, QemuFeatures *features, Error *e
     const char *binary = NULL;
     uint64_t format = 0;
     int r = json_get_u64(what, json, "format", &format, error);
-
     if (r == 0 && format != CACHE_FORMAT)
         return error_set(error, ERROR_USAGE, EINVAL, "QEMU's features are of another format");
     if (r == 0)
@@ -376,8 +352,6 @@ int qemu_features_from_json(const json_t *json, QemuFeatures *features, Error *e
         r = read_text(json, "sha256", found.sha256, sizeof(found.sha256), error);
     if (r == 0)
         r = read_text(json, "version", found.version, sizeof(found.version), error);
-    if (r == 0)
-        r = read_text(json, "preload", found.preload, sizeof(found.preload), error);
     if (r == 0)
         r = read_switches(json, &found, error);
     if (r < 0)
@@ -395,7 +369,6 @@ static int load_cache(int folder_fd, const char *binary, QemuFeatures *features)
     QemuFeatures found = {0};
     size_t size;
     int r = fd_read_file_at(folder_fd, CACHE_NAME, 64 * KIB, &text, &size);
-
     if (r == 0)
         r = json_parse("the cache", text, size, &json, NULL);
     if (r == 0)
@@ -416,7 +389,6 @@ int qemu_features_cached(const char *folder, const char *binary, uint64_t deadli
     _cleanup_json_ json_t *json = NULL;
     _cleanup_free_ char *text = NULL;
     int r;
-
     if (load_cache(folder_fd, binary, features) == 0)
         return 0;
     r = qemu_probe_features(binary, deadline_usec, features, error);

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "qemu/preload.h"
 
 typedef struct QemuFeatures {
     /* which binary this is about */
@@ -18,8 +17,6 @@ typedef struct QemuFeatures {
     uint64_t mtime_nsec;
     char sha256[65];  /* of the file: the build's identity, part of a snapshot's key */
     char version[64]; /* "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)" */
-
-    char preload[QEMU_PRELOAD_SIZE]; /* LD_PRELOAD that starts it sooner, "" for none */
 
     bool microvm; /* machine types */
     bool q35;

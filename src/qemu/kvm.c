@@ -24,7 +24,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "qemu/accel.h"
+#include "qemu/kvm.h"
 
 #define GUEST_MEMORY 0x5000u
 #define GUEST_PML4 0x1000u /* Intel SDM volume 3, 4.5: 4-level paging */
@@ -53,7 +53,6 @@ static struct kvm_run *volatile interrupted_run;
 
 static void on_alarm(int signal) {
     struct kvm_run *run = interrupted_run;
-
     if (run)
         run->immediate_exit = 1;
 }
@@ -104,7 +103,6 @@ static void fill_memory(uint8_t *memory) {
                                    0x75,
                                    0xfc,
                                    0xf4};
-
     put_u64(memory + GUEST_PML4, GUEST_PDPT | PTE_PRESENT_WRITABLE);
     put_u64(memory + GUEST_PDPT, GUEST_PD | PTE_PRESENT_WRITABLE);
     put_u64(memory + GUEST_PD, PDE_LARGE | PTE_PRESENT_WRITABLE);
@@ -114,7 +112,6 @@ static void fill_memory(uint8_t *memory) {
 static int make_vm(KvmProbe *kvm, AccelProbe *probe) {
     struct kvm_userspace_memory_region region = {.memory_size = GUEST_MEMORY};
     void *memory;
-
     kvm->vm_fd = ioctl(kvm->device_fd, KVM_CREATE_VM, 0);
     if (kvm->vm_fd < 0)
         return failed(probe, "KVM_CREATE_VM");
@@ -136,7 +133,6 @@ static int set_cpuid(KvmProbe *kvm, AccelProbe *probe) {
     enum { ENTRIES = 256 };
     size_t size = sizeof(struct kvm_cpuid2) + ENTRIES * sizeof(struct kvm_cpuid_entry2);
     _cleanup_free_ struct kvm_cpuid2 *cpuid = calloc(1, size);
-
     if (!cpuid)
         abort();
     cpuid->nent = ENTRIES;
@@ -154,7 +150,6 @@ static int set_registers(KvmProbe *kvm, AccelProbe *probe) {
         .limit = 0xffffffff, .selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1};
     struct kvm_regs regs = {.rip = GUEST_CODE, .rflags = 2};
     struct kvm_sregs sregs;
-
     if (ioctl(kvm->cpu_fd, KVM_GET_SREGS, &sregs) < 0)
         return failed(probe, "KVM_GET_SREGS");
     sregs.cs = code;
@@ -172,7 +167,6 @@ static int make_cpu(KvmProbe *kvm, AccelProbe *probe) {
     int size = ioctl(kvm->device_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
     void *run;
     int r;
-
     if (size < (int)sizeof(struct kvm_run))
         return failed(probe, "KVM_GET_VCPU_MMAP_SIZE");
     kvm->cpu_fd = ioctl(kvm->vm_fd, KVM_CREATE_VCPU, 0);
@@ -189,7 +183,6 @@ static int make_cpu(KvmProbe *kvm, AccelProbe *probe) {
 
 static uint64_t thread_usec(void) {
     struct timespec now;
-
     (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
 }
@@ -198,7 +191,6 @@ static void set_timer(uint64_t usec) {
     struct itimerval timer = {.it_value.tv_usec = (suseconds_t)usec,
                               .it_interval.tv_usec = (suseconds_t)usec / 4};
     struct sigaction action = {.sa_handler = on_alarm}; /* no SA_RESTART: KVM_RUN must return */
-
     (void)sigaction(SIGALRM, &action, NULL);
     (void)setitimer(ITIMER_REAL, &timer, NULL);
 }
@@ -208,7 +200,6 @@ static int run_loop(KvmProbe *kvm, AccelProbe *probe) {
     uint64_t start = thread_usec();
     struct kvm_regs regs;
     int r;
-
     set_timer(ACCEL_LOOP_BUDGET_USEC);
     r = ioctl(kvm->cpu_fd, KVM_RUN, 0) < 0 ? -errno : 0;
     set_timer(0);
@@ -229,7 +220,6 @@ static int run_loop(KvmProbe *kvm, AccelProbe *probe) {
 
 static int run_guest(KvmProbe *kvm, const char *device, AccelProbe *probe) {
     int r = open_device(kvm, device, probe);
-
     if (r == 0)
         r = make_vm(kvm, probe);
     if (r == 0)
@@ -241,7 +231,6 @@ void accel_probe_run(const char *device, AccelProbe *probe) {
     KvmProbe kvm = {.device_fd = -1, .vm_fd = -1, .cpu_fd = -1};
     uint64_t start = clock_monotonic_usec();
     int r;
-
     *probe = (AccelProbe){.outcome = ACCEL_OUTCOME_BROKEN};
     r = run_guest(&kvm, device ? device : "/dev/kvm", probe);
     if (r == 0 ||

@@ -50,7 +50,6 @@ struct Qmp {
 
 Qmp *qmp_new(int fd) {
     Qmp *qmp = calloc(1, sizeof(*qmp));
-
     if (!qmp)
         abort();
     qmp->fd = fd;
@@ -92,13 +91,12 @@ static int qmp_break(Qmp *qmp, int errnum, const char *message) {
 
 static int qmp_broken_error(const Qmp *qmp, Error *error) {
     ErrorKind kind = qmp->broken == -EBADMSG ? ERROR_CORRUPT : ERROR_FAILED;
-
     return error_set(error, kind, -qmp->broken, "%s", qmp->broken_message);
 }
 
 /* What QEMU sent */
 
-static void qmp_take_event(Qmp *qmp, json_t *event) {
+static void qmp_queue_event(Qmp *qmp, json_t *event) {
     if (qmp->n_events == QMP_EVENTS_MAX) {
         json_decref(qmp->events[qmp->event_first]);
         qmp->event_first = (qmp->event_first + 1) % QMP_EVENTS_MAX;
@@ -119,10 +117,9 @@ static QmpPending *qmp_find_pending(Qmp *qmp, uint64_t id) {
 /* Only the oldest command is a fair guess for an error without an id: QEMU sends one when it could
  * not parse a command, which it never had reason to do with ours. So such a reply breaks the
  * connection. */
-static int qmp_take_reply(Qmp *qmp, json_t *message) {
+static int qmp_handle_reply(Qmp *qmp, json_t *message) {
     const json_t *id = json_object_get(message, "id");
     QmpPending *pending;
-
     if (!json_is_integer(id))
         return qmp_break(qmp, EBADMSG, "QEMU's monitor sent a reply without our id");
     if (json_integer_value(id) <= 0)
@@ -133,13 +130,13 @@ static int qmp_take_reply(Qmp *qmp, json_t *message) {
     return 0;
 }
 
-static int qmp_take_message(Qmp *qmp, json_t *message) {
+static int qmp_handle_message(Qmp *qmp, json_t *message) {
     if (json_object_get(message, "event")) {
-        qmp_take_event(qmp, message);
+        qmp_queue_event(qmp, message);
         return 0;
     }
     if (json_object_get(message, "return") || json_object_get(message, "error"))
-        return qmp_take_reply(qmp, message);
+        return qmp_handle_reply(qmp, message);
     if (json_object_get(message, "QMP") && !qmp->greeting) {
         qmp->greeting = json_incref(message);
         return 0;
@@ -147,10 +144,9 @@ static int qmp_take_message(Qmp *qmp, json_t *message) {
     return qmp_break(qmp, EBADMSG, "QEMU's monitor sent something that is no reply and no event");
 }
 
-static int qmp_take_line(Qmp *qmp, const char *line, size_t size) {
+static int qmp_parse_line(Qmp *qmp, const char *line, size_t size) {
     _cleanup_json_ json_t *message = NULL;
     _cleanup_error_ Error error = ERROR_INIT;
-
     while (size > 0 && (line[size - 1] == '\r' || line[size - 1] == ' '))
         size--;
     if (size == 0)
@@ -159,20 +155,18 @@ static int qmp_take_line(Qmp *qmp, const char *line, size_t size) {
         return qmp_break(qmp, EBADMSG, error_message(&error));
     if (!json_is_object(message))
         return qmp_break(qmp, EBADMSG, "QEMU's monitor sent something that is no object");
-    return qmp_take_message(qmp, message);
+    return qmp_handle_message(qmp, message);
 }
 
 /* Takes every whole line out of the buffer. */
-static int qmp_take_input(Qmp *qmp) {
+static int qmp_parse_input(Qmp *qmp) {
     size_t start = 0;
     int r = 0;
-
     while (r == 0) {
         char *end = memchr(qmp->input + qmp->scanned, '\n', qmp->input_size - qmp->scanned);
-
         if (!end)
             break;
-        r = qmp_take_line(qmp, qmp->input + start, (size_t)(end - (qmp->input + start)));
+        r = qmp_parse_line(qmp, qmp->input + start, (size_t)(end - (qmp->input + start)));
         start = qmp->scanned = (size_t)(end - qmp->input) + 1;
     }
     memmove(qmp->input, qmp->input + start, qmp->input_size - start);
@@ -185,7 +179,6 @@ static int qmp_take_input(Qmp *qmp) {
 
 static void qmp_make_room(Qmp *qmp) {
     size_t room = qmp->input_room ? qmp->input_room * 2 : 16 * KIB;
-
     if (qmp->input_room - qmp->input_size >= 4 * KIB)
         return;
     qmp->input = realloc(qmp->input, room);
@@ -198,7 +191,6 @@ static void qmp_make_room(Qmp *qmp) {
 static int qmp_read_once(Qmp *qmp) {
     ssize_t n;
     int r;
-
     if (qmp->broken)
         return qmp->broken;
     qmp_make_room(qmp);
@@ -210,13 +202,12 @@ static int qmp_read_once(Qmp *qmp) {
     if (n <= 0)
         return qmp_break(qmp, ECONNRESET, "QEMU ended: its monitor is closed");
     qmp->input_size += (size_t)n;
-    r = qmp_take_input(qmp);
+    r = qmp_parse_input(qmp);
     return r < 0 ? r : 1;
 }
 
 int qmp_process(Qmp *qmp, Error *error) {
     int r;
-
     do
         r = qmp_read_once(qmp);
     while (r > 0);
@@ -229,7 +220,6 @@ int qmp_process(Qmp *qmp, Error *error) {
 static int qmp_poll(Qmp *qmp, short events, uint64_t deadline_usec) {
     struct pollfd poll_fd = {.fd = qmp->fd, .events = events};
     int r;
-
     do
         r = poll(&poll_fd, 1, clock_poll_timeout(deadline_usec));
     while (r < 0 && errno == EINTR);
@@ -242,7 +232,6 @@ static int qmp_poll(Qmp *qmp, short events, uint64_t deadline_usec) {
 static int qmp_read_more(Qmp *qmp, uint64_t deadline_usec, const char *what, Error *error) {
     for (;;) {
         int r = qmp_read_once(qmp);
-
         if (r > 0)
             return 0;
         if (r < 0)
@@ -264,7 +253,6 @@ static ssize_t qmp_send_some(Qmp *qmp, const char *data, size_t size, int fd) {
         return fd_send_message(qmp->fd, data, size, &fd, 1);
     for (;;) {
         ssize_t n = send(qmp->fd, data, size, MSG_NOSIGNAL);
-
         if (n >= 0 || errno != EINTR)
             return n >= 0 ? n : -errno;
     }
@@ -274,11 +262,9 @@ static ssize_t qmp_send_some(Qmp *qmp, const char *data, size_t size, int fd) {
 static int qmp_write(Qmp *qmp, const char *data, size_t size, int fd, uint64_t deadline_usec,
                      Error *error) {
     bool started = false;
-
     while (size > 0) {
         ssize_t n = qmp_send_some(qmp, data, size, fd);
         int r;
-
         if (n >= 0) {
             data += n;
             size -= (size_t)n;
@@ -305,7 +291,6 @@ static char *qmp_command_text(const char *command, const json_t *arguments, uint
     _cleanup_json_ json_t *message =
         json_pack("{s:s, s:I}", "execute", command, "id", (json_int_t)id);
     _cleanup_free_ char *text = NULL;
-
     if (!message || (arguments && json_object_set(message, "arguments", (json_t *)arguments) < 0))
         abort();
     text = json_to_text(message);
@@ -317,7 +302,6 @@ int qmp_send(Qmp *qmp, const char *command, const json_t *arguments, int fd, uin
     QmpPending *pending = qmp_find_pending(qmp, 0);
     _cleanup_free_ char *text = NULL;
     int r;
-
     if (qmp->broken)
         return qmp_broken_error(qmp, error);
     if (!pending)
@@ -334,7 +318,6 @@ int qmp_send(Qmp *qmp, const char *command, const json_t *arguments, int fd, uin
 
 void qmp_forget(Qmp *qmp, uint64_t id) {
     QmpPending *pending = id ? qmp_find_pending(qmp, id) : NULL;
-
     if (!pending)
         return;
     json_decref(pending->reply);
@@ -347,7 +330,6 @@ static int qmp_reply_error(const char *command, const json_t *object, Error *err
     const char *desc = json_string_value(json_object_get(object, "desc"));
     _cleanup_free_ char *text =
         str_sanitize(desc ? desc : "no reason given", desc ? strlen(desc) : 15);
-
     if (str_equal(class, "CommandNotFound"))
         return error_set(error, ERROR_UNSUPPORTED, ENOSYS, "QMP %s: %s", command, text);
     if (str_equal(class, "DeviceNotFound"))
@@ -355,9 +337,8 @@ static int qmp_reply_error(const char *command, const json_t *object, Error *err
     return error_set(error, ERROR_FAILED, EREMOTEIO, "QMP %s: %s", command, text);
 }
 
-static int qmp_take_result(QmpPending *pending, json_t **result, Error *error) {
+static int qmp_steal_result(QmpPending *pending, json_t **result, Error *error) {
     const json_t *failure = json_object_get(pending->reply, "error");
-
     if (failure)
         return qmp_reply_error(pending->name, failure, error);
     if (result)
@@ -368,14 +349,13 @@ static int qmp_take_result(QmpPending *pending, json_t **result, Error *error) {
 int qmp_receive(Qmp *qmp, uint64_t id, uint64_t deadline_usec, json_t **result, Error *error) {
     QmpPending *pending = id ? qmp_find_pending(qmp, id) : NULL;
     int r = 0;
-
     if (!pending)
         return error_set(error, ERROR_FAILED, EINVAL, "no monitor command %llu is under way",
                          (unsigned long long)id);
     while (r == 0 && !pending->reply)
         r = qmp_read_more(qmp, deadline_usec, pending->name, error);
     if (pending->reply)
-        r = qmp_take_result(pending, result, error);
+        r = qmp_steal_result(pending, result, error);
     qmp_forget(qmp, id);
     return r;
 }
@@ -384,7 +364,6 @@ int qmp_call_fd(Qmp *qmp, const char *command, const json_t *arguments, int fd,
                 uint64_t deadline_usec, json_t **result, Error *error) {
     uint64_t id;
     int r = qmp_send(qmp, command, arguments, fd, deadline_usec, &id, error);
-
     return r < 0 ? r : qmp_receive(qmp, id, deadline_usec, result, error);
 }
 
@@ -395,7 +374,6 @@ int qmp_call(Qmp *qmp, const char *command, const json_t *arguments, uint64_t de
 
 int qmp_greeting(Qmp *qmp, uint64_t deadline_usec, json_t **greeting, Error *error) {
     int r = 0;
-
     while (r == 0 && !qmp->greeting)
         r = qmp_read_more(qmp, deadline_usec, "its greeting", error);
     if (r == 0)
@@ -409,14 +387,12 @@ int qmp_greeting(Qmp *qmp, uint64_t deadline_usec, json_t **greeting, Error *err
 
 const char *qmp_event_name(const json_t *event) {
     const char *name = json_string_value(json_object_get(event, "event"));
-
     return name ? name : "";
 }
 
 /* Takes the event at `index` from the oldest out of the queue. */
-static json_t *qmp_take_event_at(Qmp *qmp, size_t index) {
+static json_t *qmp_steal_event(Qmp *qmp, size_t index) {
     json_t *event = qmp->events[(qmp->event_first + index) % QMP_EVENTS_MAX];
-
     for (size_t i = index; i > 0; i--)
         qmp->events[(qmp->event_first + i) % QMP_EVENTS_MAX] =
             qmp->events[(qmp->event_first + i - 1) % QMP_EVENTS_MAX];
@@ -426,16 +402,15 @@ static json_t *qmp_take_event_at(Qmp *qmp, size_t index) {
 }
 
 json_t *qmp_next_event(Qmp *qmp) {
-    return qmp->n_events ? qmp_take_event_at(qmp, 0) : NULL;
+    return qmp->n_events ? qmp_steal_event(qmp, 0) : NULL;
 }
 
-static json_t *qmp_take_named(Qmp *qmp, const char *const *names) {
+static json_t *qmp_steal_named(Qmp *qmp, const char *const *names) {
     for (size_t i = 0; i < qmp->n_events; i++) {
         const char *name = qmp_event_name(qmp->events[(qmp->event_first + i) % QMP_EVENTS_MAX]);
-
         for (const char *const *wanted = names; *wanted; wanted++)
             if (str_equal(name, *wanted))
-                return qmp_take_event_at(qmp, i);
+                return qmp_steal_event(qmp, i);
     }
     return NULL;
 }
@@ -443,9 +418,8 @@ static json_t *qmp_take_named(Qmp *qmp, const char *const *names) {
 int qmp_wait_event(Qmp *qmp, const char *const *names, uint64_t deadline_usec, json_t **event,
                    Error *error) {
     for (;;) {
-        json_t *found = qmp_take_named(qmp, names);
+        json_t *found = qmp_steal_named(qmp, names);
         int r;
-
         if (found) {
             *event = found;
             return 0;

@@ -13,7 +13,6 @@
 static int trim(Store *store, uint64_t newest, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int r;
-
     if (newest % TRIM_EVERY != 0 || newest <= EVENTS_KEPT)
         return 0;
     r = query_start(&query, store, "DELETE FROM events WHERE id <= ?", error);
@@ -40,7 +39,7 @@ static int insert(Store *store, const char *type, const char *vm, const char *na
     r = query_run(&query, NULL, error);
     if (r < 0)
         return r;
-    *id = store_last_id(&query);
+    *id = query_last_id(&query);
     return 0;
 }
 
@@ -58,7 +57,6 @@ int events_add(Store *store, const char *type, const char *vm, const char *name,
 
 static json_t *nullable(Query *query, int column) {
     const char *text = (const char *)sqlite3_column_text(query->stmt, column);
-
     return text ? json_string(text) : json_null();
 }
 
@@ -66,7 +64,6 @@ static int event_from_row(Query *query, json_t **event, Error *error) {
     _cleanup_free_ char *at = clock_format_realtime(query_column_u64(query, 1));
     json_t *detail;
     int r = query_column_json(query, 5, &detail, error);
-
     if (r < 0)
         return r;
     *event = json_pack("{s:I, s:s, s:s, s:o, s:o, s:o}", "id",
@@ -83,14 +80,12 @@ int events_list(Store *store, uint64_t since, size_t max, json_t **array, Error 
                         "SELECT id, at, type, vm, name, detail FROM events WHERE id > ?"
                         " ORDER BY id LIMIT ?",
                         error);
-
     if (r < 0)
         return r;
     query_u64(&query, since);
     query_u64(&query, max);
     while ((r = query_step(&query, error)) > 0) {
         json_t *event = NULL;
-
         r = event_from_row(&query, &event, error);
         if (r < 0)
             return r;

@@ -3,7 +3,7 @@
 #define RAMET_STORE_IMAGES_H
 
 /* The table of images: a name for a base, with the kernel that boots it. Several names may stand
- * for one digest. While that is not known, something else stands in its place (src/vm). */
+ * for one digest. */
 
 #include "base/digest.h"
 #include "base/json.h"
@@ -11,7 +11,7 @@
 
 #define IMAGE_ID_SIZE 33 /* 32 hexadecimal digits and the NUL */
 
-/* "sha256:" and 64 digits, with the NUL */
+/* "tree1:" or "sha256:" and 64 digits, with the NUL */
 #define IMAGE_ROW_DIGEST_SIZE (7 + SHA256_HEX_SIZE)
 
 typedef struct ImageRow {
@@ -23,20 +23,26 @@ typedef struct ImageRow {
 
 void image_row_free(ImageRow *row);
 #define _cleanup_image_row_ _cleanup_(image_row_free)
+
+/* *to, which is freed, becomes what *from was; that is empty afterwards. */
+void image_row_move(ImageRow *to, ImageRow *from);
 void image_rows_free(ImageRow *rows, size_t count);
 
 /* ERROR_CONFLICT when the name is taken. */
 int images_insert(Store *store, const ImageRow *row, Error *error);
 
+/* The same, and takes the name from what it stood for. */
+int images_replace(Store *store, const ImageRow *row, Error *error);
+
 /* By name: 1 and the row, 0 when there is none. */
 int images_get(Store *store, const char *name, ImageRow *row, Error *error);
 
-/* What it is called by beside its name, as long as it is there, also while its digest is not known:
- * 32 hexadecimal digits, which follow from its name and the time when it was made. */
+/* What it is called by beside its name, as long as it is there: 32 hexadecimal digits, which follow
+ * from its name and the time when it was made. */
 void image_row_id(const ImageRow *row, char id[IMAGE_ID_SIZE]);
 
-/* By name, by id, by digest, or by the start of a digest (6 digits or more, "sha256:" allowed) that
- * fits only one digest. ERROR_NOT_FOUND, or ERROR_CONFLICT when it fits several. */
+/* By name, by id, by digest, or by the start of a digest (6 digits or more, its kind before them
+ * allowed) that fits only one digest. ERROR_NOT_FOUND, or ERROR_CONFLICT when it fits several. */
 int images_find(Store *store, const char *reference, ImageRow *row, Error *error);
 
 /* All of them by name; the caller frees with image_rows_free. */
@@ -46,9 +52,12 @@ int images_list(Store *store, ImageRow **rows, size_t *count, Error *error);
 int images_delete(Store *store, const char *name, Error *error);
 
 /* `to` takes the place of `from`, which stood for it, in the rows of images, VMs and snapshots. */
-int images_settle_digest(Store *store, const char *from, const char *to, Error *error);
+int images_replace_digest(Store *store, const char *from, const char *to, Error *error);
 
 /* How many names stand for this digest. */
 int images_count_digest(Store *store, const char *digest, size_t *count, Error *error);
+
+/* How many names, VMs and snapshots stand on the base with this digest. */
+int images_count_uses(Store *store, const char *digest, size_t *count, Error *error);
 
 #endif

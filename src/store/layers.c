@@ -5,22 +5,26 @@
 #include <errno.h>
 
 #include "base/str.h"
+#include "store/row_fields.h"
 #include "store/rows.h"
 
 #define COLUMNS "id, parent, base_path, virtual_bytes, depth, flat, sha256, stamp"
 
 void layer_row_free(LayerRow *row) {
     free(row->base_path);
-    json_decref(row->stamp);
     row->base_path = NULL;
-    row->stamp = NULL;
+}
+
+static void bind_stamp(Query *query, const FileStamp *stamp) {
+    _cleanup_json_ json_t *json =
+        row_fields_write(file_stamp_fields, ARRAY_SIZE(file_stamp_fields), stamp, NULL);
+    query_json(query, stamp->inode ? json : NULL);
 }
 
 int layers_insert(Store *store, const LayerRow *row, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int r = query_start(&query, store,
                         "INSERT INTO layers (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)", error);
-
     if (r < 0)
         return r;
     query_text(&query, row->id);
@@ -30,30 +34,34 @@ int layers_insert(Store *store, const LayerRow *row, Error *error) {
     query_u64(&query, row->depth);
     query_text(&query, row->flat);
     query_text(&query, row->sha256);
-    query_json(&query, row->stamp);
+    bind_stamp(&query, &row->stamp);
     return query_run(&query, NULL, error);
 }
 
+/* What a later version put into the stamp stays there. */
 int layers_update(Store *store, const LayerRow *row, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int r = query_start(&query, store,
-                        "UPDATE layers SET flat = ?, sha256 = ?, stamp = ? WHERE id = ?", error);
-
+                        "UPDATE layers SET flat = ?, sha256 = ?,"
+                        " stamp = json_patch(coalesce(stamp, '{}'), ?) WHERE id = ?",
+                        error);
     if (r < 0)
         return r;
     query_text(&query, row->flat);
     query_text(&query, row->sha256);
-    query_json(&query, row->stamp);
+    bind_stamp(&query, &row->stamp);
     query_text(&query, row->id);
     return query_run(&query, NULL, error);
 }
 
 static int read_row(Query *query, void *row, Error *error) {
+    _cleanup_json_ json_t *stamp = NULL;
     LayerRow found = {0};
-    int r = query_column_json(query, 7, &found.stamp, error);
-
+    int r = query_column_json(query, 7, &stamp, error);
     if (r < 0)
         return r;
+    json_decref(
+        row_fields_read(file_stamp_fields, ARRAY_SIZE(file_stamp_fields), &found.stamp, stamp));
     query_column_text(query, 0, found.id, sizeof(found.id));
     query_column_text(query, 1, found.parent, sizeof(found.parent));
     found.base_path = str_copy((const char *)sqlite3_column_text(query->stmt, 2));
@@ -79,6 +87,18 @@ static const RowKind KIND = {.table = "layers",
 
 int layers_get(Store *store, const char *id, LayerRow *row, Error *error) {
     return rows_get_by_id(store, &KIND, id, row, error);
+}
+
+int layers_list(Store *store, LayerRow **rows, size_t *count, Error *error) {
+    void *list;
+    int r = rows_list(store, &KIND, &list, count, error);
+    if (r >= 0)
+        *rows = list;
+    return r;
+}
+
+void layer_rows_free(LayerRow *rows, size_t count) {
+    rows_free(&KIND, rows, count);
 }
 
 int layers_delete(Store *store, const char *id, Error *error) {

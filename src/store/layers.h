@@ -16,7 +16,7 @@ typedef struct LayerRow {
     uint64_t depth;               /* 1: right over the base */
     char flat[VM_ID_SIZE];        /* a layer of the same content right over the base; empty: none */
     char sha256[SHA256_HEX_SIZE]; /* of the file; empty until it is known */
-    json_t *stamp;                /* owned: size, mtime and inode of the frozen file; may be NULL */
+    FileStamp stamp;              /* of the frozen file */
 } LayerRow;
 
 void layer_row_free(LayerRow *row);
@@ -30,6 +30,10 @@ int layers_update(Store *store, const LayerRow *row, Error *error);
 
 /* ERROR_NOT_FOUND */
 int layers_get(Store *store, const char *id, LayerRow *row, Error *error);
+
+/* All of them; the caller frees with layer_rows_free. */
+int layers_list(Store *store, LayerRow **rows, size_t *count, Error *error);
+void layer_rows_free(LayerRow *rows, size_t count);
 
 /* Absent is success. */
 int layers_delete(Store *store, const char *id, Error *error);

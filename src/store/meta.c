@@ -3,12 +3,11 @@
 #include "store/meta.h"
 
 #include "base/str.h"
-#include "store/internal.h"
+#include "store/query.h"
 
 int meta_get(Store *store, const char *key, char **value, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int r = query_start(&query, store, "SELECT value FROM meta WHERE key = ?", error);
-
     if (r < 0)
         return r;
     query_text(&query, key);
@@ -25,7 +24,6 @@ int meta_set(Store *store, const char *key, const char *value, Error *error) {
                         "INSERT INTO meta (key, value) VALUES (?, ?)"
                         " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                         error);
-
     if (r < 0)
         return r;
     query_text(&query, key);

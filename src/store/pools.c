@@ -16,7 +16,6 @@ int pools_set(Store *store, const PoolRow *row, Error *error) {
                         " ON CONFLICT (source) DO UPDATE SET kind = excluded.kind,"
                         " name = excluded.name, wanted = excluded.wanted",
                         error);
-
     if (r < 0)
         return r;
     query_text(&query, row->source);
@@ -33,7 +32,6 @@ int pools_delete(Store *store, const char *source, Error *error) {
 
 static int read_row(Query *query, void *data, Error *error) {
     PoolRow *row = data;
-
     query_column_text(query, 0, row->source, sizeof(row->source));
     query_column_text(query, 1, row->kind, sizeof(row->kind));
     query_column_text(query, 2, row->name, sizeof(row->name));
@@ -51,7 +49,6 @@ static const RowKind KIND = {.table = "pools",
 
 int pools_get(Store *store, const char *source, PoolRow *row, Error *error) {
     int r = rows_get(store, &KIND, "source = ?", source, NULL, row, error);
-
     if (r == 0)
         return rows_not_found(&KIND, source, error);
     return r < 0 ? r : 0;
@@ -60,7 +57,6 @@ int pools_get(Store *store, const char *source, PoolRow *row, Error *error) {
 int pools_list(Store *store, PoolRow **rows, size_t *count, Error *error) {
     void *list;
     int r = rows_list(store, &KIND, &list, count, error);
-
     if (r >= 0)
         *rows = list;
     return r;

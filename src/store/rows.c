@@ -18,13 +18,11 @@ int rows_not_found(const RowKind *kind, const char *reference, Error *error) {
     return -ENOENT;
 }
 
-/* --- one row -----------------------------------------------------------------------------------
- */
+/* ---- one row ---- */
 
 /* 1: the row that the statement gives, 0: it gives none. */
 static int read_only_row(Query *query, const RowKind *kind, void *row, Error *error) {
     int r = query_step(query, error);
-
     if (r <= 0)
         return r;
     r = kind->read(query, row, error);
@@ -62,7 +60,6 @@ int rows_get(Store *store, const RowKind *kind, const char *condition, const cha
 
 int rows_get_by_id(Store *store, const RowKind *kind, const char *id, void *row, Error *error) {
     int r = rows_get(store, kind, "id = ?", id, NULL, row, error);
-
     if (r == 0)
         return rows_not_found(kind, id, error);
     return r < 0 ? r : 0;
@@ -70,7 +67,6 @@ int rows_get_by_id(Store *store, const RowKind *kind, const char *id, void *row,
 
 static bool is_id_prefix(const char *text) {
     size_t size = strlen(text);
-
     return size >= ID_PREFIX_MIN && size < VM_ID_SIZE && strspn(text, "0123456789abcdef") == size;
 }
 
@@ -80,7 +76,6 @@ int rows_find(Store *store, const RowKind *kind, const char *visible, const char
     _cleanup_free_ char *by_id = str_format("%s AND id GLOB ?", visible);
     _cleanup_free_ char *pattern = str_format("%s*", reference);
     int r = rows_get(store, kind, by_name, reference, NULL, row, error);
-
     if (r == 0 && is_id_prefix(reference)) {
         r = rows_get(store, kind, by_id, pattern, NULL, row, error);
         if (r < 0)
@@ -91,8 +86,7 @@ int rows_find(Store *store, const RowKind *kind, const char *visible, const char
     return r < 0 ? r : 0;
 }
 
-/* --- all of them -------------------------------------------------------------------------------
- */
+/* ---- all of them ---- */
 
 void rows_free(const RowKind *kind, void *rows, size_t count) {
     for (size_t i = 0; kind->free && i < count; i++)
@@ -103,7 +97,6 @@ void rows_free(const RowKind *kind, void *rows, size_t count) {
 /* Room for one more row, zeroed. */
 static void *add_row(const RowKind *kind, void **rows, size_t count, size_t *room) {
     void *row;
-
     if (count == *room) {
         *room = *room ? 2 * *room : LIST_FIRST;
         *rows = reallocarray(*rows, *room, kind->size);
@@ -115,18 +108,12 @@ static void *add_row(const RowKind *kind, void **rows, size_t count, size_t *roo
     return row;
 }
 
-int rows_list(Store *store, const RowKind *kind, void **rows, size_t *count, Error *error) {
-    _cleanup_free_ char *sql =
-        str_format("SELECT %s FROM %s ORDER BY %s", kind->columns, kind->table, kind->order);
-    _cleanup_query_ Query query = QUERY_INIT;
+static int read_rows(Query *query, const RowKind *kind, void **rows, size_t *count, Error *error) {
     void *list = NULL;
     size_t n = 0, room = 0;
-    int r = query_start(&query, store, sql, error);
-
-    if (r < 0)
-        return r;
-    while ((r = query_step(&query, error)) > 0) {
-        r = kind->read(&query, add_row(kind, &list, n, &room), error);
+    int r;
+    while ((r = query_step(query, error)) > 0) {
+        r = kind->read(query, add_row(kind, &list, n, &room), error);
         if (r < 0)
             break;
         n++;
@@ -140,13 +127,28 @@ int rows_list(Store *store, const RowKind *kind, void **rows, size_t *count, Err
     return 0;
 }
 
-/* --- small statements -------------------------------------------------------------------
- */
+int rows_list_where(Store *store, const RowKind *kind, const char *condition, const char *value,
+                    void **rows, size_t *count, Error *error) {
+    _cleanup_free_ char *sql = str_format("SELECT %s FROM %s WHERE %s ORDER BY %s", kind->columns,
+                                          kind->table, condition, kind->order);
+    _cleanup_query_ Query query = QUERY_INIT;
+    int r = query_start(&query, store, sql, error);
+    if (r < 0)
+        return r;
+    if (value)
+        query_text(&query, value);
+    return read_rows(&query, kind, rows, count, error);
+}
+
+int rows_list(Store *store, const RowKind *kind, void **rows, size_t *count, Error *error) {
+    return rows_list_where(store, kind, "1", NULL, rows, count, error);
+}
+
+/* ---- small statements ---- */
 
 int rows_run(Store *store, const char *sql, const char *text, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int r = query_start(&query, store, sql, error);
-
     if (r < 0)
         return r;
     query_text(&query, text);
@@ -156,7 +158,6 @@ int rows_run(Store *store, const char *sql, const char *text, Error *error) {
 int rows_count(Store *store, const char *sql, const char *text, uint64_t *count, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int r = query_start(&query, store, sql, error);
-
     if (r < 0)
         return r;
     if (text)
@@ -173,7 +174,6 @@ int rows_list_ids(Store *store, const char *sql, char (*ids)[VM_ID_SIZE], size_t
     _cleanup_query_ Query query = QUERY_INIT;
     size_t n = 0;
     int r = query_start(&query, store, sql, error);
-
     if (r < 0)
         return r;
     while (n < max && (r = query_step(&query, error)) > 0)

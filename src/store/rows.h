@@ -4,8 +4,8 @@
 
 /* What all tables do alike: reading their rows, and finding one by what people call it. */
 
-#include "store/internal.h"
-#include "store/vms.h"
+#include "store/query.h"
+#include "store/vm_runtime.h"
 
 typedef struct RowKind {
     const char *table;
@@ -34,6 +34,10 @@ int rows_get_by_id(Store *store, const RowKind *kind, const char *id, void *row,
 
 /* All of them; the caller frees the array with rows_free. */
 int rows_list(Store *store, const RowKind *kind, void **rows, size_t *count, Error *error);
+
+/* Those that fit: `condition` is SQL with a ? for `value` (NULL: it has none). */
+int rows_list_where(Store *store, const RowKind *kind, const char *condition, const char *value,
+                    void **rows, size_t *count, Error *error);
 void rows_free(const RowKind *kind, void *rows, size_t count);
 
 /* "there is no VM web", with the hint. */

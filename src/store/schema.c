@@ -5,6 +5,8 @@
  * Each step and its new count are one transaction, so a crash in between leaves the old schema
  * whole. */
 
+#include "store/schema.h"
+
 #include <errno.h>
 
 #include "base/str.h"
@@ -90,16 +92,90 @@ static const char *const migrations[] = {
     " wanted INTEGER NOT NULL,"
     " created_at INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX vms_warm ON vms (snapshot) WHERE state = 'warm';",
+
+    /* 4: networks with a name, and who has which address in them. There, MAC addresses are unique
+     * in their network; all others are in the home. SQLite cannot drop a constraint, so the table
+     * of VMs is made anew. */
+    "CREATE TABLE vms_4 ("
+    " id TEXT PRIMARY KEY,"
+    " name TEXT NOT NULL UNIQUE,"
+    " state TEXT NOT NULL,"
+    " image TEXT NOT NULL,"
+    " image_digest TEXT NOT NULL,"
+    " snapshot TEXT NOT NULL DEFAULT '',"
+    " mac TEXT NOT NULL,"
+    " uid INTEGER NOT NULL,"
+    " remove INTEGER NOT NULL,"
+    " attached INTEGER NOT NULL,"
+    " created_at INTEGER NOT NULL,"
+    " spec TEXT NOT NULL,"
+    " runtime TEXT,"
+    " leased INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+    "INSERT INTO vms_4 SELECT id, name, state, image, image_digest, snapshot, mac, uid, remove,"
+    " attached, created_at, spec, runtime, 0 FROM vms;"
+    "DROP TABLE vms;"
+    "ALTER TABLE vms_4 RENAME TO vms;"
+    "CREATE UNIQUE INDEX vms_mac ON vms (mac) WHERE leased = 0;"
+    "CREATE UNIQUE INDEX vms_uid ON vms (uid) WHERE uid <> 0;"
+    "CREATE INDEX vms_digest ON vms (image_digest);"
+    "CREATE INDEX vms_snapshot ON vms (snapshot) WHERE snapshot <> '';"
+    "CREATE INDEX vms_warm ON vms (snapshot) WHERE state = 'warm';"
+
+    "CREATE TABLE networks ("
+    " id TEXT PRIMARY KEY,"
+    " name TEXT NOT NULL UNIQUE,"
+    " created_at INTEGER NOT NULL,"
+    " data TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE leases ("
+    " network TEXT NOT NULL REFERENCES networks (id),"
+    " ip INTEGER NOT NULL,"
+    " mac TEXT NOT NULL,"
+    " vm TEXT NOT NULL REFERENCES vms (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,"
+    " card INTEGER NOT NULL,"
+    " PRIMARY KEY (network, ip)) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX leases_mac ON leases (network, mac);"
+    "CREATE UNIQUE INDEX leases_vm ON leases (vm, card);",
+
+    /* 5: labs, whose copies have the same MAC addresses */
+    "CREATE TABLE labs ("
+    " id TEXT PRIMARY KEY,"
+    " name TEXT NOT NULL UNIQUE,"
+    " state TEXT NOT NULL,"
+    " snapshot TEXT NOT NULL DEFAULT '',"
+    " created_at INTEGER NOT NULL,"
+    " description TEXT NOT NULL) WITHOUT ROWID;"
+    "ALTER TABLE vms ADD COLUMN lab TEXT REFERENCES labs (id);"
+    "ALTER TABLE networks ADD COLUMN lab TEXT REFERENCES labs (id);"
+    "CREATE INDEX vms_lab ON vms (lab) WHERE lab IS NOT NULL;"
+    "CREATE INDEX networks_lab ON networks (lab) WHERE lab IS NOT NULL;"
+    "DROP INDEX vms_mac;"
+    "CREATE UNIQUE INDEX vms_mac ON vms (mac) WHERE leased = 0 AND lab IS NULL;",
+
+    /* 6: labs' snapshots, each of which is one of each VM */
+    "CREATE TABLE lab_snapshots ("
+    " id TEXT PRIMARY KEY,"
+    " name TEXT NOT NULL UNIQUE,"
+    " lab TEXT NOT NULL,"
+    " lab_id TEXT NOT NULL,"
+    " created_at INTEGER NOT NULL,"
+    " data TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE lab_snapshot_members ("
+    " snapshot TEXT PRIMARY KEY REFERENCES snapshots (id),"
+    " lab_snapshot TEXT NOT NULL REFERENCES lab_snapshots (id) ON DELETE CASCADE) WITHOUT ROWID;"
+    "CREATE INDEX lab_snapshot_members_of ON lab_snapshot_members (lab_snapshot);",
+
+    /* 7: VMs to which something happens by itself */
+    ("ALTER TABLE vms ADD COLUMN tended INTEGER NOT NULL DEFAULT 0;"
+     "CREATE INDEX vms_tended ON vms (tended) WHERE tended <> 0;"),
 };
 
 static int read_version(Store *store, uint64_t *version, Error *error) {
     return rows_count(store, "PRAGMA user_version", NULL, version, error);
 }
 
-static int take_step(Store *store, size_t index, Error *error) {
+static int apply_migration(Store *store, size_t index, Error *error) {
     _cleanup_free_ char *count = str_format("PRAGMA user_version=%zu", index + 1);
     int r = store_begin(store, error);
-
     if (r < 0)
         return r;
     r = store_execute(store, migrations[index], error);
@@ -115,7 +191,6 @@ static int take_step(Store *store, size_t index, Error *error) {
 int schema_migrate(Store *store, Error *error) {
     uint64_t version;
     int r = read_version(store, &version, error);
-
     if (r < 0)
         return r;
     if (version > ARRAY_SIZE(migrations)) {
@@ -126,7 +201,7 @@ int schema_migrate(Store *store, Error *error) {
         return -ENOTSUP;
     }
     for (size_t i = version; i < ARRAY_SIZE(migrations); i++) {
-        r = take_step(store, i, error);
+        r = apply_migration(store, i, error);
         if (r < 0)
             return error_add_context(error, "cannot bring the schema to version %zu", i + 1);
     }

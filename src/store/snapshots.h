@@ -6,16 +6,26 @@
  * snapshot is asked for (snapshots_count_users) and never counted in a column, so that no count can
  * be wrong after a crash. */
 
+#include "store/snapshot_data.h"
 #include "store/vms.h"
+
+typedef enum SnapshotState {
+    SNAPSHOT_CREATING,
+    SNAPSHOT_READY, /* only such a one is seen */
+    SNAPSHOT_REMOVING,
+} SnapshotState;
+
+/* "ready". Static. */
+const char *snapshot_state_name(SnapshotState state);
 
 typedef struct SnapshotRow {
     char id[VM_ID_SIZE];
-    char name[64];    /* unique; empty: none */
-    char state[16];   /* creating, ready, removing: only a ready one is seen */
-    bool automatic;   /* goes by itself once nothing grows from it */
-    char purpose[16]; /* of an automatic one: "fork", "standby", "cache"; else "" */
-    char key[65];     /* SHA-256 of all that a restore depends on; empty without memory */
-    char vm[64];      /* name of the VM that it was taken of */
+    char name[64]; /* unique; empty: none */
+    SnapshotState state;
+    bool automatic;     /* goes by itself once nothing grows from it */
+    char purpose[16];   /* of an automatic one: "fork", "standby", "cache", "lab"; else "" */
+    char key[65];       /* SHA-256 of all that a restore depends on; empty without memory */
+    char vm[NAME_SIZE]; /* name of the VM that it was taken of */
     char vm_id[VM_ID_SIZE];
     char image[64];
     char image_digest[IMAGE_ROW_DIGEST_SIZE];
@@ -24,7 +34,7 @@ typedef struct SnapshotRow {
                                 its own id when it is full; empty without memory */
     char layer[VM_ID_SIZE];  /* top of its disk's chain; empty: the image's base itself */
     uint64_t created_at_usec;
-    json_t *data; /* owned: all else; see vm/snapshot.h */
+    SnapshotData data; /* owned: all else */
 } SnapshotRow;
 
 void snapshot_row_free(SnapshotRow *row);
@@ -38,8 +48,17 @@ int snapshots_insert(Store *store, const SnapshotRow *row, Error *error);
  * is gone. */
 int snapshots_update(Store *store, const SnapshotRow *row, Error *error);
 
-/* Writes the SHA-256 of its memory into data, and leaves the rest as it is. ERROR_NOT_FOUND. */
-int snapshots_set_memory_sha256(Store *store, const char *id, const char *sha256, Error *error);
+/* Records that its memory lies in its file now, and nothing else of the row. ERROR_NOT_FOUND: it is
+ * gone. */
+int snapshots_set_written(Store *store, const char *id, const FileStamp *memory, Error *error);
+
+/* Records the digests of its memory ("": not known), and nothing else of the row. ERROR_NOT_FOUND:
+ * it is gone. */
+int snapshots_set_digests(Store *store, const char *id, const SnapshotFile *memory,
+                          uint64_t verified_at_usec, Error *error);
+
+/* The VM of that id has another name now. */
+int snapshots_rename_vm(Store *store, const char *vm_id, const char *name, Error *error);
 
 /* By id, in whatever state. */
 int snapshots_get(Store *store, const char *id, SnapshotRow *row, Error *error);
@@ -65,9 +84,6 @@ typedef struct SnapshotUsers {
     uint64_t mapped;    /* whose running memory or standby it is */
 } SnapshotUsers;
 int snapshots_count_users(Store *store, const char *id, SnapshotUsers *users, Error *error);
-
-/* How many stand on that image. */
-int snapshots_count_digest(Store *store, const char *image_digest, size_t *count, Error *error);
 
 /* Ids (VM_ID_SIZE apart) of ready automatic snapshots that nobody needs; at most max. */
 int snapshots_list_unused(Store *store, char (*ids)[VM_ID_SIZE], size_t max, size_t *count,

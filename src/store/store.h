@@ -10,9 +10,6 @@
 
 typedef struct Store Store;
 
-/* Opens or makes the file and brings its schema up to date. A damaged file is ERROR_CORRUPT, one
- * that a newer Ramet wrote is ERROR_UNSUPPORTED; neither is touched. */
-int store_open(const char *path, Store **store, Error *error);
 Store *store_close(Store *store); /* NULL is fine; returns NULL */
 
 static inline void store_close_p(Store **store) {

@@ -3,41 +3,52 @@
 #define RAMET_STORE_VMS_H
 
 /* The table of VMs. What a VM was asked to be is its specification, what it is right now its
- * runtime; both are JSON, so that a field more needs no migration. What is unique or searched for
- * has a column of its own. */
+ * runtime; both lie there as JSON, so that a field more needs no migration. What is unique or
+ * searched for has a column of its own. */
 
 #include "base/json.h"
 #include "store/images.h"
-
-#define VM_ID_SIZE 33 /* 32 hexadecimal digits and the NUL */
+#include "store/vm_runtime.h"
+#include "store/vm_spec.h"
+#include "store/vm_state.h"
 
 typedef struct VmRow {
     char id[VM_ID_SIZE];
-    char name[64];
-    char state[16];
+    char name[NAME_SIZE];
+    char lab[VM_ID_SIZE]; /* the lab that it is of; empty: none */
+    VmState state;
     char image[64];                           /* the name it was made from */
     char image_digest[IMAGE_ROW_DIGEST_SIZE]; /* its disk's base */
     char snapshot[VM_ID_SIZE];                /* that it was forked from; empty: none */
-    char mac[18];                             /* "52:54:00:…", unique */
-    uint32_t uid;                             /* the VM's own user, unique; 0: the daemon's */
-    bool remove;                              /* --rm */
-    bool attached;                            /* belongs to the client that ran it */
-    uint64_t created_at_usec;                 /* realtime */
-    json_t *spec;                             /* owned */
-    json_t *runtime;                          /* owned */
+    char mac[18];             /* "52:54:00:…", unique unless it is leased, or of a lab */
+    uint32_t uid;             /* the VM's own user, unique; 0: the daemon's */
+    bool remove;              /* --rm */
+    bool attached;            /* belongs to the client that ran it */
+    uint64_t created_at_usec; /* realtime */
+    VmSpec spec;              /* owned */
+    VmRuntime runtime;        /* owned */
 } VmRow;
 
 void vm_row_free(VmRow *row);
 #define _cleanup_vm_row_ _cleanup_(vm_row_free)
 void vm_rows_free(VmRow *rows, size_t count);
 
+/* Of card `index` of its specification. */
+VmAddress vm_address(const VmRow *row, size_t index);
+void vm_set_address(VmRow *row, size_t index, const VmAddress *address);
+
 /* ERROR_CONFLICT when the name is taken. -EAGAIN (and ERROR_CONFLICT) when the MAC or uid is: draw
  * others. */
 int vms_insert(Store *store, const VmRow *row, Error *error);
 
-/* Writes state, runtime, spec, remove and attached. ERROR_NOT_FOUND when the row is gone, or has
- * another name by now: a warm clone that was claimed is no more what the caller knew. */
+/* Writes state, MAC address, runtime, spec, lab, remove and attached. ERROR_NOT_FOUND when the row
+ * is gone, or has another name by now: a warm clone that was claimed is no more what the caller
+ * knew.
+ */
 int vms_update(Store *store, const VmRow *row, Error *error);
+
+/* Another name for it. ERROR_CONFLICT when that is taken. */
+int vms_rename(Store *store, const char *id, const char *name, Error *error);
 
 /* Writes from which snapshot it grows; empty: none. */
 int vms_set_snapshot(Store *store, const char *id, const char *snapshot, Error *error);
@@ -59,8 +70,10 @@ int vms_get(Store *store, const char *id, VmRow *row, Error *error);
  * ERROR_CONFLICT when it fits several. */
 int vms_find(Store *store, const char *reference, VmRow *row, Error *error);
 
-/* All of them, oldest first. */
+/* All of them, oldest first; those of a lab; and those that have a policy. */
 int vms_list(Store *store, VmRow **rows, size_t *count, Error *error);
+int vms_list_tended(Store *store, VmRow **rows, size_t *count, Error *error);
+int vms_list_of_lab(Store *store, const char *lab, VmRow **rows, size_t *count, Error *error);
 
 /* Absent is success. */
 int vms_delete(Store *store, const char *id, Error *error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* ramet-zygote.so: holds a QEMU before its first line, and forks others off it.
+/* ramet-zygote.so: stops a QEMU before its first line, and forks others off it.
  *
  * LD_PRELOAD (ld.so(8)) puts this library in front of the C library. Its __libc_start_main is what
  * QEMU's entry calls once all libraries are loaded, bound and set up, which is more than half of
@@ -12,13 +12,14 @@
  * memory. What the children share is what the dynamic linker made of the program: its layout in the
  * address space, and the pages that it wrote. docs/zygote.md weighs that.
  *
- * This file is all there is of the library, beside keeper/privileges.c: it must not bring anything
- * into QEMU that it does not have. */
+ * This file is all there is of the library, beside outgoing.c, privileges.c, kvm_device.c, remap.c
+ * and a list of addresses: it must not bring anything into QEMU that it does not have. */
 
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <malloc.h>
 #include <sched.h>
 #include <signal.h>
@@ -35,8 +36,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "keeper/privileges.h"
-#include "proto/zygote.h"
+#include "zygote/outgoing.h"
+#include "zygote/privileges.h"
+#include "zygote/protocol.h"
+#include "zygote/remap.h"
 
 #define FDS_AT_ONCE 16
 #define FIRST_FREE_FD 3
@@ -106,16 +109,41 @@ static ssize_t receive(int socket, void *data, size_t size, int *fds, size_t *n_
     return got;
 }
 
-/* A daemon that is gone needs no answer: the next receive ends the zygote. */
-static void answer(int error, pid_t pid) {
-    const ZygoteAnswer message = {.error = error, .pid = pid};
-    (void)!send(ZYGOTE_FD, &message, sizeof message, MSG_NOSIGNAL);
+static void attach_fd(struct msghdr *message, int fd) {
+    struct cmsghdr *rights = CMSG_FIRSTHDR(message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(fd));
+    memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
+}
+
+/* Whoever is gone needs no message: the next receive tells. fd -1: none. */
+static void send_with(int socket, const void *data, size_t size, int fd) {
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec part = {.iov_base = (void *)data, .iov_len = size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (fd >= 0) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = sizeof(control.bytes);
+        attach_fd(&message, fd);
+    }
+    (void)!sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
+/* To the daemon. pid_fd -1: none. */
+static void answer(int error, pid_t pid, int pid_fd) {
+    ZygoteAnswer text = {.error = error, .pid = pid};
+    send_with(ZYGOTE_FD, &text, sizeof(text), pid_fd);
 }
 
 /* False at the end of the daemon. */
 static bool receive_request(Request *request) {
     size_t n_fds = 2;
-    ssize_t got = receive(ZYGOTE_FD, request->keeper, sizeof request->keeper, request->fds, &n_fds);
+    ssize_t got =
+        receive(ZYGOTE_FD, request->keeper, sizeof(request->keeper), request->fds, &n_fds);
     if (got == 0 || got == -ECONNRESET)
         return false;
     if (got < 0 || n_fds != 2 || request->keeper[got - 1] != '\0')
@@ -127,7 +155,7 @@ static bool receive_request(Request *request) {
 
 /* Gives each descriptor its number. None may be written over before it was copied, so all are
  * copied above the targets first. Everything above the highest target is closed. */
-static int place_fds(int *fds, const int32_t *targets, size_t n, int lowest) {
+static int dup_fds_to(int *fds, const int32_t *targets, size_t n, int lowest) {
     int highest = lowest;
     for (size_t i = 0; i < n; i++)
         highest = targets[i] > highest ? targets[i] : highest;
@@ -171,11 +199,11 @@ static bool is_sound(const ZygoteLaunch *launch, size_t size) {
 /* Its memory is QEMU's argv from here on. A keeper that ends before it says anything never had a
  * use for it. */
 static ZygoteLaunch *receive_launch(int socket) {
-    ZygoteLaunch *launch = malloc(sizeof *launch);
+    ZygoteLaunch *launch = malloc(sizeof(*launch));
     size_t n_fds = 0;
     if (!launch)
-        fail("take QEMU's arguments", ENOMEM);
-    ssize_t got = receive(socket, launch, sizeof *launch, NULL, &n_fds);
+        fail("keep QEMU's arguments", ENOMEM);
+    ssize_t got = receive(socket, launch, sizeof(*launch), NULL, &n_fds);
     if (got == 0 || got == -ECONNRESET)
         _exit(0);
     if (got < 0 || !is_sound(launch, (size_t)got))
@@ -187,7 +215,7 @@ static Arguments split(ZygoteLaunch *launch) {
     Arguments arguments = {.count = (int)launch->n_arguments,
                            .items = calloc(launch->n_arguments + 1, sizeof(char *))};
     if (!arguments.items)
-        fail("take QEMU's arguments", ENOMEM);
+        fail("keep QEMU's arguments", ENOMEM);
     char *next = launch->text;
     for (int i = 0; i < arguments.count; i++) {
         arguments.items[i] = next;
@@ -201,7 +229,7 @@ static bool read_layout(struct prctl_mm_map *map) {
     char text[2048], *next;
     unsigned long long value[52] = {0};
     int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
     if (fd >= 0)
         (void)close(fd);
     if (size <= 0)
@@ -236,7 +264,7 @@ static void show_as(const char *name, const char *text, size_t text_size) {
         return;
     map.arg_start = (uint64_t)(uintptr_t)text;
     map.arg_end = map.arg_start + text_size;
-    (void)prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0);
+    (void)prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof(map), 0);
 }
 
 static const char *base_name(const char *path) {
@@ -270,17 +298,44 @@ static void grow_heap(void) {
         (void)madvise(start, HEAP_BYTES, MADV_POPULATE_WRITE);
 }
 
+/* By it the keeper sees what the guest writes (memory/written.h). It is of the process that makes
+ * it, so QEMU has to; it goes on to work when only the keeper has it, and no copy stays here. Where
+ * the kernel or a filter refuses there is none. */
+static void give_userfaultfd(int socket) {
+    static const char remaps = ZYGOTE_REMAPS;
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+    send_with(socket, &remaps, sizeof(remaps), fd);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+/* The socket stays, above all others, for what the keeper asks of QEMU later. */
+static int keep_socket(ZygoteLaunch *launch, int *fds, int socket) {
+    int32_t highest = FIRST_FREE_FD - 1;
+    for (size_t i = 0; i < launch->n_fds; i++)
+        highest = launch->targets[i] > highest ? launch->targets[i] : highest;
+    launch->targets[launch->n_fds] = highest + 1;
+    fds[launch->n_fds++] = socket;
+    return highest + 1;
+}
+
 static void become_qemu(int socket, Arguments *arguments) {
-    static int fds[ZYGOTE_FDS_MAX];
+    static int fds[ZYGOTE_FDS_MAX + 1];
     const char *failed;
     pid_t keeper = getppid();
+    give_userfaultfd(socket);
     grow_heap();
     ZygoteLaunch *launch = receive_launch(socket);
     receive_fds(socket, fds, launch->n_fds);
-    int r = place_fds(fds, launch->targets, launch->n_fds, FIRST_FREE_FD);
+    int kept = keep_socket(launch, fds, socket);
+    int r = dup_fds_to(fds, launch->targets, launch->n_fds, FIRST_FREE_FD);
     if (r < 0)
-        fail("place QEMU's descriptors", -r);
-    r = privileges_drop(launch->uid, launch->gid, &failed);
+        fail("number QEMU's descriptors", -r);
+    (void)fcntl(kept, F_SETFD, FD_CLOEXEC);
+    r = remap_serve(kept);
+    if (r < 0)
+        fail("serve its keeper", -r);
+    r = privileges_drop(launch->uid, launch->gid, launch->kvm != 0, &failed);
     if (r < 0)
         fail(failed, -r);
     tie_to_keeper(keeper);
@@ -297,10 +352,10 @@ static noreturn void become_keeper(const Request *request, int qemu_socket, pid_
     char listener[12], socket[12], pid[12];
     char name[] = "ramet-keeper", listen_option[] = "--listen-fd", qemu_option[] = "--qemu";
     char *argv[] = {name, listen_option, listener, qemu_option, socket, pid, NULL};
-    (void)snprintf(listener, sizeof listener, "%d", ZYGOTE_KEEPER_LISTENER_FD);
-    (void)snprintf(socket, sizeof socket, "%d", ZYGOTE_KEEPER_QEMU_FD);
-    (void)snprintf(pid, sizeof pid, "%d", (int)qemu);
-    int r = place_fds(fds, targets, 3, FIRST_FREE_FD);
+    (void)snprintf(listener, sizeof(listener), "%d", ZYGOTE_KEEPER_LISTENER_FD);
+    (void)snprintf(socket, sizeof(socket), "%d", ZYGOTE_KEEPER_QEMU_FD);
+    (void)snprintf(pid, sizeof(pid), "%d", (int)qemu);
+    int r = dup_fds_to(fds, targets, 3, FIRST_FREE_FD);
     if (r == 0) {
         (void)execve(request->keeper, argv, environ);
         r = -errno;
@@ -313,7 +368,7 @@ static noreturn void become_keeper(const Request *request, int qemu_socket, pid_
 static int begin_vm(const Request *request, pid_t zygote, Shared *shared) {
     int ends[2];
     (void)signal(SIGCHLD, SIG_DFL);
-    /* Until it has its plan (keeper/start.c). */
+    /* Until it has its plan (keeper/tasks/start.c). */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != zygote)
         _exit(127);
     (void)setsid();
@@ -337,9 +392,11 @@ static int begin_vm(const Request *request, pid_t zygote, Shared *shared) {
 
 /* The zygote */
 
-/* As fork(2), but the parent goes on once the child is a program of its own or has ended. */
-static pid_t fork_until_exec(void) {
-    return (pid_t)syscall(SYS_clone, CLONE_VFORK | SIGCHLD, NULL, NULL, NULL, 0);
+/* As fork(2), but the parent goes on once the child is a program of its own or has ended. It gets a
+ * pidfd: nobody waits for the child, so its number alone could be another's by the time that
+ * somebody looks. */
+static pid_t fork_until_exec(int *pid_fd) {
+    return (pid_t)syscall(SYS_clone, CLONE_VFORK | CLONE_PIDFD | SIGCHLD, NULL, pid_fd, NULL, 0);
 }
 
 /* Returns in the child that becomes QEMU. */
@@ -350,10 +407,13 @@ static int serve(Shared *shared) {
         if (!receive_request(&request))
             _exit(0);
         shared->error = 0;
-        pid_t keeper = fork_until_exec();
+        int pid_fd = -1;
+        pid_t keeper = fork_until_exec(&pid_fd);
         if (keeper == 0)
             return begin_vm(&request, zygote, shared);
-        answer(keeper < 0 ? errno : shared->error, keeper);
+        answer(keeper < 0 ? errno : shared->error, keeper, pid_fd);
+        if (pid_fd >= 0)
+            (void)close(pid_fd);
         (void)close(request.fds[0]);
         (void)close(request.fds[1]);
     }
@@ -376,6 +436,7 @@ static void prepare(void) {
     struct rlimit limit;
     (void)unsetenv("LD_PRELOAD");
     (void)close(ZYGOTE_LIBRARY_FD);
+    outgoing_prepare();
     (void)signal(SIGCHLD, SIG_IGN); /* nobody waits for keepers here */
     (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -387,17 +448,17 @@ static void prepare(void) {
 static void run_zygote(Arguments *arguments) {
     static char shown[] = "ramet-zygote"; /* written to: the kernel shows anonymous memory only */
     Shared *shared =
-        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     prepare();
-    shown[sizeof shown - 1] = '\0';
-    show_as(shown, shown, sizeof shown);
+    shown[sizeof(shown) - 1] = '\0';
+    show_as(shown, shown, sizeof(shown));
     if (shared == MAP_FAILED || !is_single_threaded()) {
-        answer(ENOTSUP, getpid());
+        answer(ENOTSUP, getpid(), -1);
         _exit(1);
     }
-    answer(0, getpid());
+    answer(0, getpid(), -1);
     int socket = serve(shared);
-    (void)munmap(shared, sizeof *shared);
+    (void)munmap(shared, sizeof(*shared));
     become_qemu(socket, arguments);
 }
 

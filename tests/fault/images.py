@@ -67,7 +67,7 @@ def check_nothing_published(home):
 
 def test_every_format_gives_the_same_base(home):
     disk = small_disk(home)
-    want = sha256(disk)
+    want, named = sha256(disk), harness.tree_digest(disk)
     sources = [disk, compress(disk, "zst"), compress(disk, "xz"), compress(disk, "gz")]
     qcow2 = f"{home.folder}/disk.qcow2"
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", disk, qcow2], check=True)
@@ -76,13 +76,13 @@ def test_every_format_gives_the_same_base(home):
     sources += [qcow2, compress(f"{home.folder}/disk.tar", "zst")]
     for number, source in enumerate(sources):
         image = home.json("image", "import", source, "--name", f"i{number}", "--sha256", sha256(source))
-        expect(want in image["digest"], f"{source}: digest is {image['digest']}, content's is {want}")
+        expect_equal(image["digest"], named, f"digest of {source}")
         expect_equal(sha256(image["path"]), want, f"content of the base from {source}")
         expect_equal(os.stat(image["path"]).st_mode & 0o777, 0o444, "mode")
         expect(os.stat(image["path"]).st_blocks * 512 < 16 * MIB, "the base is dense")
     with open(sources[1], "rb") as file:
         image = home.json("image", "import", "-", "--name", "piped", stdin=file.read())
-    expect(want in image["digest"], "digest of what came through a pipe")
+    expect_equal(image["digest"], named, "digest of what came through a pipe")
     expect_equal(len({image["path"] for image in home.json("image", "ls")}), 1, "bases")
 
 
@@ -183,29 +183,6 @@ def test_refused_name_leaves_no_base(home):
     home.ramet("image", "import", two, "--name", "two")
     home.ramet("image", "import", f"{home.folder}/two.img", "--name", "one", status=4)
     expect(os.path.exists(home.json("image", "inspect", "two")["path"]), "the base of another name went")
-
-
-@harness.without_template
-def test_daemon_killed_before_a_digest_is_known(home):
-    """The disk is mostly a hole: unpacked in a moment, and not hashed in one."""
-    disk = small_disk(home, size=2048 * MIB)
-    want = "sha256:" + subprocess.check_output(["sha256sum", disk], text=True).split()[0]
-    packed = compress(disk, "zst")
-    expect_equal(home.ramet("image", "import", packed, "--name", "late").out, "late\n")
-    early = home.json("create", "--name", "early", "late")
-    home.kill_daemon()
-    folder = f"{home.path}/images"
-    image = home.json("image", "inspect", "late")
-    expect_equal(image["digest"], want, "digest")
-    expect_equal(image["path"], f"{folder}/sha256-{want[7:]}.raw", "path")
-    expect_equal(home.json("inspect", "early")["image_digest"], want, "digest of the VM's image")
-    expect_equal(os.stat(early["disk"]["backing"]).st_ino, os.stat(image["path"]).st_ino, "inode of the base")
-    subprocess.run(["qemu-img", "check", "-q", early["disk"]["path"]], check=True)
-    expect_equal(home.json("image", "import", packed, "--name", "late")["digest"], want, "digest the second time")
-    home.ramet("image", "rm", "late", status=4)
-    home.ramet("rm", "early")
-    home.ramet("image", "rm", "late")
-    check_nothing_published(home)
 
 
 @contextlib.contextmanager

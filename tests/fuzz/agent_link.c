@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "keeper/link.h"
+#include "keeper/guest/link.h"
 #include "proto/tlv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -25,7 +25,7 @@ static void on_lost(void *data, const char *why) {
 
 static void on_frame(void *data, const Frame *frame) {
     LinkStream **stream = data;
-    if (!frame || frame->type == FRAME_EXIT || frame->type == FRAME_DONE)
+    if (!frame || frame->type == FRAME_EXIT || frame->type == FRAME_RESULT)
         *stream = NULL;
 }
 
@@ -48,17 +48,17 @@ static void feed_frame(Link *link, uint16_t stream, uint8_t type, const uint8_t 
     uint8_t header[FRAME_HEADER_SIZE];
     uint32_t session = type == FRAME_ANNOUNCE || type == FRAME_ERROR ? 0 : link->session;
     frame_encode_header(header, session, stream, type, (uint32_t)size);
-    feed(link, header, sizeof header);
+    feed(link, header, sizeof(header));
     feed(link, data, size);
 }
 
 static void feed_welcome(Link *link) {
     uint8_t nonce[AGENT_NONCE_SIZE], payload[64];
     TlvWriter writer;
-    memcpy(nonce, link->nonce, sizeof nonce);
-    tlv_start(&writer, payload, sizeof payload);
-    tlv_add(&writer, TAG_NONCE, nonce, sizeof nonce);
-    feed(link, nonce, sizeof nonce);
+    memcpy(nonce, link->nonce, sizeof(nonce));
+    tlv_start(&writer, payload, sizeof(payload));
+    tlv_add(&writer, TAG_NONCE, nonce, sizeof(nonce));
+    feed(link, nonce, sizeof(nonce));
     feed_frame(link, 0, FRAME_WELCOME, payload, writer.size);
 }
 
@@ -97,7 +97,7 @@ static void step(Link *link, uint8_t kind, const uint8_t *data, size_t size) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const LinkHandlers handlers = {on_announced, on_welcomed, on_failed, on_lost};
     static Link link;
-    memset(streams, 0, sizeof streams);
+    memset(streams, 0, sizeof(streams));
     if (link_init(&link, &handlers, NULL) < 0)
         return 0;
     while (size >= 2) {

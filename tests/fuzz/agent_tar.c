@@ -9,15 +9,14 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "agent/copy.h"
-#include "agent/tar.h"
+#include "agent/files/copy.h"
+#include "agent/files/tar.h"
 
 static char outer[64], inner[80];
 
 static void remove_tree(int parent, const char *name) {
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *folder = NULL;
-
     if (fd >= 0) {
         (void)fchmod(fd, 0700);
         folder = fdopendir(fd);
@@ -35,12 +34,10 @@ static void parse(int fd) {
     static TarReader reader;
     static TarEntry entry;
     Result result = {0};
-
     tar_reader_init(&reader, fd);
     while (tar_reader_next(&reader, &entry, &result) > 0) {
         const uint8_t *data;
         uint64_t end = 0;
-
         for (size_t i = 0; i < entry.segments.n; i++) {
             if (entry.segments.list[i].offset < end ||
                 entry.segments.list[i].size > entry.size - entry.segments.list[i].offset)
@@ -57,7 +54,6 @@ static void unpack(int fd) {
     Result result = {0};
     DIR *folder;
     int n = 0;
-
     (void)mkdir(inner, 0755);
     copy_in_worker(&(CopyRequest){.path = inner}, fd, -1, &result);
     folder = opendir(outer);

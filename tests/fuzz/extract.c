@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "disk/base_file.h"
 #include "disk/extract.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -18,13 +19,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     _cleanup_error_ Error error = ERROR_INIT;
     ExtractOptions options = {.output_fd = out, .max_bytes = 4 * MIB, .cancel_fd = -1};
     ExtractResult result;
-
     if (in < 0 || out < 0 || fd_pwrite_full(in, data, size, 0) < 0)
         return 0;
     if (extract_source_new(in, -1, &source, &error) < 0 ||
         extract_source_kind(source) == EXTRACT_QCOW2)
         return 0;
     options.source = source;
-    (void)extract_disk(&options, &result, &error);
+    if (extract_disk(&options, &result, &error) == 0)
+        (void)base_check_whole(out, &error);
     return 0;
 }

@@ -4,14 +4,13 @@
 #include <string.h>
 
 #include "base/str.h"
-#include "proto/api.h"
+#include "proto/api/api.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Cuts the text at the first `end`; returns what follows, or NULL. */
 static char *cut(char *text, char end) {
     char *found = text ? strchr(text, end) : NULL;
-
     if (!found)
         return NULL;
     *found = '\0';
@@ -22,7 +21,6 @@ static void check(const ApiOperation *row, char *query, const char *body) {
     _cleanup_json_ json_t *input = json_object(), *parsed = NULL;
     _cleanup_error_ Error error = ERROR_INIT;
     char *value = cut(query, '=');
-
     if (value && api_add_query(row, query, value, input, &error) < 0 && !error.message)
         abort();
     if (body && json_parse("the request", body, strlen(body), &parsed, &error) == 0)
@@ -36,7 +34,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char argument[API_ARGUMENT_MAX], allowed[64];
     char *path = cut(text, ' '), *query = cut(path, '\n'), *body = cut(query, '\n');
     const ApiOperation *row;
-
     if (!path)
         return 0;
     if (api_match(text, path, &row, argument, allowed) == 0) {

@@ -4,20 +4,18 @@
 
 #include <string.h>
 
-#include "proto/http_client.h"
+#include "proto/api/http_client.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void decode(const HttpHead *head, const char *text, size_t size, size_t step) {
     HttpBody body;
     size_t at = 0;
-
     http_body_start(&body, head);
     while (at < size && !body.done) {
         size_t n = MIN_OF(step, size - at), piece_size;
         const char *piece;
         ssize_t used = http_body_next(&body, text + at, n, &piece, &piece_size, NULL);
-
         if (used < 0)
             return;
         if (used == 0 || (size_t)used > n || piece < text + at ||
@@ -32,7 +30,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *text = (const char *)data, *end;
     HttpHead head;
     size_t head_size;
-
     if (size < 1)
         return 0;
     text++;

@@ -21,7 +21,6 @@ static void feed(int fd, Qmp *qmp, const uint8_t *data, size_t size) {
 
 static void drain_events(Qmp *qmp) {
     json_t *event;
-
     while ((event = qmp_next_event(qmp))) {
         (void)qmp_event_name(event);
         json_decref(event);
@@ -35,7 +34,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t cut;
     int pair[2], sent;
     Qmp *qmp;
-
     if (size < 2 || size > INPUT_MAX || fd_socketpair(SOCK_STREAM, pair) < 0)
         return 0;
     cut = 1 + data[0] % (size - 1);

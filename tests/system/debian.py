@@ -11,6 +11,7 @@ import subprocess
 import threading
 
 import harness
+import resets
 from harness import expect, expect_equal, expect_match
 
 IMAGE = "deb"
@@ -143,13 +144,61 @@ def check_disk_shrinks(home, vm):
     expect(empty < full - WRITTEN * 9 // 10, f"{empty} bytes allocated after the file of {WRITTEN} went, {full} before")
 
 
+def await_next_agent(home):
+    harness.wait_until(lambda: home.ramet("exec", "d1", "--", "true", status=None).status == 0, "the next agent's answer")
+
+
 def check_agent_killed_while_frozen(home):
-    """The next agent thaws what the one before it froze. (One shell: nothing can be loaded from the disk after.)"""
+    """The next agent thaws what the one before it froze and had noted, and nothing else: here /run/ramet/frozen says that
+    the agent froze the root. (One shell: nothing can be loaded from the disk after.)"""
     home.ramet("exec", "d1", "--", "sh", "-c",
-               "agent=$(systemctl show -p MainPID --value ramet-agent); fsfreeze -f /; kill -9 $agent", status=None)
+               "agent=$(systemctl show -p MainPID --value ramet-agent); set -- $(stat -c '%Hd %Ld' /); "
+               "printf $(printf '\\\\%03o\\\\0\\\\0\\\\0\\\\%03o\\\\0\\\\0\\\\0' $1 $2) | "
+               "dd of=/run/ramet/frozen conv=notrunc status=none; fsfreeze -f /; kill -9 $agent", status=None)
+    await_next_agent(home)
     expect_equal(inside(home, "touch /root/thawed && systemctl show -p NRestarts --value ramet-agent"), "1\n",
                  "restarts of the agent")
     inside(home, "rm /root/thawed")
+    out = home.ramet("fork", "d1", "--name", "after", "--", "sh", "-c", "hostname; ip -4 addr show eth0").out
+    expect(out.startswith("after\n") and "inet " in out, f"a clone of a VM whose agent was started anew: {out}")
+    home.ramet("rm", "-f", "after")
+    # as if it were killed amid a fork, which had lifted the limit on real-time programs and noted what it was
+    limit = inside(home, "cat /proc/sys/kernel/sched_rt_runtime_us")
+    home.ramet("exec", "d1", "--", "sh", "-c",
+               f"agent=$(systemctl show -p MainPID --value ramet-agent); echo {limit.strip()} | "
+               "dd of=/run/ramet/rt-limit conv=notrunc status=none; echo -1 >/proc/sys/kernel/sched_rt_runtime_us; "
+               "kill -9 $agent", status=None)
+    await_next_agent(home)
+    expect_equal(inside(home, "cat /proc/sys/kernel/sched_rt_runtime_us"), limit, "the limit after the agent was killed")
+
+
+EAT = "exec tail /dev/zero"  # which keeps it all, waiting for a newline
+
+
+def check_out_of_memory(home):
+    """The command that the kernel ends has its status; other sessions and the agent do not notice."""
+    bystander = home.start("exec", "-i", "d1", "--", "cat", stdin=subprocess.PIPE)
+    expect_equal(home.ramet("exec", "d1", "--", "sh", "-c", EAT, status=None).status, 137,
+                 "status of the command that took all memory")
+    out, _ = bystander.communicate(b"still here", timeout=harness.BOUND)
+    expect_equal((out, bystander.returncode), (b"still here", 0), "the other session")
+    expect_equal(inside(home, "cat /proc/self/oom_score_adj"), "0\n", "a command's oom_score_adj")
+    expect_equal(inside(home, "systemctl is-active ramet-agent; systemctl show -p NRestarts --value ramet-agent"),
+                 "active\n0\n", "the agent's unit after a command was out of memory")
+
+
+def check_systemd_leaves_sessions(home):
+    """What systemd does to units, or is told to do, ends neither the agent nor what runs by it."""
+    session = home.start("exec", "-i", "d1", "--", "cat", stdin=subprocess.PIPE)
+    for command in ("daemon-reload", "daemon-reexec", "isolate emergency.target", "isolate rescue.target",
+                    "isolate multi-user.target"):
+        home.ramet("exec", "d1", "--", "sh", "-c", f"systemctl --no-block {command}; systemctl is-system-running --wait",
+                   status=None)
+        expect_equal(inside(home, "echo up"), "up\n", f"a command after systemctl {command}")
+    expect(home.ramet("exec", "d1", "--", "systemctl", "stop", "ramet-agent", status=None).status not in (0, 125),
+           "systemctl stop of the agent's unit is not refused")
+    out, _ = session.communicate(b"through all", timeout=harness.BOUND)
+    expect_equal((out, session.returncode), (b"through all", 0), "a session that was there before")
 
 
 def check_stop(home):
@@ -164,6 +213,30 @@ def check_stop(home):
     expect_equal(out, "", "recovery at the mount after an orderly stop")
 
 
+def check_reset_of_a_clone(home):
+    """systemd's own reboot of a clone: it comes back by itself, cold, as itself and with what it had written."""
+    home.ramet("fork", "d1", "--name", "r1")
+    inside(home, "echo kept >/root/reset", "r1")
+    since = resets.last_event(home)
+    home.ramet("exec", "r1", "systemctl", "reboot")
+    ended = harness.wait_until(lambda: resets.end_of(home, "r1", since), "the end of r1 after systemctl reboot")
+    expect_equal(ended, "reboot", "how r1 ended")
+    resets.check_restart(home, "r1")
+    state = home.ramet("exec", "r1", "--", "systemctl", "is-system-running", "--wait", status=None).out
+    expect_equal(state, "running\n", "state of the system after its reset")
+    expect_equal(inside(home, "cat /root/reset", "r1"), "kept\n", "the clone's own file after its reset")
+    home.ramet("rm", "-f", "r1")
+
+
+def check_power_off(home):
+    """The guest's own poweroff says nothing alarming: logind is not started with the system, but when it is asked."""
+    expect_equal(inside(home, "hostname -f"), "d1\n", "the guest's full name")
+    expect_equal(inside(home, "systemctl show -p ActiveState --value systemd-logind"), "inactive\n", "logind after the start")
+    result = home.ramet("exec", "d1", "poweroff")
+    expect_equal((result.out, result.err), ("", ""), "what poweroff says")
+    home.ramet("wait", "d1")
+
+
 def test_debian(home):
     build_image(home)
     image = home.json("image", "inspect", IMAGE)
@@ -176,11 +249,15 @@ def test_debian(home):
     check_copies(home)
     check_terminal(home)
     check_disk_shrinks(home, vm)
+    check_out_of_memory(home)
+    check_systemd_leaves_sessions(home)
+    check_reset_of_a_clone(home)
     check_agent_killed_while_frozen(home)
     check_stop(home)
+    check_power_off(home)
     home.ramet("rm", "-f", "d1")
     expect_equal(digest(image["path"]), before, "the base's SHA-256")
-    expect_equal(image["digest"].removeprefix("sha256:").removeprefix("sha256-"), before, "the base's name")
+    expect_equal(image["digest"], harness.tree_digest(image["path"]), "the base's name")
     home.check_no_leftovers()
 
 

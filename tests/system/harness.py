@@ -11,6 +11,9 @@ Each function gets a Home of its own. A test waits for events with a generous bo
                     when set, each command of a test is shown with the time that it took
 """
 import contextlib
+import fcntl
+import hashlib
+import http.client
 import json
 import os
 import re
@@ -120,6 +123,7 @@ class Home:
     def ramet(self, *args, status=0, stdin=None, timeout=BOUND, env=None, binary=False):
         """Runs the CLI. status: what it must exit with, None for anything. Returns a Result."""
         began = time.monotonic()
+        shown = " ".join(os.fsdecode(word) for word in args)[:500]
         process = self.start(*args, stdin=subprocess.PIPE, env=env)
         data = stdin.encode() if isinstance(stdin, str) else stdin
         try:
@@ -127,12 +131,12 @@ class Home:
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
-            raise Failure(f"ramet {' '.join(args)}: no end within {timeout} s\n{err.decode(errors='replace')}")
+            raise Failure(f"ramet {shown}: no end within {timeout} s\n{err.decode(errors='replace')}")
         if "RAMET_TEST_TRACE" in os.environ:
-            print(f"{time.monotonic() - began:7.2f} s  {' '.join(args)[:90]!r}", file=sys.stderr)
+            print(f"{time.monotonic() - began:7.2f} s  {shown[:90]!r}", file=sys.stderr)
         result = Result(process, out if binary else out.decode(errors="replace"), err.decode(errors="replace"))
         if status is not None and result.status != status:
-            raise Failure(f"ramet {' '.join(args)}: exit status {result.status}, expected {status}\n"
+            raise Failure(f"ramet {shown}: exit status {result.status}, expected {status}\n"
                           f"out: {result.out!r}\nerr: {result.err}")
         return result
 
@@ -171,9 +175,8 @@ class Home:
         tmp = os.listdir(os.path.join(self.path, "tmp")) if os.path.isdir(os.path.join(self.path, "tmp")) else []
         expect(tmp == [], f"scratch left in tmp/: {tmp}")
         daemon = self.daemon_pid()
-        holder = is_holder if self.json("snapshot", "ls", "-a") else lambda pid: False  # it may hold their memory
         zygote = is_zygote(daemon)
-        wait_until(lambda: [p for p in processes_of(self.path) if p != daemon and not zygote(p) and not holder(p)] == [],
+        wait_until(lambda: [p for p in processes_of(self.path) if p != daemon and not zygote(p)] == [],
                    f"no processes but rametd ({processes_of(self.path)})", 30)
 
     def close(self):
@@ -187,6 +190,97 @@ class Home:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class ServiceManager:
+    """What systemd does for rametd.service: passes a socket, and keeps descriptors over a restart (sd_notify(3))."""
+
+    def __init__(self, home):
+        self.home, self.daemon, self.kept = home, None, []  # kept: (name, descriptor)
+        self.path = os.path.join(home.folder, "notify")
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(self.path)
+        self.listener = socket.socket(socket.AF_UNIX)
+        os.makedirs(home.path, exist_ok=True)
+        self.listener.bind(os.path.join(home.path, "ramet.sock"))
+        self.listener.listen()
+
+    def start(self):
+        """Returns once the daemon is ready."""
+        passed = [("rametd.socket", self.listener.fileno()), *self.kept]
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 1000) for _, fd in passed]  # out of the way of what they become
+
+        def place():
+            for number, fd in enumerate(high, 3):
+                os.dup2(fd, number)
+        env = {**self.home.env, "NOTIFY_SOCKET": self.path, "LISTEN_FDS": str(len(passed)),
+               "LISTEN_FDNAMES": ":".join(name for name, _ in passed)}
+        # pylint: disable=subprocess-popen-preexec-fn
+        self.daemon = subprocess.Popen(["sh", "-c", 'LISTEN_PID=$$ exec "$0"', RAMET + "d"], env=env, preexec_fn=place,
+                                       pass_fds=range(3, 3 + len(passed)), stderr=subprocess.DEVNULL)
+        for fd in high:
+            os.close(fd)
+        self.receive_until(lambda message: "READY=1" in message)
+
+    def receive_until(self, is_last, timeout=BOUND):
+        """Takes messages, and what they have kept or removed, until one that is the last."""
+        self.notify.settimeout(timeout)
+        text = ""
+        while not is_last(text):
+            text, fds, _, _ = socket.recv_fds(self.notify, 4096, 16)
+            text = text.decode()
+            message = dict(line.split("=", 1) for line in text.splitlines())
+            if "FDSTORE" in message:
+                self.kept += [(message["FDNAME"], fd) for fd in fds]
+            if "FDSTOREREMOVE" in message:
+                for _, fd in [entry for entry in self.kept if entry[0] == message["FDNAME"]]:
+                    os.close(fd)
+                self.kept = [entry for entry in self.kept if entry[0] != message["FDNAME"]]
+
+    def stop(self, how):
+        self.daemon.send_signal(how)
+        self.daemon.wait()
+        with contextlib.suppress(BlockingIOError):
+            self.receive_until(lambda text: False, 0)
+
+    def close(self):
+        self.stop(signal.SIGTERM)
+        self.notify.close()
+        self.listener.close()
+        for _, fd in self.kept:
+            os.close(fd)
+
+
+class LocalConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("ramet")
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(BOUND)
+        self.sock.connect(self.path)
+
+
+def ask(home, path, body=None, at=None, strike=None):
+    """A request whose events are followed; calls strike() when the stage `at` begins.
+
+    Returns the result (None when there was none), the error (a daemon that died leaves neither), and the stages."""
+    result, error, stages = None, None, []
+    with contextlib.suppress(ConnectionError, http.client.HTTPException):
+        connection = LocalConnection(f"{home.path}/ramet.sock")
+        connection.request("POST", path, json.dumps(body or {}),
+                           {"Accept": "application/x-ndjson", "Content-Type": "application/json"})
+        for line in iter(connection.getresponse().readline, b""):
+            event = json.loads(line)
+            result, error = event.get("result", result), event.get("error", error)
+            if event.get("event") != "stage":
+                continue
+            stages.append(event["name"])
+            if event["name"] == at:
+                strike()
+                at = None
+    return result, error, stages
 
 
 def is_listening(path):
@@ -208,14 +302,6 @@ def is_zygote(daemon):
     return check
 
 
-def is_holder(pid):
-    """Is it the memory holder, which keeps the hot memory of snapshots?"""
-    with contextlib.suppress(OSError):
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return b"--hold" in file.read().split(b"\0")
-    return False
-
-
 def copy_home(template, path):
     if not os.path.exists(os.path.join(template, "ramet.db")):
         raise Failure(f"no template home at {template}: run tests/system/template.py")
@@ -229,6 +315,21 @@ def link_or_copy(source, target, **_):
         os.link(source, target)
     else:
         shutil.copy2(source, target)
+
+
+def tree_digest(path):
+    """What names a base, by the description in src/base/tree_digest.h."""
+    leaves = b""
+    with open(path, "rb") as file:
+        for index, chunk in enumerate(iter(lambda: file.read(1 << 20), b"")):
+            pages = [chunk[at:at + 4096] for at in range(0, len(chunk), 4096)]
+            full = [i for i, page in enumerate(pages) if page.strip(b"\0")]
+            if full:
+                bits = sum(1 << i for i in full).to_bytes(32, "little")
+                leaf = hashlib.sha256(b"\0" + bits + b"".join(pages[i] for i in full))
+                leaves += index.to_bytes(8, "little") + leaf.digest()
+        size = file.tell()
+    return "tree1:" + hashlib.sha256(b"\1" + size.to_bytes(8, "little") + leaves).hexdigest()
 
 
 def is_alive(pid):

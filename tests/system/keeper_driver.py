@@ -25,7 +25,7 @@ MAGIC = 0x01544D52
 DATA, DATA_ERR, EOF, EOF_ERR, EXIT, ERROR = 48, 49, 50, 51, 56, 81
 with open("/proc/cpuinfo", encoding="ascii") as cpuinfo:  # an emulated guest has the host's counter; docs/cold-boot.md
     TSC_KHZ = int(1000 * float(re.search(r"cpu MHz\s*: ([0-9.]+)", cpuinfo.read())[1]))
-CMDLINE = f"console=ttyS0 quiet panic=-1 cryptomgr.notests mitigations=off tsc=reliable tsc_early_khz={TSC_KHZ}"
+CMDLINE = f"console=ttyS0 quiet panic=-1 cryptomgr.notests nowatchdog mitigations=off tsc=reliable tsc_early_khz={TSC_KHZ}"
 SEALS = 2 | 4 | 8  # SHRINK, GROW, WRITE
 
 
@@ -193,12 +193,12 @@ class VM:
             return len(fds) - 1
         files = [{"fd": give(path), "fd_write": give(path, os.O_RDWR) if i == 0 else -1, "format": kind}
                  for i, (path, kind) in enumerate(self.chain)]
-        world = self.world
-        plan = {"vm_id": self.name, "name": self.name, "qemu": qemu_path(), "accel": "tcg", "machine": "microvm",
-                "memory_bytes": world.memory, "cpus": 1, "network_card": world.network != "none",
-                "network": world.network, "disks": [{"serial": "root", "read_only": False, "files": files}],
-                "identity": self.identity(), "console_dir_fd": give(self.folder), "console_max_bytes": MIB,
-                "ready_timeout_usec": harness.BOUND * 1000000, "forwards": [], "patch_fds": []}
+        world, identity = self.world, self.identity()
+        cards = [{"network": world.network, "mac": identity["mac"]}] if world.network != "none" else []
+        plan = {"format": 4, "vm_id": self.name, "name": self.name, "qemu": qemu_path(), "accel": "tcg", "machine": "microvm",
+                "memory_bytes": world.memory, "cpus": 1, "cards": cards, "identity": identity,
+                "disks": [{"serial": "root", "read_only": False, "files": files}], "console_dir_fd": give(self.folder), "console_max_bytes": MIB,
+                "ready_timeout_usec": harness.BOUND * 1000000, "patch_fds": []}
         plan.update({k: give(*v) if isinstance(v, tuple) else [give(*f) for f in v] if k == "patch_fds" else v
                      for k, v in more.items()})
         return plan
@@ -225,7 +225,7 @@ class VM:
     def restore(self, snapshot, **more):
         fds = []
         plan = self.plan(fds, boot="restore", state_fd=(snapshot.state,), memory_fd=(snapshot.base,),
-                         memory_sealed=True, patch_fds=[(p,) for p in snapshot.patches], marker=snapshot.told["marker"],
+                         patch_fds=[(p,) for p in snapshot.patches], marker=snapshot.told["marker"],
                          ram_nonce=snapshot.told["ram_nonce"], counter=snapshot.told["counter"],
                          mailbox=snapshot.told["mailbox"])
         plan["identity"]["clone"] = more.pop("clone", True)
@@ -282,6 +282,13 @@ class VM:
                 self.process.wait()
 
 
+def capture_memfd(size):
+    """What a keeper copies the memory into."""
+    fd = os.memfd_create("capture")
+    os.ftruncate(fd, size)
+    return fd
+
+
 class Snapshot:
     """What a snapshot of a VM froze: files for restores, and the chain for forks' disks."""
 
@@ -292,12 +299,13 @@ class Snapshot:
         self.state, self.memory = name + ".state", name + ".memory"
         flags = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         fds = [os.open(self.state, flags | os.O_WRONLY, 0o644), os.open(self.memory, flags | os.O_RDWR, 0o644)]
-        request = {"op": "snapshot", "state_fd": 0, "memory_fd": 1, "disks": [], **options}
+        fds.append(capture_memfd(world.memory))
+        request = {"op": "snapshot", "state_fd": 0, "memory_fd": 1, "capture_fd": 2, "disks": [], **options}
         self.chain = list(vm.chain)
         if disks:
             overlay = world.overlay(f"s{world.snapshots}.next.qcow2", *vm.chain[0])
             fds += [os.open(overlay, os.O_RDONLY | os.O_CLOEXEC), os.open(overlay, os.O_RDWR | os.O_CLOEXEC)]
-            request["disks"] = [{"fd": 2, "fd_write": 3}]
+            request["disks"] = [{"fd": 3, "fd_write": 4}]
         vm.stages.clear()
         vm.switched = False
         try:

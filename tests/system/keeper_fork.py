@@ -6,7 +6,7 @@ import threading
 import time
 
 import harness
-from keeper_driver import KeeperError, World, sha256
+from keeper_driver import capture_memfd, KeeperError, World, sha256
 
 MIB = 1 << 20
 
@@ -188,9 +188,11 @@ def test_bad_requests_leave_the_vm_running(home):
         with open(bad, "wb") as file:
             file.write(b"no qcow2" * 1000)
         fds = [os.open(os.path.join(world.folder, n), os.O_CREAT | f, 0o600) for n, f in
-               (("state", os.O_WRONLY), ("memory", os.O_RDWR))] + [os.open(bad, os.O_RDONLY), os.open(bad, os.O_RDWR)]
-        request = {"op": "snapshot", "state_fd": 0, "memory_fd": 1, "disks": [{"fd": 2, "fd_write": 3}]}
-        for wrong in ({"disks": [{"fd": 2, "fd_write": 9}]}, {"state_fd": 1, "memory_fd": 0}, {"memory_fd": 0}, {}):
+               (("state", os.O_WRONLY), ("memory", os.O_RDWR))]
+        fds += [capture_memfd(world.memory), os.open(bad, os.O_RDONLY), os.open(bad, os.O_RDWR)]
+        request = {"op": "snapshot", "state_fd": 0, "memory_fd": 1, "capture_fd": 2, "disks": [{"fd": 3, "fd_write": 4}]}
+        for wrong in ({"disks": [{"fd": 3, "fd_write": 9}]}, {"state_fd": 1, "memory_fd": 0}, {"memory_fd": 0},
+                      {"capture_fd": 0}, {}):
             try:
                 vm.call({**request, **wrong}, fds)
                 raise harness.Failure(f"a bad request was taken: {wrong}")

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """create, start, stop, restart, kill, rm, ps, wait, logs, stages, events: the states that a VM goes through."""
+import datetime
 import json
 import os
 import subprocess
 import threading
+import time
 
 import harness
 from harness import expect, expect_equal, expect_match, is_alive, wait_until
@@ -56,6 +58,74 @@ def test_logs_and_stages(home):
             break
     home.ramet("rm", "-f", "c")
     follower.communicate(timeout=harness.BOUND)
+
+
+def say(home, vm, text):
+    """Has the guest print a line on its console; returns once it stands in the log."""
+    home.ramet("exec", vm, "--", "sh", "-c", f"echo {text} >/dev/console")
+    wait_until(lambda: text in home.ramet("logs", vm).out, f"{text} in the log of {vm}")
+
+
+def now_after_the_last_mark():
+    time.sleep(0.05)  # lines that come within 10 ms have one time
+    return datetime.datetime.now(datetime.timezone.utc).isoformat()
+
+
+def vm_file(home, vm, name):
+    return os.path.join(home.path, "vms", home.vm(vm)["id"], name)
+
+
+def test_logs_since(home):
+    home.ramet("run", "-d", "--name", "e", "busybox")
+    say(home, "e", "said-before")
+    moment = now_after_the_last_mark()
+    say(home, "e", "said-after")
+    found = home.ramet("logs", "--since", moment, "e")
+    expect("said-after" in found.out and "said-before" not in found.out, f"since {moment}: {found.out!r}")
+    expect_equal(found.err, "", "notes where the times are known")
+    expect("said-before" in home.ramet("logs", "--since", "10m", "e").out, "the whole log of ten minutes")
+    expect_equal(home.ramet("logs", "--since", "2999-01-01T00:00:00Z", "e").out, "", "the log of the future")
+    expect_equal(home.json("logs", "--since", moment, "e")["log"], found.out, "the same as JSON")
+    for bad in ("yesterday", "10", "-1m", "2026-11-20"):
+        message = home.ramet("logs", "--since", bad, "e", status=2).err
+        expect("1h30m" in message and "RFC 3339" in message, f"--since {bad}: {message}")
+    os.unlink(vm_file(home, "e", "console.times"))  # as an older version left it
+    found = home.ramet("logs", "--since", moment, "e")
+    expect("said-before" in found.out and "not noted" in found.err, f"a log without times: {found}")
+    home.ramet("rm", "-f", "e")
+
+
+def read_until(stream, wanted):
+    """Reads lines until each of the wanted ones came."""
+    missing = set(wanted)
+    for line in stream:
+        missing.discard(line.decode().rstrip())
+        if not missing:
+            return
+    raise AssertionError(f"the end came before {missing}")
+
+
+def test_logs_of_several(home):
+    home.ramet("run", "-d", "--name", "log1", "busybox")
+    home.ramet("fork", "-n", "1", "--name", "log2", "log1")
+    say(home, "log1", "from-one")
+    say(home, "log2", "from-two")
+    for operands in (("log1", "log2"), ("log*",), ("log2", home.vm("log1")["id"])):
+        lines = home.ramet("logs", *operands).out.splitlines()
+        expect("log1 | from-one" in lines and "log2 | from-two" in lines, f"logs of {operands}: {lines}")
+        expect(all(line.startswith(("log1 | ", "log2 | ")) for line in lines), f"lines without a name: {lines}")
+    documents = home.json("logs", "log*")
+    expect_equal(sorted(document["name"] for document in documents), ["log1", "log2"], "names in JSON")
+    home.ramet("logs", "nosuch*", status=3)
+    found = home.ramet("logs", "log1", "nosuch", status=3)
+    expect("log1 | from-one" in found.out and "nosuch" in found.err, f"one of two is missing: {found}")
+    follower = home.start("logs", "-f", "--since", now_after_the_last_mark(), "log1", "log2")
+    say(home, "log1", "more-one")
+    say(home, "log2", "more-two")
+    read_until(follower.stdout, ["log1 | more-one", "log2 | more-two"])
+    home.ramet("rm", "-f", "log1", "log2", "log*")  # a pattern that fits only what was named before
+    follower.communicate(timeout=harness.BOUND)
+    expect_equal(follower.returncode, 0, "status of the follower")
 
 
 def test_trace(home):
@@ -123,7 +193,17 @@ def test_timers_are_found(home):
     expect_equal(home.ramet("exec", "timer", "/mode").out, "0\n", "mode of the timer chip")
     expect_equal(home.ramet("exec", "timer", "--", "grep", "-c", "fee00000.*/dev/mem", "/proc/1/maps").out, "1\n",
                  "the agent's mapping of the APIC's timer")
+    expect_equal(home.ramet("exec", "timer", "--", "cat", "/proc/sys/vm/compaction_proactiveness").out, "0\n",
+                 "what would wake an idle guest twice a second")
     home.ramet("rm", "-f", "timer")
+
+
+def test_least_memory(home):
+    """What is let through boots; what does not boot is refused with the least that does."""
+    expect_equal(home.ramet("run", "--rm", "--cold", "-m", "80M", "busybox", "--", "echo", "up").out, "up\n")
+    result = home.ramet("create", "-m", "79M", "busybox", status=2)
+    expect_match(result.err, r"memory are too few.*80", "the message")
+    expect_equal(home.json("ps", "-a"), [], "VMs")
 
 
 def test_disk_grows_only(home):

@@ -38,6 +38,7 @@ def test_detached_is_ready(home):
     expect_equal(lines[2], vm["mac"], "MAC address")
     expect(f"inet {vm['ip']}/" in out, f"{vm['ip']} is not on eth0: {out}")
     expect("default via" in out, f"no default route: {out}")
+    expect_equal(home.ramet("exec", "web-1", "hostname", "-f").out, "web-1\n", "the name as the resolver knows it")
     harness.check_contiguous(vm["stages"])
     home.ramet("rm", "-f", "web-1")
 

@@ -78,7 +78,7 @@ def test_forks_of_forks(home):
         run(home, f"g{generation}", f"echo {generation} >>/root/generations; echo {generation} >>/run/generations")
         made = snapshot(home, f"g{generation}", f"s{generation}")
         expect_equal(made["memory"]["kind"], "diff")
-        expect_equal(made["memory"]["base"], home.json("snapshot", "inspect", "s0")["memory"]["path"], "the one base")
+        expect_equal(made["memory"]["base"], home.json("snapshot", "inspect", parent)["memory"]["path"], "what it stands on")
         parent = f"s{generation}"
     home.ramet("fork", parent, "--name", "last")
     expect_equal(run(home, "last", "cat /root/generations /run/generations"), "1\n2\n3\n4\n" * 2)
@@ -298,7 +298,7 @@ def test_sha256_when_asked(home):
     expect_equal(sha256_in_list(home), [("s", memory["sha256"])], "afterwards")
     home.ramet("rm", "-f", "f")
     for older in (False, True):
-        forget_hot_memory(home)
+        home.kill_daemon()  # with its hot memory
         if older:
             forget_trees(home)
         damage_unseen(memory["path"])
@@ -329,13 +329,6 @@ def forget_trees(home):
                                    " WHERE json_extract(data, '$.files.memory.tree') IS NOT NULL").rowcount
         database.commit()
     expect(changed > 0, "no snapshot has a tree digest")
-
-
-def forget_hot_memory(home):
-    home.kill_daemon()
-    for pid in holders(home):
-        os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not holders(home), "the end of the memory holder")
 
 
 def compress(home, vm, name):
@@ -371,8 +364,9 @@ def test_compressed(home):
     expect_same_memory(home, "f")
     home.ramet("resume", "c-2")
     expect_same_memory(home, "c-2")
+    home.ramet("rm", "-f", "e")  # which would still have what was read
     check_damaged_diff(home, diff["path"])
-    home.ramet("rm", "-f", "c-1", "c-2", "e", "f", "a")
+    home.ramet("rm", "-f", "c-1", "c-2", "f", "a")
     check_damaged_base(home, made["path"])
     for name in ("d", "from-standby", "s", "plain"):
         home.ramet("snapshot", "rm", name)
@@ -394,6 +388,8 @@ def expect_refused(home, name):
 
 
 def check_damaged_diff(home, path):
+    """It is read again when what was made of it is not in memory any more."""
+    home.kill_daemon()
     damage_unseen(path)
     expect_refused(home, "d")
     damage_unseen(path)
@@ -414,58 +410,75 @@ def check_damaged_base(home, path):
     home.ramet("rm", "-f", "good")
 
 
-def holders(home):
-    return [pid for pid in harness.processes_of(home.path) if harness.is_holder(pid)]
+def hot_inode(home, name):
+    return home.json("snapshot", "inspect", name)["memory"]["hot_inode"]
 
 
 def test_hot_memory_outlives_the_daemon(home):
-    """The same memfd after a kill of the daemon while no clone runs; the holder goes with the last hot base."""
+    """The same memfd after the daemon ended in either way; what is unknown or not wanted any more is not kept."""
+    manager = harness.ServiceManager(home)
+    manager.start()
     source(home)
-    expect_equal(holders(home), [], "holders before any snapshot")
-    inode = snapshot(home, "a", "s")["memory"]["hot_inode"]
-    if inode is None:
+    if snapshot(home, "a", "s")["memory"]["hot_inode"] is None:
         raise harness.Skip("this QEMU maps the file itself")
-    holder = holders(home)
-    vm = home.ramet("fork", "s", "--name", "f", "--json").json()
-    expect_equal((len(holder), vm["memory"]["base_inode"]), (1, inode))
-    home.ramet("rm", "-f", "f", "a")
-    home.check_no_leftovers()
-    home.kill_daemon()
-    expect_equal(home.json("snapshot", "inspect", "s")["memory"]["hot_inode"], inode, "taken back")
-    vm = home.ramet("fork", "s", "--name", "g", "--json").json()
-    expect_equal(vm["memory"]["base_inode"], inode, "the clone's base")
-    expect_same_memory(home, "g")
-    expect(home.json("snapshot", "verify", "s")["ok"], "verify fails")
-    expect_equal(holders(home), holder, "the holder")
-    home.ramet("rm", "-f", "g")
+    inode = hot_inode(home, "s")
+    home.ramet("rm", "-f", "a")
+    for number, how in enumerate((signal.SIGKILL, signal.SIGTERM)):
+        manager.stop(how)
+        manager.kept.append(("ramet-mem-unknown", os.memfd_create("unknown")))
+        manager.start()
+        expect_equal(len(manager.kept), 1, "what is kept")
+        expect_equal(hot_inode(home, "s"), inode, "taken back")
+        vm = home.ramet("fork", "s", "--name", "f", "--json").json()
+        expect_equal(vm["memory"]["base_inode"], inode, f"the base after {number + 1} restarts")
+        expect_same_memory(home, "f")
+        expect(home.json("snapshot", "verify", "s")["ok"], "verify fails")
+        home.ramet("rm", "-f", "f")
+    check_only_the_right_memory_is_taken_back(home, manager)
     home.ramet("snapshot", "rm", "s")
+    manager.receive_until(lambda message: "FDSTOREREMOVE=1" in message)
+    expect_equal(manager.kept, [], "what is kept")
     home.check_no_leftovers()
+    manager.close()
+
+
+def check_only_the_right_memory_is_taken_back(home, manager):
+    """Not what is beyond the budget, nor of the right name but not sealed; it is filled anew, and that is kept."""
+    manager.stop(signal.SIGTERM)
+    (name, _), = manager.kept
+    home.env["RAMET_HOT_MEMORY"] = "1M"
+    manager.start()
+    expect_equal((manager.kept, hot_inode(home, "s")), ([], None), "memory beyond the budget")
+    manager.stop(signal.SIGTERM)
+    del home.env["RAMET_HOT_MEMORY"]
+    manager.kept = [(name, os.memfd_create("false"))]
+    manager.start()
+    expect_equal((manager.kept, hot_inode(home, "s")), ([], None), "false memory")
+    home.ramet("fork", "s", "--name", "f")
+    expect_same_memory(home, "f")
+    home.ramet("rm", "-f", "f")
+    manager.receive_until(lambda message: "FDSTORE=1" in message)
+    expect_equal([kept for kept, _ in manager.kept], [name], "what is kept")
 
 
 def test_hot_memory_keeps_to_its_budget(home):
-    """Room for one of two bases: the one that was not used for longest goes, from the holder as well."""
+    """Room for one of two bases: the one that was not used for longest goes."""
     source(home)
     first = snapshot(home, "a", "one")
     home.ramet("snapshot", "create", "a", "two")
     allocated = max(home.json("snapshot", "inspect", name)["memory"]["allocated_bytes"] for name in ("one", "two"))
-
-    def hot(name):
-        return home.json("snapshot", "inspect", name)["memory"]["hot_inode"]
-    home.ramet("fork", "one", "--name", "f")
-    if hot("one") is None:
-        raise harness.Skip("this QEMU maps the file itself")
-    home.ramet("rm", "-f", "f")
     home.ramet("daemon", "stop")
     home.env["RAMET_HOT_MEMORY"] = str(allocated * 3 // 2)
-    inode = hot("one")
-    expect(inode, "hot memory was not taken back")
+    home.ramet("fork", "one", "--name", "f")
+    if hot_inode(home, "one") is None:
+        raise harness.Skip("this QEMU maps the file itself")
+    home.ramet("rm", "-f", "f")
     home.ramet("fork", "two", "--name", "f")
-    expect(hot("two") and not hot("one"), f"hot: one {hot('one')}, two {hot('two')}")
+    expect(hot_inode(home, "two") and not hot_inode(home, "one"), "not one alone is hot")
     home.ramet("daemon", "stop")
     home.env["RAMET_HOT_MEMORY"] = "1M"
-    expect(not hot("two"), "more than the budget was taken back")
     home.ramet("snapshot", "create", "a", "three")
-    expect(not hot("three"), "hot memory beyond the budget")
+    expect(not hot_inode(home, "three"), "hot memory beyond the budget")
     result = home.ramet("fork", "one", "--name", "g", status=1)
     expect_match(result.err, r"budget for hot memory.*RAMET_HOT_MEMORY", "message")
     expect_same_memory(home, "f")

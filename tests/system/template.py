@@ -3,7 +3,6 @@
 boot cache has that image. Each test starts from one of them."""
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -37,8 +36,6 @@ def boot_images(home):
         harness.copy_home(harness.TEMPLATE, home)
     ramet(home, "run", "--rm", "busybox", "--", "true")
     ramet(home, "daemon", "stop")
-    for holder in harness.processes_of(home):  # it would keep the memory of the cache's snapshot
-        os.kill(holder, signal.SIGTERM)
 
 
 def main():

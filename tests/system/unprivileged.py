@@ -11,6 +11,7 @@ import harness
 from harness import Skip, expect, expect_equal, expect_match
 
 USER = 12345
+USER_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"  # Debian's, which has no sbin
 
 
 class UserHome(harness.Home):
@@ -24,7 +25,7 @@ class UserHome(harness.Home):
     def start(self, *args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=None):
         return subprocess.Popen(
             ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", harness.RAMET, *args], stdin=stdin,
-            stdout=stdout, stderr=stderr, cwd=self.folder, env={**self.env, **(env or {})})
+            stdout=stdout, stderr=stderr, cwd=self.folder, env={**self.env, "PATH": USER_PATH, **(env or {})})
 
 
 @contextlib.contextmanager
@@ -67,6 +68,8 @@ def uid_of(pid):
 
 
 def check_runs(home):
+    tools = next(check for check in home.json("doctor")["checks"] if check["name"] == "tools")
+    expect_equal(tools["status"] == "ok", shutil.which("newuidmap") is not None, f"doctor on {tools}")
     home.ramet("image", "build", "busybox", "--from", "busybox", timeout=600)
     out = home.ramet("run", "--rm", "busybox", "--", "sh", "-c", "echo from $(id -u)").out
     expect_equal(out, "from 0\n")
@@ -80,6 +83,16 @@ def check_runs(home):
     home.ramet("start", "u1")
     expect_equal(home.ramet("exec", "u1", "cat", "/root/file").out, "kept\n", "the file after a stop")
     home.ramet("rm", "-f", "u1")
+
+
+def check_lab(home):
+    """Networks and VMs of a lab need no privilege."""
+    three = os.path.join(home.folder, "three.yaml")
+    shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../examples/three.yaml"), three)
+    home.ramet("lab", "up", three, timeout=600)
+    expect_equal(home.ramet("lab", "exec", "three", "client", "--", "wget", "-qO-", "http://server.test/").out, "hello\n")
+    home.ramet("lab", "down", "three")
+    expect_equal([home.json(what, "ls") for what in ("lab", "network")], [[], []], "what is left of the lab")
 
 
 def check_import(home):
@@ -102,6 +115,7 @@ def test_unprivileged(_):
         if not os.path.exists("/bin/busybox"):
             raise Skip("busybox-static is missing")
         check_runs(home)
+        check_lab(home)
         check_import(home)
         check_debian_says_what_is_missing(home)
         expect_equal(home.json("ps", "-a"), [], "VMs at the end")

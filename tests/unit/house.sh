@@ -1,50 +1,20 @@
 #!/bin/bash
-# Holds the tree to its own rules: house.sh SOURCE_FOLDER
-#  - each library's dependencies are those that docs/architecture.md allows its folder;
+# Holds the tree to its own rules: house.sh SOURCE_FOLDER BUILD_FOLDER
+#  - what house.py says: no circles, rooms that use those that they may, nothing too large;
 #  - the function declarations in a header stand below a comment, blank line by blank line (what only makes or frees a
 #    thing needs none);
-#  - no file in src is over 600 lines.
+#  - no script of ours pipes into what may leave before its input ends (grep -q, head, sed with q, awk with exit): under pipefail the
+#    program before it dies of SIGPIPE now and then, and the script fails at random.
 set -uo pipefail
-cd "${1:?usage: house.sh SOURCE_FOLDER}" || exit 1
+shopt -s globstar
+here=$(dirname "$(realpath "$0")")
+build=$(realpath "${2:?usage: house.sh SOURCE_FOLDER BUILD_FOLDER}")
+cd "$1" || exit 1
 status=0
 
 wrong() {
     echo "$*" >&2
     status=1
-}
-
-# The rows of the table: "folder: folder folder …", with "base … net" and "all above" written out.
-allowed_folders() {
-    awk -F'|' '
-        /^\| folder / { on = 1; next }
-        on && !/^\|/ { exit }
-        on && $2 !~ /-/ {
-            gsub(/ /, "", $2)
-            may = $4
-            gsub(/\([^)]*\)/, "", may)
-            sub(/;.*/, "", may)
-            if (may ~ /…|all above/) may = above
-            gsub(/[,–]/, " ", may)
-            print $2 ":" may " "
-            above = above " " $2
-        }' docs/architecture.md
-}
-
-check_dependencies() {
-    local folder may used
-    while IFS=: read -r folder may; do
-        [ -f "src/$folder/meson.build" ] || continue
-        # agent is built against headers of proto alone, which its tests link
-        for used in $(grep -v '^ *#' "src/$folder/meson.build" | grep -o '\b[a-z]*_dep\b\|include/[a-z]*' |
-            sed 's,_dep$,,; s,include/,,' | sort -u); do
-            [ -d "src/$used" ] && [ "$used" != "$folder" ] || continue
-            [[ " $may " == *" $used "* ]] || wrong "src/$folder uses $used, which docs/architecture.md does not allow"
-        done
-    done < <(allowed_folders)
-    for folder in src/*/meson.build; do
-        folder=$(basename "$(dirname "$folder")")
-        allowed_folders | grep -q "^$folder:" || wrong "src/$folder is missing in docs/architecture.md"
-    done
 }
 
 check_comments() {
@@ -59,19 +29,30 @@ check_comments() {
                     return lines[i]
             return ""
         }
-        !/\/\*/ && (line = bare($0)) != "" { print FILENAME ": no comment above " line }' src/*/*.h)
+        !/\/\*/ && (line = bare($0)) != "" { print FILENAME ": no comment above " line }' src/**/*.h)
     [ -z "$found" ] || wrong "$found"
 }
 
-check_lengths() {
-    local file lines
-    for file in src/*/*.[ch]; do
-        lines=$(wc -l <"$file")
-        [ "$lines" -le 600 ] || wrong "$file has $lines lines: split it"
+# jansson gives NULL for what is no UTF-8; base/json.h puts constructors that cannot fail in its place.
+check_json() {
+    local found
+    found=$(grep -nE '[<"]jansson\.h[>"]|json_[a-z_]*_nocheck|json_(vpack|sprintf|vsprintf|pack_ex|setn?_nocheck)\(|\(json_[a-z]+\)\(' \
+        src/**/*.[ch] | grep -v '^src/base/json')
+    [ -z "$found" ] || wrong "outside of src/base/json*: $found"
+}
+
+check_pipes() {
+    local file found
+    for file in quickstart check .ci/run scripts/* tests/unit/house.sh; do
+        [ -f "$file" ] && [[ $(head -c 2 "$file") == '#!' ]] || continue
+        found=$(grep -nE '\|[[:space:]]*(grep[[:space:]]+-[a-zA-Z]*q|head\b|sed[^|]*;? *q\b|awk[^|]*exit)' "$file" |
+            grep -v '^[0-9]*: *#\|grep -nE')
+        [ -z "$found" ] || wrong "$file pipes into what may leave early: $found"
     done
 }
 
-check_dependencies
+python3 "$here/house.py" . "$build" || status=1
 check_comments
-check_lengths
+check_json
+check_pipes
 exit "$status"

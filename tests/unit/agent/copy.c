@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Archives against GNU tar as the other side, and hostile ones made by hand. */
-#include "agent/copy.h"
+#include "agent/files/copy.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "agent/tar.h"
-#include "agent/tar_write.h"
+#include "agent/files/tar.h"
+#include "agent/files/tar_write.h"
 #include "check.h"
 #include "proto/agent.h"
 
@@ -16,14 +16,12 @@ static char folder[] = "/tmp/ramet-copy-test-XXXXXX";
 
 static bool shell(const char *format, const char *argument) {
     char command[2048];
-
     (void)snprintf(command, sizeof(command), format, argument);
     return system(command) == 0;
 }
 
 static Result copy_in(int fd, const char *path, uint64_t flags) {
     Result result = {0};
-
     CHECK(lseek(fd, 0, SEEK_SET) == 0);
     copy_in_worker(&(CopyRequest){.path = path, .flags = flags}, fd, -1, &result);
     return result;
@@ -31,14 +29,12 @@ static Result copy_in(int fd, const char *path, uint64_t flags) {
 
 static int memory_file(void) {
     int fd = memfd_create("archive", MFD_CLOEXEC);
-
     CHECK(fd >= 0);
     return fd;
 }
 
 static int open_archive(const char *name) {
     int fd = open(name, O_RDONLY | O_CLOEXEC);
-
     CHECK(fd >= 0);
     return fd;
 }
@@ -59,7 +55,6 @@ static void make_tree(void) {
 
 static bool same_trees(const char *other) {
     char command[2048];
-
     (void)snprintf(command, sizeof(command),
                    "cd %s && (cd tree && find . -type d -printf '%%p %%m\\n' -o -printf '%%p %%y "
                    "%%m %%s %%Ts %%l\\n' "
@@ -74,7 +69,6 @@ static void test_our_archive_read_by_tar(void) {
     char path[256];
     Result result = {0};
     int fd;
-
     (void)snprintf(path, sizeof(path), "%s/ours.tar", folder);
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     CHECK(fd >= 0);
@@ -94,7 +88,6 @@ static void test_our_archive_read_by_us(void) {
     char path[256];
     Result result;
     int fd;
-
     (void)snprintf(path, sizeof(path), "%s/ours.tar", folder);
     fd = open_archive(path);
     (void)snprintf(path, sizeof(path), "%s/ours", folder); /* gets a new name */
@@ -115,20 +108,16 @@ static void test_archives_of_tar(void) {
     static const char *const options[] = {"--format=pax", "--format=pax -S",
                                           "--format=pax -S --sparse-version=0.1", "--format=gnu",
                                           "--format=pax -S --sparse-version=0.0"};
-
     for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
         char command[1024], path[256];
-
         (void)snprintf(command, sizeof(command),
                        "cd %s && rm -rf theirs && mkdir theirs && tar %s -cf theirs.tar tree",
                        folder, options[i]);
         CHECK_INT(system(command), 0);
         (void)snprintf(path, sizeof(path), "%s/theirs.tar", folder);
         int fd = open_archive(path);
-
         (void)snprintf(path, sizeof(path), "%s/theirs", folder);
         Result result = copy_in(fd, path, 0);
-
         CHECK_STR(result.text, "");
         CHECK(same_trees("theirs/tree"));
         (void)close(fd);
@@ -137,11 +126,9 @@ static void test_archives_of_tar(void) {
 
 static void test_contents_of_a_folder(void) {
     char path[256];
-
     CHECK(shell("cd %s/tree && tar --format=pax -cf ../dot.tar .", folder));
     (void)snprintf(path, sizeof(path), "%s/dot.tar", folder);
     int fd = open_archive(path);
-
     (void)snprintf(path, sizeof(path), "%s/from-dot", folder);
     CHECK_STR(copy_in(fd, path, 0).text, "");
     CHECK(
@@ -155,7 +142,6 @@ static void test_contents_of_a_folder(void) {
 static void add(TarWriter *writer, TarType type, const char *name, const char *link,
                 const char *text) {
     struct stat file = {.st_mode = 0644, .st_size = (off_t)strlen(text)};
-
     tar_write_header(writer, type, name, link, &file, NULL);
     if (type == TAR_FILE) {
         tar_write(writer, text, strlen(text));
@@ -172,7 +158,6 @@ static Result extract(const Part *parts, size_t n, const char *destination) {
     _cleanup_close_ int fd = memory_file();
     static TarWriter writer;
     char path[256];
-
     tar_writer_init(&writer, fd);
     for (size_t i = 0; i < n; i++)
         add(&writer, parts[i].type, parts[i].name, parts[i].link, "evil");
@@ -211,7 +196,6 @@ static void test_names_that_lead_out(void) {
 
 static void test_destinations(void) {
     Part file = {TAR_FILE, "f", ""};
-
     CHECK(shell("cd %s && mkdir place && echo old >place/old && ln -s old place/link", folder));
     CHECK_INT(EXTRACT("place/missing/x", file).error, ENOENT);
     CHECK_INT(EXTRACT("place/new", file).error, 0);
@@ -230,7 +214,6 @@ static void test_destinations(void) {
 static Result extract_bytes(const void *data, size_t size) {
     _cleanup_close_ int fd = memory_file();
     char path[256];
-
     CHECK_INT(write_all(fd, data, size), 0);
     (void)snprintf(path, sizeof(path), "%s/bytes", folder);
     return copy_in(fd, path, 0);
@@ -241,7 +224,6 @@ static void test_broken_archives(void) {
     _cleanup_close_ int fd = memory_file();
     static TarWriter writer;
     char path[256];
-
     CHECK_INT(extract_bytes("", 0).error, EBADMSG);
     CHECK_INT(extract_bytes(block, TAR_BLOCK).error, EBADMSG); /* zeroes: an empty one */
     memset(block, 'x', sizeof(block));
@@ -258,7 +240,6 @@ static void test_broken_archives(void) {
 static void test_missing_source(void) {
     _cleanup_close_ int fd = memory_file();
     Result result = {0};
-
     copy_out_worker(&(CopyRequest){.path = "/no/such"}, -1, fd, &result);
     CHECK_INT(result.error, ENOENT);
     CHECK_STR(result.text, "/no/such: No such file or directory");

@@ -3,14 +3,11 @@
 
 static Output run(const char *script) {
     Peer peer;
-
     peer_start(&peer);
     peer_greet(&peer);
     uint16_t stream = peer_exec(&peer, script, false);
-
     peer_send(&peer, stream, FRAME_EOF, NULL, 0);
     Output output = peer_finish(&peer, stream);
-
     CHECK_INT(output.last, FRAME_EXIT);
     peer_stop(&peer);
     return output;
@@ -26,7 +23,6 @@ static void test_exit_codes(void) {
 static void test_outputs_and_environment(void) {
     Output output =
         run("echo $GREETING; echo bad >&2; pwd; test -n \"$HOME\" && test -n \"$PATH\"");
-
     CHECK_INT(output.code, 0);
     CHECK_STR(output.out, "hello\n/\n");
     CHECK_STR(output.err, "bad\n");
@@ -35,7 +31,6 @@ static void test_outputs_and_environment(void) {
 /* A child that is left behind holds the pipes open; the command has ended all the same. */
 static void test_background_child(void) {
     Output output = run("echo before; sleep 1000 & echo $!");
-
     CHECK_INT(output.code, 0);
     CHECK_CONTAINS(output.out, "before\n");
     (void)kill(atoi(output.out + strlen("before\n")), SIGKILL);
@@ -43,7 +38,6 @@ static void test_background_child(void) {
 
 static void test_all_output_comes_before_exit(void) {
     Output output = run("head -c 200000 /dev/zero; head -c 60000 /dev/zero >&2");
-
     CHECK_INT(output.n_out, 200000);
     CHECK_INT(output.n_err, 60000);
 }
@@ -52,7 +46,6 @@ static Output run_fields(uint16_t tag, const char *value, const char *program) {
     uint8_t payload[512];
     TlvWriter writer;
     Peer peer;
-
     peer_start(&peer);
     peer_greet(&peer);
     tlv_start(&writer, payload, sizeof(payload));
@@ -61,14 +54,12 @@ static Output run_fields(uint16_t tag, const char *value, const char *program) {
         tlv_add_text(&writer, tag, value);
     peer_send(&peer, 5, FRAME_EXEC, payload, writer.size);
     Output output = peer_finish(&peer, 5);
-
     peer_stop(&peer);
     return output;
 }
 
 static void test_what_cannot_be_started(void) {
     Output output = run_fields(0, NULL, "no-such-command");
-
     CHECK_INT(output.code, 127);
     CHECK_STR(output.err, "ramet: exec: no-such-command: not found\n");
     CHECK_INT(run_fields(0, NULL, "/no/such/file").code, 127);
@@ -79,7 +70,7 @@ static void test_what_cannot_be_started(void) {
     CHECK_INT(output.code, 126);
     CHECK_CONTAINS(output.err, "/no/such");
     output = run_fields(TAG_USER, "no-such-user", "true");
-    CHECK_INT(output.last, FRAME_DONE);
+    CHECK_INT(output.last, FRAME_RESULT);
     CHECK_INT(output.code, ENOENT);
 }
 
@@ -93,16 +84,13 @@ static void test_directory_and_user(void) {
 
 static void test_signals_reach_the_group(void) {
     Peer peer;
-
     peer_start(&peer);
     peer_greet(&peer);
     uint16_t stream = peer_exec(
         &peer, "trap 'echo caught; exit 7' USR1; echo ready; while :; do sleep 0.1; done", false);
-
     CHECK_INT(peer_next(&peer).type, FRAME_DATA);
     peer_send_u64(&peer, stream, FRAME_SIGNAL, TAG_SIGNAL, SIGUSR1);
     Output output = peer_finish(&peer, stream);
-
     CHECK_INT(output.code, 7);
     CHECK_STR(output.out, "caught\n");
     peer_stop(&peer);
@@ -110,14 +98,12 @@ static void test_signals_reach_the_group(void) {
 
 static void test_cancel_ends_even_the_deaf(void) {
     Peer peer;
-
     peer_start(&peer);
     peer_greet(&peer);
     uint16_t stream =
         peer_exec(&peer, "trap '' HUP TERM; echo $$; while :; do sleep 1000; done", false);
     Frame frame = peer_next(&peer);
     char script[100];
-
     (void)snprintf(script, sizeof(script), "while kill -0 %d 2>/dev/null; do sleep 0.1; done",
                    atoi((const char *)frame.payload));
     peer_send(&peer, stream, FRAME_CANCEL, NULL, 0);
@@ -127,14 +113,12 @@ static void test_cancel_ends_even_the_deaf(void) {
 
 static void test_terminal(void) {
     Peer peer;
-
     peer_start(&peer);
     peer_greet(&peer);
     uint16_t stream = peer_exec(
         &peer, "tty -s && stty size; echo $TERM; read -r line; echo got $line; stty size", true);
     Frame frame;
     char text[1024] = "";
-
     while (!strstr(text, "xterm\r\n")) {
         frame = peer_next(&peer);
         CHECK_INT(frame.type, FRAME_DATA);
@@ -143,14 +127,12 @@ static void test_terminal(void) {
     CHECK_CONTAINS(text, "33 101");
     uint8_t payload[64];
     TlvWriter writer;
-
     tlv_start(&writer, payload, sizeof(payload));
     tlv_add_u64(&writer, TAG_ROWS, 44);
     tlv_add_u64(&writer, TAG_COLUMNS, 55);
-    peer_send(&peer, stream, FRAME_RESIZE, payload, writer.size);
+    peer_send(&peer, stream, FRAME_TTY_RESIZE, payload, writer.size);
     peer_send(&peer, stream, FRAME_DATA, "line\n", 5);
     Output output = peer_finish(&peer, stream);
-
     CHECK_INT(output.code, 0);
     CHECK_CONTAINS(output.out, "got line\r\n44 55\r\n");
     CHECK_INT(output.n_err, 0);
@@ -159,11 +141,9 @@ static void test_terminal(void) {
 
 static void test_terminal_interrupt_and_end_of_input(void) {
     Peer peer;
-
     peer_start(&peer);
     peer_greet(&peer);
     uint16_t stream = peer_exec(&peer, "echo ready; exec cat", true);
-
     CHECK_INT(peer_next(&peer).type, FRAME_DATA);
     peer_send(&peer, stream, FRAME_DATA, "\x03", 1);
     CHECK_INT(peer_finish(&peer, stream).code, 128 + SIGINT);
@@ -172,7 +152,6 @@ static void test_terminal_interrupt_and_end_of_input(void) {
     peer_send(&peer, stream, FRAME_DATA, "x\n", 2);
     peer_send(&peer, stream, FRAME_EOF, NULL, 0);
     Output output = peer_finish(&peer, stream);
-
     CHECK_INT(output.code, 0);
     CHECK_CONTAINS(output.out, "over\r\n");
     peer_stop(&peer);

@@ -10,9 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/exec.h"
 #include "agent/loop.h"
 #include "agent/requests.h"
+#include "agent/session/exec.h"
 #include "check.h"
 #include "proto/tlv.h"
 
@@ -30,23 +30,19 @@ typedef struct Peer {
 
 static void peer_start(Peer *peer) {
     int fds[2];
-
     CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     *peer = (Peer){.fd = fds[0]};
     peer->pid = fork();
     if (peer->pid == 0) {
         static Session session;
-
         (void)close(fds[0]);
-        int signals = loop_open_signals();
-
+        int signals = loop_open_signals(false);
         exec_prepare();
         if (signals < 0 || set_nonblocking(fds[1]) < 0 ||
-            session_init(&session, fds[1], false, requests_take) < 0)
+            session_init(&session, fds[1], false, requests_handle) < 0)
             _exit(99);
         session_announce(&session);
-        int r = loop_run(&session, signals, true);
-
+        int r = loop_serve(&session, signals, true);
         session_free(&session);
         (void)close(signals);
         exit(r < 0 ? 98 : 0);
@@ -59,7 +55,6 @@ static void peer_start(Peer *peer) {
 /* The agent must end by itself, without an error, once we are gone. */
 static void peer_stop(Peer *peer) {
     int status;
-
     (void)close(peer->fd);
     CHECK_INT(waitpid(peer->pid, &status, 0), peer->pid);
     CHECK_INT(status, 0);
@@ -72,7 +67,6 @@ static void peer_write(Peer *peer, const void *data, size_t size) {
 
 static void peer_send(Peer *peer, uint16_t stream, uint8_t type, const void *payload, size_t size) {
     uint8_t header[FRAME_HEADER_SIZE];
-
     frame_encode_header(header, peer->session, stream, type, (uint32_t)size);
     peer_write(peer, header, sizeof(header));
     peer_write(peer, payload, size);
@@ -80,21 +74,17 @@ static void peer_send(Peer *peer, uint16_t stream, uint8_t type, const void *pay
 
 static size_t peer_read(Peer *peer, uint8_t *data, size_t room) {
     struct pollfd wait = {.fd = peer->fd, .events = POLLIN};
-
     CHECK_INT(poll(&wait, 1, PATIENCE_MS), 1);
     ssize_t n = read(peer->fd, data, room);
-
     CHECK(n > 0);
     return (size_t)n;
 }
 
 static Frame peer_next(Peer *peer) {
     Frame frame;
-
     while (!frame_reader_next(&peer->reader, &frame)) {
         size_t room;
         uint8_t *space = frame_reader_space(&peer->reader, &room);
-
         frame_reader_added(&peer->reader, peer_read(peer, space, room));
     }
     CHECK_INT(peer->reader.skipped_bytes, 0);
@@ -105,7 +95,6 @@ static uint64_t frame_u64(const Frame *frame, uint16_t tag) {
     TlvReader reader;
     TlvField field;
     uint64_t value = UINT64_MAX;
-
     tlv_read(&reader, frame->payload, frame->length);
     while (tlv_next(&reader, &field) > 0)
         if (field.tag == tag)
@@ -117,7 +106,6 @@ static uint64_t frame_u64(const Frame *frame, uint16_t tag) {
 static void peer_send_greeting(Peer *peer, size_t part) {
     uint8_t payload[128], bytes[256], next[AGENT_MARKER_SIZE];
     TlvWriter writer;
-
     CHECK_INT(getrandom(peer->nonce, sizeof(peer->nonce), 0), sizeof(peer->nonce));
     CHECK_INT(getrandom(next, sizeof(next), 0), sizeof(next));
     memcpy(&peer->session, peer->nonce, 4);
@@ -128,7 +116,6 @@ static void peer_send_greeting(Peer *peer, size_t part) {
     frame_encode_header(bytes + 16, peer->session, 0, FRAME_HELLO, (uint32_t)writer.size);
     memcpy(bytes + 16 + FRAME_HEADER_SIZE, payload, writer.size);
     size_t size = 16 + FRAME_HEADER_SIZE + writer.size;
-
     for (size_t done = 0; done < size; done += part)
         peer_write(peer, bytes + done, MIN_OF(part, size - done));
     memcpy(peer->marker, next, sizeof(next));
@@ -137,10 +124,10 @@ static void peer_send_greeting(Peer *peer, size_t part) {
 /* Drops everything before the nonce; the counter of the WELCOME. */
 static uint64_t peer_take_welcome(Peer *peer) {
     uint8_t bytes[1 << 16];
-    size_t n = 0;
+    size_t n = MIN_OF(peer->reader.end - peer->reader.start, sizeof(bytes));
     uint8_t *at;
-
-    n = frame_reader_take_rest(&peer->reader, bytes, sizeof(bytes));
+    memcpy(bytes, peer->reader.buffer + peer->reader.start, n);
+    frame_reader_reset(&peer->reader);
     while (!(at = memmem(bytes, n, peer->nonce, sizeof(peer->nonce)))) {
         if (n > sizeof(bytes) / 2) {
             memmove(bytes, bytes + n - 16, 16);
@@ -151,13 +138,11 @@ static uint64_t peer_take_welcome(Peer *peer) {
     at += sizeof(peer->nonce);
     size_t room, rest = n - (size_t)(at - bytes);
     uint8_t *space = frame_reader_space(&peer->reader, &room);
-
     CHECK(rest <= room);
     memcpy(space, at, rest);
     frame_reader_added(&peer->reader, rest);
     peer->reader.skipped_bytes = 0;
     Frame frame = peer_next(peer);
-
     CHECK_INT(frame.type, FRAME_WELCOME);
     CHECK_INT(frame.session, peer->session);
     CHECK_INT(frame_u64(&frame, TAG_INIT), 0);
@@ -173,7 +158,6 @@ static void peer_greet(Peer *peer) {
 static uint16_t peer_exec(Peer *peer, const char *script, bool tty) {
     uint8_t payload[4096];
     TlvWriter writer;
-
     tlv_start(&writer, payload, sizeof(payload));
     tlv_add_text(&writer, TAG_ARG, "sh");
     tlv_add_text(&writer, TAG_ARG, "-c");
@@ -191,7 +175,6 @@ static uint16_t peer_exec(Peer *peer, const char *script, bool tty) {
 static void peer_send_u64(Peer *peer, uint16_t stream, uint8_t type, uint16_t tag, uint64_t value) {
     uint8_t payload[16];
     TlvWriter writer;
-
     tlv_start(&writer, payload, sizeof(payload));
     tlv_add_u64(&writer, tag, value);
     peer_send(peer, stream, type, payload, writer.size);
@@ -200,7 +183,6 @@ static void peer_send_u64(Peer *peer, uint16_t stream, uint8_t type, uint16_t ta
 static void peer_grant(Peer *peer, uint16_t stream, uint32_t size) {
     uint8_t bytes[4] = {(uint8_t)size, (uint8_t)(size >> 8), (uint8_t)(size >> 16),
                         (uint8_t)(size >> 24)};
-
     peer_send(peer, stream, FRAME_WINDOW, bytes, sizeof(bytes));
 }
 
@@ -208,7 +190,7 @@ typedef struct Output {
     char out[4096], err[4096];
     size_t n_out, n_err; /* all of it, even what did not fit */
     int eofs;
-    uint64_t code; /* of EXIT, or the errno of DONE */
+    uint64_t code; /* of EXIT, or the errno of RESULT */
     uint8_t last;
 } Output;
 
@@ -223,10 +205,8 @@ static void keep(char *text, size_t room, size_t *n, const Frame *frame) {
 /* Takes frames until the stream ends. */
 static Output peer_finish(Peer *peer, uint16_t stream) {
     Output output = {.out = "", .err = ""};
-
     for (;;) {
         Frame frame = peer_next(peer);
-
         CHECK_INT(frame.session, peer->session);
         if (frame.type == FRAME_WINDOW)
             continue;
@@ -244,7 +224,7 @@ static Output peer_finish(Peer *peer, uint16_t stream) {
             CHECK_INT(output.eofs, 2);
             output.code = frame_u64(&frame, TAG_EXIT_CODE);
             return output;
-        } else if (frame.type == FRAME_DONE) {
+        } else if (frame.type == FRAME_RESULT) {
             output.code = frame_u64(&frame, TAG_ERRNO);
             return output;
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/mailbox.h"
+#include "agent/freeze/mailbox.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,11 +17,9 @@ static AgentMailbox *find_box(void) {
     FILE *maps = fopen("/proc/self/maps", "re");
     AgentMailbox *found = NULL;
     char line[512];
-
     CHECK(maps);
     while (maps && !found && fgets(line, sizeof(line), maps)) {
         uintptr_t start, end;
-
         if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " rw-s", &start, &end) == 2 &&
             end - start == AGENT_MAILBOX_SIZE && strstr(line, "rw-s") &&
             memcmp((void *)start, marker, sizeof(marker)) == 0)
@@ -33,7 +31,6 @@ static AgentMailbox *find_box(void) {
 
 static void put(const char *text) {
     AgentMailbox *box = find_box();
-
     CHECK(box);
     if (!box)
         return;
@@ -43,11 +40,9 @@ static void put(const char *text) {
 
 static void test_found_once(void) {
     const uint8_t *bytes = NULL;
-
     CHECK_INT(mailbox_wait(&bytes), 0); /* not opened yet */
     for (int i = 0; i < 2; i++) {
         uint64_t address = mailbox_open(marker);
-
         CHECK_INT(address % AGENT_MAILBOX_SIZE, 0);
         CHECK(address > 0 || geteuid() != 0);
         CHECK_INT(mailbox_wait(&bytes), 0);
@@ -61,7 +56,6 @@ static void test_found_once(void) {
 
 static void test_closed(void) {
     const uint8_t *bytes = NULL;
-
     (void)mailbox_open(marker);
     put("left over");
     mailbox_close();
@@ -75,7 +69,6 @@ static void test_closed(void) {
 /* Whatever the size says, no more than the page is read. */
 static void test_bounded(void) {
     const uint8_t *bytes = NULL;
-
     (void)mailbox_open(marker);
     find_box()->size = UINT32_MAX;
     CHECK_INT(mailbox_wait(&bytes), sizeof(find_box()->bytes));
@@ -86,10 +79,8 @@ static void test_bounded(void) {
 static void test_answers(void) {
     static const uint8_t block[700];
     const uint8_t *bytes = NULL;
-
     (void)mailbox_open(marker);
     AgentMailbox *box = find_box();
-
     put("hello");
     CHECK_INT(mailbox_wait(&bytes), 5);
     CHECK_INT(mailbox_answer((const uint8_t *)"one", 3), 0);

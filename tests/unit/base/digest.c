@@ -18,9 +18,9 @@ static void known_values(void) {
 static void zeroes_are_like_data(void) {
     static const char zeroes[1000003];
     char expected[SHA256_HEX_SIZE], hex[SHA256_HEX_SIZE];
-    sha256_data(zeroes, sizeof zeroes, expected);
+    sha256_data(zeroes, sizeof(zeroes), expected);
     _cleanup_(sha256_free_p) Sha256 *hash = sha256_new();
-    sha256_update_zeroes(hash, sizeof zeroes);
+    sha256_update_zeroes(hash, sizeof(zeroes));
     sha256_finish(hash, hex);
     CHECK_STR(hex, expected);
 }

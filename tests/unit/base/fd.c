@@ -29,12 +29,12 @@ static void read_until_end(void) {
     char data[16];
     _cleanup_close_ int fd = memfd_create("x", MFD_CLOEXEC);
     CHECK_INT(fd_write_full(fd, "hello world", 11), 0);
-    CHECK_INT(fd_pread_full(fd, data, sizeof data, 6), 5);
+    CHECK_INT(fd_pread_full(fd, data, sizeof(data), 6), 5);
     CHECK_INT(lseek(fd, 0, SEEK_SET), 0);
     CHECK_INT(fd_read_full(fd, data, 5), 5);
     CHECK(memcmp(data, "hello", 5) == 0);
     CHECK_INT(fd_pwrite_full(fd, "W", 1, 6), 0);
-    CHECK_INT(fd_read_full(fd, data, sizeof data), 6);
+    CHECK_INT(fd_read_full(fd, data, sizeof(data)), 6);
     CHECK(memcmp(data, " World", 6) == 0);
     CHECK_INT(fd_read_full(-1, data, 1), -EBADF);
 }
@@ -48,7 +48,7 @@ static void *read_all(void *data) {
     char buffer[4096];
     Reader *reader = data;
     ssize_t got;
-    while ((got = fd_read_full(reader->fd, buffer, sizeof buffer)) > 0)
+    while ((got = fd_read_full(reader->fd, buffer, sizeof(buffer))) > 0)
         reader->total += (size_t)got;
     return NULL;
 }
@@ -118,18 +118,18 @@ static void message_passes_descriptors(void) {
     _cleanup_close_ int file = memfd_create("x", MFD_CLOEXEC);
     CHECK_INT(fd_write_full(file, "passed", 6), 0);
     CHECK_INT(fd_send_message(pair[0], "hi", 2, (int[]){file, pair[0]}, 2), 2);
-    CHECK_INT(fd_receive_message(pair[1], data, sizeof data, fds, &n_fds), 2);
+    CHECK_INT(fd_receive_message(pair[1], data, sizeof(data), fds, &n_fds), 2);
     CHECK_INT(n_fds, 2);
     CHECK_INT(fcntl(fds[0], F_GETFD), FD_CLOEXEC);
-    CHECK_INT(fd_pread_full(fds[0], data, sizeof data, 0), 6);
+    CHECK_INT(fd_pread_full(fds[0], data, sizeof(data), 0), 6);
     fd_close(fds[0]);
     fd_close(fds[1]);
     CHECK_INT(fd_send_message(pair[0], "hi", 2, NULL, 0), 2);
-    CHECK_INT(fd_receive_message(pair[1], data, sizeof data, NULL, NULL), 2);
+    CHECK_INT(fd_receive_message(pair[1], data, sizeof(data), NULL, NULL), 2);
     CHECK_INT(fd_send_message(pair[0], "x", 1, fds, FD_PASS_MAX + 1), -EINVAL);
     fd_close(pair[0]);
     n_fds = 1;
-    CHECK_INT(fd_receive_message(pair[1], data, sizeof data, fds, &n_fds), 0);
+    CHECK_INT(fd_receive_message(pair[1], data, sizeof(data), fds, &n_fds), 0);
     CHECK_INT(n_fds, 0);
     fd_close(pair[1]);
 }
@@ -148,7 +148,7 @@ static void send_many(int socket, int fd, size_t count) {
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int) * count);
     for (size_t i = 0; i < count; i++)
-        memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof fd);
+        memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof(fd));
     CHECK_INT(sendmsg(socket, &message, 0), 1);
 }
 
@@ -159,12 +159,12 @@ static void too_much_is_refused_and_closed(void) {
     int before = count_open();
     size_t n_fds = 1;
     CHECK_INT(fd_send_message(pair[0], "hi", 2, pair, 2), 2);
-    CHECK_INT(fd_receive_message(pair[1], data, sizeof data, fds, &n_fds), -EMSGSIZE);
+    CHECK_INT(fd_receive_message(pair[1], data, sizeof(data), fds, &n_fds), -EMSGSIZE);
     send_many(pair[0], pair[0], 60);
     n_fds = 4;
-    CHECK_INT(fd_receive_message(pair[1], data, sizeof data, fds, &n_fds), -EMSGSIZE);
+    CHECK_INT(fd_receive_message(pair[1], data, sizeof(data), fds, &n_fds), -EMSGSIZE);
     CHECK_INT(fd_send_message(pair[0], "too long", 8, pair, 1), 8);
-    CHECK_INT(fd_receive_message(pair[1], data, sizeof data, fds, &n_fds), -EMSGSIZE);
+    CHECK_INT(fd_receive_message(pair[1], data, sizeof(data), fds, &n_fds), -EMSGSIZE);
     CHECK_INT(count_open(), before);
     fd_close(pair[0]);
     fd_close(pair[1]);
@@ -173,8 +173,8 @@ static void too_much_is_refused_and_closed(void) {
 static void unix_socket_of_a_long_path(void) {
     _cleanup_scratch_ char *folder = scratch_new();
     char part[120];
-    memset(part, 'd', sizeof part - 1);
-    part[sizeof part - 1] = '\0';
+    memset(part, 'd', sizeof(part) - 1);
+    part[sizeof(part) - 1] = '\0';
     _cleanup_free_ char *deep = path_join(folder, part, part);
     _cleanup_free_ char *path = path_join(deep, "socket");
     CHECK_INT(path_make_folders(deep, 0700), 0);
@@ -197,8 +197,8 @@ static void unix_socket_names_are_checked(void) {
     _cleanup_scratch_ char *folder = scratch_new();
     _cleanup_close_ int dir_fd = open(folder, O_PATH | O_CLOEXEC);
     char name[120];
-    memset(name, 'n', sizeof name - 1);
-    name[sizeof name - 1] = '\0';
+    memset(name, 'n', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
     CHECK_INT(fd_unix_listen_at(dir_fd, name, SOCK_STREAM, 0600, 1), -ENAMETOOLONG);
     CHECK_INT(fd_unix_listen_at(dir_fd, "a/b", SOCK_STREAM, 0600, 1), -EINVAL);
     CHECK_INT(path_write_atomic_at(AT_FDCWD, "a/b", "", 0, 0600), -EINVAL);

@@ -19,7 +19,7 @@ static char *capture(void (*function)(int file)) {
     CHECK(dup2(file, STDERR_FILENO) >= 0);
     function(file);
     CHECK(dup2(saved, STDERR_FILENO) >= 0);
-    ssize_t size = fd_pread_full(file, text, sizeof text - 1, 0);
+    ssize_t size = fd_pread_full(file, text, sizeof(text) - 1, 0);
     CHECK(size >= 0);
     text[size] = '\0';
     return text;

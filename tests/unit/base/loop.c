@@ -130,6 +130,42 @@ static void timer_set_in_its_handler_waits_a_round(void) {
     CHECK(!ticker.source);
 }
 
+static void count_rounds(void *data) {
+    int *rounds = data;
+    ++*rounds;
+}
+
+/* Once, however many handlers ran before it, and also when none did. */
+static void after_each_round(void) {
+    _cleanup_(loop_free_p) Loop *loop = NULL;
+    CHECK_INT(loop_new(&loop), 0);
+    int rounds = 0;
+    Watch a, b;
+    watch_start(&a, loop, 1);
+    watch_start(&b, loop, 1);
+    loop_set_after_round(loop, count_rounds, &rounds);
+    CHECK_INT(loop_run_once(loop, 0), 0);
+    CHECK_INT(a.calls + b.calls, 2);
+    CHECK_INT(rounds, 1);
+    CHECK_INT(loop_run_once(loop, 0), 0);
+    CHECK_INT(rounds, 2);
+    fd_close(a.fd);
+    fd_close(b.fd);
+}
+
+static void closed_descriptor_is_not_watched(void) {
+    _cleanup_(loop_free_p) Loop *loop = NULL;
+    CHECK_INT(loop_new(&loop), 0);
+    Watch watch = {.loop = loop, .fd = eventfd(1, EFD_CLOEXEC)};
+    Watched watched = {.fd = watch.fd};
+    CHECK_INT(watched_add(loop, &watched, EPOLLIN, on_event, &watch), 0);
+    watched_close(&watched);
+    CHECK_INT(loop_run_once(loop, 0), 0);
+    CHECK_INT(watch.calls, 0);
+    CHECK(!watched.source);
+    CHECK_INT(watched.fd, -1);
+}
+
 static void deadline_ends_the_round(void) {
     _cleanup_(loop_free_p) Loop *loop = NULL;
     CHECK_INT(loop_new(&loop), 0);
@@ -151,6 +187,8 @@ int main(void) {
     RUN(removal_in_a_handler);
     RUN(timers_run_in_order);
     RUN(timer_set_in_its_handler_waits_a_round);
+    RUN(after_each_round);
+    RUN(closed_descriptor_is_not_watched);
     RUN(deadline_ends_the_round);
     RUN(regular_file_cannot_be_watched);
     return 0;

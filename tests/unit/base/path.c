@@ -42,6 +42,18 @@ static void names(void) {
     CHECK_CONTAINS(error.message, "'A' is not a valid name: ");
 }
 
+static void names_of_labs(void) {
+    static const char *const good[] = {"web", "lab/web", "a/b.c"};
+    static const char *const bad[] = {"",        "/",        "lab/", "/web", "a/b/c",
+                                      "Lab/web", "lab/../x", "a//b", "0/_"};
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+        CHECK_INT(name_check_existing("VM", good[i], NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        CHECK_INT(name_check_existing("VM", bad[i], NULL), -EINVAL);
+    CHECK_STR(name_within_lab("lab/web"), "web");
+    CHECK_STR(name_within_lab("web"), "web");
+}
+
 static void make_folders(void) {
     _cleanup_scratch_ char *folder = scratch_new();
     _cleanup_free_ char *deep = path_join(folder, "a", "b", "c/");
@@ -136,13 +148,30 @@ static void programs_are_found(void) {
     CHECK(!path_find_sibling("no-such-program"));
 }
 
+/* A user's PATH on Debian has no sbin folder; what a program starts is found there all the same. */
+static void system_folders_are_added(void) {
+    CHECK_INT(setenv("PATH", "/usr/bin:/sbin:/bin", 1), 0);
+    path_add_system_folders();
+    CHECK_STR(getenv("PATH"), "/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/sbin");
+    path_add_system_folders();
+    CHECK_STR(getenv("PATH"), "/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/sbin");
+    CHECK_INT(setenv("PATH", "/usr/sbin/x", 1), 0);
+    path_add_system_folders();
+    CHECK_STR(getenv("PATH"), "/usr/sbin/x:/usr/local/sbin:/usr/sbin:/sbin");
+    CHECK_INT(unsetenv("PATH"), 0);
+    path_add_system_folders();
+    CHECK_STR(getenv("PATH"), "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
+}
+
 int main(void) {
     RUN(join);
     RUN(names);
+    RUN(names_of_labs);
     RUN(make_folders);
     RUN(remove_does_not_follow_links);
     RUN(remove_bounds_the_depth);
     RUN(write_atomic_replaces);
     RUN(programs_are_found);
+    RUN(system_folders_are_added);
     return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/priority.h"
+#include "base/process/priority.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/spawn.h"
+#include "base/process/spawn_run.h"
 #include "base/str.h"
 #include "check.h"
 

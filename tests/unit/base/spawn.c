@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/spawn.h"
+#include "base/process/spawn_run.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -199,6 +201,32 @@ static void identity_is_of_one_process(void) {
     CHECK_INT(process_open(&(ProcessIdentity){0}), -ESRCH);
 }
 
+static void *tell_number(void *data) {
+    int *socket = data;
+    pid_t number = gettid();
+    CHECK_INT(write(socket[1], &number, sizeof(number)), (ssize_t)sizeof(number));
+    CHECK_INT(read(socket[1], &number, 1), 1); /* stays until it is told */
+    return NULL;
+}
+
+/* A process that ended long ago may be remembered by a number that a thread has now. */
+static void number_of_a_thread_is_no_process(void) {
+    ProcessIdentity identity = {0};
+    int ends[2];
+    pthread_t thread;
+    CHECK_INT(fd_socketpair(SOCK_STREAM, ends), 0);
+    CHECK_INT(pthread_create(&thread, NULL, tell_number, ends), 0);
+    CHECK_INT(read(ends[0], &identity.pid, sizeof(identity.pid)), (ssize_t)sizeof(identity.pid));
+    identity.start_ticks = 1;
+    CHECK_INT(process_open(&identity), -ESRCH);
+    CHECK_INT(process_signal(&identity, SIGKILL), -ESRCH);
+    CHECK_INT(process_wait_gone(&identity, UINT64_MAX), 0);
+    CHECK_INT(write(ends[0], "", 1), 1);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    (void)fd_close(ends[0]);
+    (void)fd_close(ends[1]);
+}
+
 static void identity_of_an_odd_name(void) {
     ProcessIdentity plain, odd;
     CHECK_INT(process_identify(getpid(), &plain), 0);
@@ -211,7 +239,7 @@ static void identity_of_an_odd_name(void) {
 static void middle_process(int pipe_fd) {
     ProcessIdentity sleeper;
     CHECK_INT(process_identify(start_sleeper(true), &sleeper), 0);
-    CHECK_INT(fd_write_full(pipe_fd, &sleeper, sizeof sleeper), 0);
+    CHECK_INT(fd_write_full(pipe_fd, &sleeper, sizeof(sleeper)), 0);
     _exit(0);
 }
 
@@ -223,7 +251,7 @@ static void child_dies_with_its_parent(void) {
         middle_process(ends[1]);
     fd_close(ends[1]);
     ProcessIdentity sleeper;
-    CHECK_INT(fd_read_full(ends[0], &sleeper, sizeof sleeper), sizeof sleeper);
+    CHECK_INT(fd_read_full(ends[0], &sleeper, sizeof(sleeper)), sizeof(sleeper));
     CHECK_INT(process_wait_gone(&sleeper, clock_monotonic_usec() + BOUND), 0);
     CHECK_INT(waitpid(middle, NULL, 0), middle);
     fd_close(ends[0]);
@@ -243,6 +271,7 @@ int main(void) {
     RUN(grandchild_is_not_awaited);
     RUN(identity_is_of_one_process);
     RUN(identity_of_an_odd_name);
+    RUN(number_of_a_thread_is_no_process);
     RUN(child_dies_with_its_parent);
     return 0;
 }

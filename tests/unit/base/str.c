@@ -27,9 +27,9 @@ static void buffer_grows(void) {
     strbuf_add_text(&buffer, "end");
     CHECK_INT(buffer.size, 2006);
     CHECK_STR(buffer.data + 2003, "end");
-    free(strbuf_take(&buffer));
+    free(strbuf_steal(&buffer));
     CHECK(!buffer.data);
-    check_owned(strbuf_take(&buffer), "");
+    check_owned(strbuf_steal(&buffer), "");
     strbuf_free(&buffer);
 }
 

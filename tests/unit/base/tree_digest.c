@@ -68,7 +68,7 @@ static void known_values(void) {
 static void a_hole_is_like_zeroes(void) {
     static const uint8_t zeroes[MIB + 4096 + 17];
     _cleanup_close_ int hole = new_content(), written = new_content();
-    CHECK_INT(fd_pwrite_full(written, zeroes, sizeof zeroes, 38 * 4096), 0);
+    CHECK_INT(fd_pwrite_full(written, zeroes, sizeof(zeroes), 38 * 4096), 0);
     CHECK(same(hole, written));
     CHECK_INT(fd_pwrite_full(written, zeroes, 1, 2 * MIB + 8192), 0);
     CHECK(same(hole, written));

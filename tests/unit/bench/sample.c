@@ -31,13 +31,13 @@ static const json_t *row(const json_t *document, size_t index) {
 
 static void test_report(void) {
     const double base[] = {100, 200, 300}, fast[] = {20, 30, 40}, slow[] = {350, 400, 450};
-    Samples yardstick = sampled("F: a long name", 3, base);
+    Samples baseline = sampled("F: a long name", 3, base);
     Samples quick = sampled("quick", 3, fast), late = sampled("late", 3, slow);
     _cleanup_(report_free) BenchReport report = {.what = "test"};
-    yardstick.label = "F";
-    report_add_bound(&report, &yardstick, 0);
-    report_add_ratio(&report, &quick, &yardstick, 0.15, 0);
-    report_add_ratio(&report, &late, &yardstick, 1.9, 0);
+    baseline.label = "F";
+    report_add_bound(&report, &baseline, 0);
+    report_add_ratio(&report, &quick, &baseline, 0.15, 0);
+    report_add_ratio(&report, &late, &baseline, 1.9, 0);
     report_add_bound(&report, &late, 400);
     _cleanup_json_ json_t *document = report_to_json(&report);
     CHECK(json_object_get(row(document, 0), "asked") == NULL);

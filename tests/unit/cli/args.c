@@ -3,14 +3,18 @@
  */
 #include "cli/args.h"
 
+#include "base/clock.h"
 #include "check.h"
+#include "cli/arg_time.h"
+#include "cli/suggest.h"
+#include "cli/unknown_verb.h"
+#include "cli/verbs.h"
 
 #define WORDS_MAX 16
 
 /* Cuts at spaces; the words live in `line`. */
 static void split(char *line, char *words[WORDS_MAX]) {
     size_t n = 0;
-
     for (char *word = strtok(line, " "); word && n < WORDS_MAX - 1; word = strtok(NULL, " "))
         words[n++] = word;
     words[n] = NULL;
@@ -18,7 +22,6 @@ static void split(char *line, char *words[WORDS_MAX]) {
 
 static char *describe(const Args *args) {
     StrBuf text = {0};
-
     for (size_t i = 0; i < args->n_values; i++)
         strbuf_add_format(&text, "%s%s%s ", args->values[i].option->name,
                           args->values[i].text ? "=" : "",
@@ -29,7 +32,7 @@ static char *describe(const Args *args) {
     strbuf_add_text(&text, " |");
     for (size_t i = 0; i < args->n_command; i++)
         strbuf_add_format(&text, " %s", args->command[i]);
-    return strbuf_take(&text);
+    return strbuf_steal(&text);
 }
 
 static const struct {
@@ -56,10 +59,39 @@ static const struct {
     {"run", "--memory 12parsecs busybox", "!no size"},
     {"run", "--memory 0 busybox", "!no size"},
     {"run", "--memory 1G --memory 2G busybox", "!given twice"},
+    {"run", "-m 512 busybox", "!\"512\" is 512 bytes; did you mean 512M?"},
+    {"run", "--disk 4 busybox", "!\"4\" is 4 bytes; did you mean 4G?"},
+    {"run", "--memory 3K busybox", "!too small"},
+    {"run", "-m 536870912 busybox", "memory=536870912 | busybox |"},
+    {"run", "--mem 512M --net none busybox", "memory=512M network=none | busybox |"},
+    {"fork", "--disk 10 web1", "!did you mean 10G?"},
+    {"images", "", "| |"},
+    {"image list", "", "| |"},
+    {"ls", "-a", "all | |"},
+    {"delete", "-f web1", "force | web1 |"},
+    {"logs", "-f --since 1h30m web1 web*", "follow since=1h30m | web1 web* |"},
+    {"logs", "--since 2026-11-20T17:33:17+01:00 a", "since=2026-11-20T17:33:17+01:00 | a |"},
+    {"logs", "--since yesterday a", "!an age such as 10m or 1h30m, or RFC 3339"},
+    {"logs", "--since 2026-02-30T00:00:00Z a", "!RFC 3339"},
+    {"logs", "--since -5m a", "!no time"},
+    {"logs", "", "!VM is missing"},
+    {"snapshot list", "", "| |"},
+    {"run", "-l a=b --label c -w /x -u 1:1 --hostname h busybox",
+     "label=a=b label=c workdir=/x user=1:1 hostname=h | busybox |"},
+    {"run", "--label =b busybox", "!no K=V for a label"},
+    {"rm", "-f ci-* a", "force | ci-* a |"},
+    {"rm", "Bad", "!VM"},
+    {"ps", "-f label=a --format {name}", "filter=label=a format={name} | |"},
+    {"ps", "--filter label", "!no KEY=VALUE"},
+    {"ps", "--json --format x", "!two different outputs"},
+    {"rename", "a b", "| a b |"},
+    {"rename", "a B", "!NEW"},
     {"run", "--memory", "!wants a value"},
-    {"run", "--cpus 0 busybox", "!from 1 to 255"},
-    {"run", "--cpus 1x busybox", "!from 1 to 255"},
-    {"run", "--network bridge0 busybox", "!user|none"},
+    {"run", "--cpus 0 busybox", "!from 1 on"},
+    {"run", "--cpus 1x busybox", "!from 1 on"},
+    {"run", "--network ../lan,ip=1 busybox", "!network"},
+    {"run", "--network lan,ip=10.1.0.9 --net user busybox",
+     "network=lan,ip=10.1.0.9 network=user | busybox |"},
     {"run", "-p 99999:1 busybox", "!HOST:GUEST"},
     {"run", "-e =x busybox", "!environment"},
     {"run", "--rm=yes busybox", "!takes no value"},
@@ -70,8 +102,12 @@ static const struct {
     {"exec", "-it -u 1:2 web1 sh", "interactive tty user=1:2 | web1 | sh"},
     {"exec", "web1 -i sh", "interactive | web1 | sh"},
     {"exec", "web1", "!CMD is missing"},
-    {"exec", "web/1 true", "!VM"},
+    {"exec", "Web/1 true", "!VM"},
     {"cp", "a web1:/b", "| a web1:/b |"},
+    {"cp", "lab/vm:/a b", "| lab/vm:/a b |"},
+    {"cp", "a/B:c Lab/vm:/b", "| a/B:c Lab/vm:/b |"}, /* paths here */
+    {"exec", "lab/vm id", "| lab/vm | id"},
+    {"exec", "lab/a/b id", "!VM"},
     {"cp", "./a:b web1:", "| ./a:b web1: |"},
     {"cp", "a", "!DESTINATION is missing"},
     {"cp", "Bad:/a b", "!SOURCE"},
@@ -95,7 +131,6 @@ static void test_lines(void) {
         char *words[WORDS_MAX];
         Args args = {0};
         int r;
-
         split(line, words);
         r = args_parse(verb_find(cases[i].verb), words, &args, &error);
         if (cases[i].expected[0] == '!') {
@@ -122,7 +157,6 @@ static void test_values(void) {
     _cleanup_(args_free) Args args = {0};
     _cleanup_json_ json_t *env = NULL;
     _cleanup_free_ char *text = NULL;
-
     setenv("TEST_VALUE", "of mine", 1);
     unsetenv("TEST_ABSENT");
     CHECK_INT(args_parse(verb_find("run"), words, &args, NULL), 0);
@@ -163,7 +197,6 @@ static void test_forwards(void) {
         _cleanup_json_ json_t *forward = NULL;
         _cleanup_free_ char *found = NULL;
         int r = forward_parse(forwards[i].text, &forward, NULL);
-
         CHECK_INT(r < 0, forwards[i].expected == NULL);
         if (r < 0)
             continue;
@@ -175,7 +208,78 @@ static void test_forwards(void) {
     }
 }
 
+static const struct {
+    const char *verb; /* NULL: it is the verb that is wrong */
+    const char *typed;
+    const char *advice; /* NULL: none */
+} meant[] = {
+    {NULL, "image lsit", "did you mean ramet image ls?"},
+    {NULL, "snapshto", "did you mean ramet snapshot?"},
+    {NULL, "rnu", "did you mean ramet run?"},
+    {NULL, "imagse", "did you mean ramet image ls?"},
+    {NULL, "prove", "did you mean ramet snapshot prove?"},
+    {NULL, "attach", "ramet shell VM"},
+    {NULL, "top", "ramet exec VM -- top"},
+    {NULL, "pull", "ramet image build"},
+    {NULL, "frobnicate", NULL},
+    {NULL, "", NULL},
+    {NULL, "x", NULL},
+    {"run", "naem", "did you mean --name?"},
+    {"run", "detached", "did you mean --detach?"},
+    {"run", "volume", "ramet cp"},
+    {"ps", "alll", "did you mean --all?"},
+    {"run", "quite-another", NULL},
+};
+
+static void test_meant(void) {
+    CHECK_INT(suggest_distance("", ""), 0);
+    CHECK_INT(suggest_distance("abc", "abc"), 0);
+    CHECK_INT(suggest_distance("abc", "acb"), 1);
+    CHECK_INT(suggest_distance("abc", "ab"), 1);
+    CHECK_INT(suggest_distance("", "abc"), 3);
+    CHECK(suggest_distance("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "a") == SIZE_MAX);
+    for (size_t i = 0; i < ARRAY_SIZE(meant); i++) {
+        const char *typed = meant[i].typed;
+        _cleanup_free_ char *advice =
+            meant[i].verb ? suggest_option(verb_find(meant[i].verb), typed, strlen(typed))
+                          : suggest_verb(typed);
+        if (meant[i].advice)
+            CHECK_CONTAINS(advice ? advice : "none", meant[i].advice);
+        else
+            CHECK(!advice);
+    }
+}
+
+/* The advice reaches who typed it. */
+static void test_advice(void) {
+    char *words[] = {(char *)"--naem", (char *)"x", (char *)"busybox", NULL};
+    char *letters[] = {(char *)"-v", (char *)"/a:/b", (char *)"busybox", NULL};
+    _cleanup_error_ Error error = ERROR_INIT, second = ERROR_INIT;
+    Args args = {0};
+    CHECK(args_parse(verb_find("run"), words, &args, &error) < 0);
+    CHECK_STR(error.hint, "did you mean --name? (see ramet run --help)");
+    CHECK(args_parse(verb_find("run"), letters, &args, &second) < 0);
+    CHECK_CONTAINS(second.hint, "ramet cp");
+}
+
+/* An age is taken off the present time; what began before 1970 means everything. */
+static void test_times(void) {
+    uint64_t before = clock_realtime_usec(), usec;
+    CHECK_INT(time_parse("10m", &usec, NULL), 0);
+    CHECK(usec >= before - 600 * USEC_PER_SEC &&
+          usec <= clock_realtime_usec() - 600 * USEC_PER_SEC);
+    CHECK_INT(time_parse("1970-01-01T00:00:03Z", &usec, NULL), 0);
+    CHECK_INT(usec, 3 * USEC_PER_SEC);
+    CHECK_INT(time_parse("5000000h", &usec, NULL), 0);
+    CHECK_INT(usec, 0);
+    CHECK_INT(time_parse("99999999999999999999h", &usec, NULL), 0);
+    CHECK_INT(usec, 0);
+}
+
 int main(void) {
+    RUN(test_meant);
+    RUN(test_times);
+    RUN(test_advice);
     RUN(test_lines);
     RUN(test_values);
     RUN(test_forwards);

@@ -32,14 +32,12 @@ typedef struct Entry {
 
 static void put_file(const char *path, const char *text) {
     _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-
     CHECK_INT(fd_write_full(fd, text, strlen(text)), 0);
 }
 
 static void write_entry(struct archive *archive, const Entry *item) {
     struct archive_entry *entry = archive_entry_new();
     size_t size = item->type == AE_IFREG ? strlen(item->text) : 0;
-
     archive_entry_set_pathname(entry, item->path);
     archive_entry_set_filetype(entry, item->type ? item->type : AE_IFREG);
     archive_entry_set_perm(entry, item->mode);
@@ -58,7 +56,6 @@ static void write_entry(struct archive *archive, const Entry *item) {
 static int craft(const Entry *entries) {
     struct archive *archive = archive_write_new();
     int fd = memfd_create("archive", MFD_CLOEXEC);
-
     archive_write_set_format_pax(archive);
     CHECK_INT(archive_write_open_fd(archive, fd), ARCHIVE_OK);
     for (; entries->path; entries++)
@@ -89,7 +86,6 @@ static const struct {
     {"hard link through a link",
      {FOLDER_ENTRY("top"), LINK_ENTRY("top/out", "../../outside"),
       HARD_ENTRY("top/h", "top/out/secret")}},
-    {"empty component", {FOLDER_ENTRY("top"), FILE_ENTRY("top//x", "x")}},
 };
 
 /* in/ is the destination, outside/ must stay as it is. */
@@ -102,18 +98,16 @@ static void test_hostile(void) {
         _cleanup_error_ Error error = ERROR_INIT;
         _cleanup_close_ int fd = craft(hostile[i].entries);
         struct stat st;
-
         CHECK_INT(path_make_folders(in, 0755), 0);
         CHECK_INT(path_make_folders(outside, 0755), 0);
         put_file(secret, "secret");
         printf("%s\n", hostile[i].what);
-        CHECK(archive_extract(fd, in, NULL, &error) < 0);
+        CHECK(archive_extract(fd, in, 0, &error) < 0);
         CHECK(error_message(&error)[0]);
         CHECK(access(planted, F_OK) < 0);
         CHECK(lstat(top, &st) < 0 && errno == ENOENT); /* nothing half made stays */
         CHECK_INT(stat(secret, &st), 0);
         CHECK_INT(st.st_nlink, 1);
-        CHECK_INT(chdir("/"), 0);
     }
     CHECK(access("/tmp/ramet-planted", F_OK) < 0);
 }
@@ -127,13 +121,15 @@ static void test_special_and_set_id(void) {
     _cleanup_free_ char *device = path_join(folder, "mine/null"),
                         *su = path_join(folder, "mine/su");
     _cleanup_close_ int fd = craft(entries);
+    _cleanup_free_ char *mine = path_join(folder, "mine");
+    _cleanup_error_ Error error = ERROR_INIT;
     struct stat st;
-
-    CHECK_INT(archive_extract(fd, folder, "mine", NULL), 0);
+    CHECK(archive_extract(fd, mine, 0, &error) < 0);
+    CHECK_CONTAINS(error_message(&error),
+                   "all but this was copied: top/null (a device), and 1 more");
     CHECK(lstat(device, &st) < 0);
     CHECK_INT(stat(su, &st), 0);
     CHECK_INT(st.st_mode & 07777, 0755);
-    CHECK_INT(chdir("/"), 0);
 }
 
 static void test_damaged(void) {
@@ -142,22 +138,18 @@ static void test_damaged(void) {
     _cleanup_scratch_ char *folder = scratch_new();
     _cleanup_free_ char *top = path_join(folder, "top");
     _cleanup_error_ Error error = ERROR_INIT;
-
-    for (off_t size = 0; size < 2560; size += 512) {
+    for (off_t size = 0; size <= 1536; size += 512) {
         _cleanup_close_ int fd = craft(entries);
-
         CHECK_INT(ftruncate(fd, size + 3), 0);
-        if (archive_extract(fd, folder, NULL, &error) < 0)
-            CHECK(access(top, F_OK) < 0);
-        CHECK_INT(chdir("/"), 0);
-        (void)path_remove_tree(top);
+        CHECK(archive_extract(fd, folder, 0, &error) < 0);
+        CHECK_CONTAINS(error_message(&error), "the archive ends in the middle");
+        CHECK(access(top, F_OK) < 0);
     }
-    _cleanup_close_ int fd = craft(none);
-    CHECK(archive_extract(fd, folder, NULL, &error) < 0);
-    CHECK_CONTAINS(error_message(&error), "nothing came");
-    CHECK(archive_extract(fd, "/no/such", NULL, &error) < 0);
+    _cleanup_close_ int fd = craft(none), full = craft(entries);
+    CHECK(archive_extract(fd, folder, 0, &error) < 0);
+    CHECK_CONTAINS(error_message(&error), "the archive is empty");
+    CHECK(archive_extract(full, "/no/such/x", 0, &error) < 0);
     CHECK_CONTAINS(error_message(&error), "/no/such");
-    CHECK_INT(chdir("/"), 0);
 }
 
 static void make_tree(const char *source) {
@@ -165,7 +157,6 @@ static void make_tree(const char *source) {
     _cleanup_free_ char *link = path_join(sub, "link"), *hard = path_join(sub, "hard");
     _cleanup_free_ char *sparse = path_join(source, "sparse");
     _cleanup_close_ int fd = -1;
-
     CHECK_INT(path_make_folders(sub, 0755), 0);
     put_file(plain, "text\n");
     CHECK_INT(chmod(plain, 0751), 0);
@@ -184,13 +175,12 @@ static void test_there_and_back(void) {
     _cleanup_close_ int fd = memfd_create("archive", MFD_CLOEXEC), sparse_fd = -1;
     char target[64] = "", middle[6];
     struct stat st;
-
     make_tree(source);
-    CHECK_INT(archive_create(source, "copy", fd, NULL), 0);
+    CHECK_INT(archive_create(source, 0, fd, NULL), 0);
     CHECK_INT(fstat(fd, &st), 0);
     CHECK(st.st_size < (off_t)MIB); /* holes are not sent */
     CHECK_INT(lseek(fd, 0, SEEK_SET), 0);
-    CHECK_INT(archive_extract(fd, folder, NULL, NULL), 0);
+    CHECK_INT(archive_extract(fd, copy, 0, NULL), 0);
     CHECK_INT(stat(plain, &st), 0);
     CHECK_INT(st.st_mode & 07777, 0751);
     CHECK_INT(st.st_nlink, 2);
@@ -204,7 +194,6 @@ static void test_there_and_back(void) {
     sparse_fd = open(sparse, O_RDONLY | O_CLOEXEC);
     CHECK_INT(fd_pread_full(sparse_fd, middle, 6, 32 * MIB), 6);
     CHECK(memcmp(middle, "middle", 6) == 0);
-    CHECK_INT(chdir("/"), 0);
 }
 
 static void test_kind_in_the_way(void) {
@@ -213,20 +202,17 @@ static void test_kind_in_the_way(void) {
     _cleanup_free_ char *file = path_join(folder, "top"), *text = NULL;
     _cleanup_close_ int fd = craft(entries);
     _cleanup_error_ Error error = ERROR_INIT;
-
     put_file(file, "mine");
-    CHECK(archive_extract(fd, folder, NULL, &error) < 0);
-    CHECK_INT(error.kind, ERROR_CONFLICT);
+    CHECK(archive_extract(fd, folder, 0, &error) < 0);
+    CHECK_CONTAINS(error_message(&error), "top: Not a directory");
     CHECK_INT(fd_read_file_at(AT_FDCWD, file, 100, &text, NULL), 0);
     CHECK_STR(text, "mine");
-    CHECK_INT(chdir("/"), 0);
 }
 
 static void test_absent_source(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_close_ int fd = memfd_create("archive", MFD_CLOEXEC);
-
-    CHECK(archive_create("/no/such", "x", fd, &error) < 0);
+    CHECK(archive_create("/no/such", 0, fd, &error) < 0);
     CHECK_CONTAINS(error_message(&error), "/no/such");
 }
 

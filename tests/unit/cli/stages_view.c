@@ -8,7 +8,6 @@
 static json_t *three_stages(void) {
     Stages stages = {.count = 3,
                      .items = {{"plan", 0, 500}, {"kernel", 500, 9000}, {"agent", 9500, 500}}};
-
     return json_from_stages(&stages);
 }
 
@@ -17,12 +16,10 @@ static void test_trace(void) {
     const json_t *events, *event;
     size_t i, n_complete = 0, n_metadata = 0;
     json_int_t end = 0;
-
     CHECK_INT(stages_to_trace("web1", stages, &trace, NULL), 0);
     events = json_object_get(trace, "traceEvents");
     json_array_foreach(events, i, event) {
         const char *phase = json_string_value(json_object_get(event, "ph"));
-
         CHECK(json_is_integer(json_object_get(event, "pid")));
         CHECK(json_is_integer(json_object_get(event, "tid")));
         CHECK(json_is_string(json_object_get(event, "name")));
@@ -43,7 +40,6 @@ static void test_table(void) {
     _cleanup_free_ char *text = NULL;
     size_t size;
     FILE *stream = open_memstream(&text, &size);
-
     CHECK_INT(stages_print(stream, "web1", stages, NULL), 0);
     CHECK_INT(fclose(stream), 0);
     CHECK_CONTAINS(text, "kernel");
@@ -55,7 +51,6 @@ static void test_table(void) {
 static void test_bad_stages(void) {
     _cleanup_json_ json_t *bad = json_pack("[{s:s}]", "name", "x"), *trace = NULL;
     _cleanup_error_ Error error = ERROR_INIT;
-
     CHECK(stages_to_trace("x", bad, &trace, &error) < 0);
     CHECK(!trace);
     CHECK(stages_to_trace("x", NULL, &trace, NULL) < 0);
@@ -67,7 +62,6 @@ static void filters(const char *text, const char *expected) {
         OutputFilter filter = {0};
         char out[512];
         size_t n = 0, size = strlen(text);
-
         for (size_t at = 0; at < size; at += step)
             n += output_filter(&filter, text + at, MIN_OF(step, size - at), out + n);
         out[n] = '\0';

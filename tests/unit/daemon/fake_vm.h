@@ -2,7 +2,7 @@
 #ifndef RAMET_TESTS_FAKE_VM_H
 #define RAMET_TESTS_FAKE_VM_H
 
-/* A src/vm without VMs, for tests of the server: a real store, and operations that answer by the
+/* A daemon without VMs, for tests of the server: a real store, and operations that answer by the
  * name that they are asked for:
  *
  *   vm_run   "slow": tells one event and waits until it is cancelled; "bad": fails after two
@@ -12,20 +12,20 @@
 
 #include <stdatomic.h>
 
-#include "vm/ramet.h"
+#include "home/home.h"
 
 extern atomic_int fake_cancelled; /* operations that were cancelled */
 extern atomic_int fake_waiting;   /* operations that wait for it */
 extern atomic_int fake_removed;
 
-Ramet *fake_ramet_new(const char *home);
-void fake_ramet_free(Ramet *ramet);
+Home *fake_home_new(const char *path);
+void fake_home_free(Home *home);
 
 /* Puts a VM into the store, with its folder. */
-void fake_add_vm(Ramet *ramet, const char *name, const char *state);
-void fake_set_state(Ramet *ramet, const char *name, const char *state);
+void fake_add_vm(Home *home, const char *name, const char *state);
+void fake_set_state(Home *home, const char *name, const char *state);
 
 /* The folder of a VM: HOME/vms/NAME. */
-char *fake_vm_folder(Ramet *ramet, const char *name);
+char *fake_vm_folder(Home *home, const char *name);
 
 #endif

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/peer.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -9,11 +7,12 @@
 
 #include "../base/scratch.h"
 #include "base/fd.h"
+#include "base/path.h"
+#include "daemon/peer.h"
 
 static void test_get(void) {
     Peer peer;
     int pair[2];
-
     CHECK_INT(fd_socketpair(SOCK_STREAM, pair), 0);
     CHECK_INT(peer_get(pair[0], &peer, NULL), 0);
     CHECK_INT(peer.pid, getpid());
@@ -25,7 +24,6 @@ static void test_get(void) {
 
 static void test_allowed(void) {
     static Peer peer = {.uid = 4711, .gid = 100, .n_groups = 2, .groups = {7, 8}};
-
     CHECK(!peer_is_allowed(&peer, (gid_t)-1));
     CHECK(!peer_is_allowed(&peer, 9));
     CHECK(peer_is_allowed(&peer, 8));
@@ -38,14 +36,12 @@ static void test_allowed(void) {
 
 static int try_open(const Peer *peer, const char *path) {
     int fd = -1, r = peer_open_file(peer, path, &fd, NULL);
-
     (void)fd_close(fd);
     return r;
 }
 
 static void test_open_plain(void) {
     static Peer peer;
-
     peer.uid = geteuid();
     peer.gid = getegid();
     CHECK_INT(try_open(&peer, "/etc/passwd"), 0);
@@ -61,7 +57,6 @@ static void test_open_as_client(void) {
     _cleanup_scratch_ char *folder = scratch_new();
     _cleanup_free_ char *secret = path_join(folder, "secret");
     int fd;
-
     if (geteuid() != 0)
         return;
     CHECK_INT(chmod(folder, 0755), 0);

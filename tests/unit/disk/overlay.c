@@ -22,7 +22,6 @@ static void check_with_qemu(const char *name) {
 static void test_overlay(void) {
     _cleanup_qcow2_info_ Qcow2Info info = {0};
     _cleanup_close_ int fd = -1;
-
     CHECK_INT(make("a.qcow2", 0, base, "raw", NULL), 0);
     fd = open_read("a.qcow2");
     CHECK_INT(qcow2_read_info(fd, &info, NULL), 0);
@@ -38,7 +37,6 @@ static void test_overlay(void) {
 
 static void test_chain(void) {
     char path[PATH_MAX + 16];
-
     snprintf(path, sizeof(path), "%s/a.qcow2", scratch_path);
     CHECK_INT(make("b.qcow2", 20 << 20, path, "qcow2", NULL), 0);
     check_with_qemu("b.qcow2");
@@ -54,7 +52,6 @@ static void test_sizes(void) {
     static const uint64_t SIZES[] = {
         512,        65536,       (512 << 20) - 512, 512 << 20, (512 << 20) + 512,
         5ULL << 40, 64ULL << 40, OVERLAY_MAX_BYTES};
-
     for (size_t i = 0; i < ARRAY_SIZE(SIZES); i++) {
         CHECK_INT(make("size.qcow2", SIZES[i], NULL, NULL, NULL), 0);
         check_with_qemu("size.qcow2");
@@ -64,7 +61,6 @@ static void test_sizes(void) {
 
 static void refused(uint64_t bytes, const char *backing, const char *format, ErrorKind kind) {
     _cleanup_error_ Error error = ERROR_INIT;
-
     CHECK(make("bad.qcow2", bytes, backing, format, &error) < 0);
     CHECK_INT(error.kind, kind);
     CHECK_INT(access("bad.qcow2", F_OK), -1);
@@ -72,7 +68,6 @@ static void refused(uint64_t bytes, const char *backing, const char *format, Err
 
 static void test_refusals(void) {
     char odd[PATH_MAX + 16], *deep = malloc(2000);
-
     snprintf(odd, sizeof(odd), "%s/odd", scratch_path);
     SHELL("head -c 1000 /dev/zero >odd");
     refused(1000, NULL, NULL, ERROR_USAGE);
@@ -94,7 +89,6 @@ static void test_refusals(void) {
 
 static void test_taken(void) {
     _cleanup_error_ Error error = ERROR_INIT;
-
     CHECK_INT(make("a.qcow2", 0, base, "raw", &error), -EEXIST);
     CHECK_INT(error.kind, ERROR_CONFLICT);
     CHECK_INT(access("a.qcow2", F_OK), 0);

@@ -10,7 +10,6 @@ static void load_good(void) {
     OverlaySpec spec = {.virtual_bytes = 1 << 30, .backing_path = NULL};
     _cleanup_close_ int folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
     char base[PATH_MAX + 16];
-
     snprintf(base, sizeof(base), "%s/base", scratch_path);
     SHELL("head -c 1M /dev/zero >base");
     spec.backing_path = base;
@@ -25,7 +24,6 @@ static ErrorKind parse_changed(size_t offset, const void *bytes, size_t size) {
     _cleanup_qcow2_info_ Qcow2Info info = {0};
     uint8_t *copy = malloc(good_size);
     ErrorKind kind;
-
     memcpy(copy, good, good_size);
     memcpy(copy + offset, bytes, size);
     kind = qcow2_parse_info(copy, good_size, &info, &error) < 0 ? error.kind : ERROR_NONE;
@@ -63,7 +61,6 @@ static void test_truncated(void) {
 static void test_made_by_qemu(void) {
     _cleanup_qcow2_info_ Qcow2Info info = {0};
     _cleanup_close_ int fd = -1;
-
     if (!have_tool("qemu-img"))
         SKIP("qemu-img is not installed");
     SHELL("qemu-img create -q -f qcow2 -o lazy_refcounts=on,data_file=data.raw q.qcow2 100M");

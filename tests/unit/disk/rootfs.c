@@ -2,7 +2,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 
-#include "disk/rootfs.h"
+#include "disk/rootfs/rootfs.h"
 #include "scratch.h"
 
 static int convert(const char *tar, uint64_t max_bytes, uint64_t max_entries, RootfsResult *result,
@@ -15,7 +15,6 @@ static int convert(const char *tar, uint64_t max_bytes, uint64_t max_entries, Ro
                              .max_entries = max_entries,
                              .cancel_fd = -1};
     int r = extract_source_new(fd, -1, &source, error);
-
     close(open_new("out.ext4"));
     return r < 0 ? r : rootfs_tar_to_ext4(source, &options, result, error);
 }
@@ -28,7 +27,6 @@ static int convert(const char *tar, uint64_t max_bytes, uint64_t max_entries, Ro
 static void test_tar(void) {
     RootfsResult result;
     _cleanup_error_ Error error = ERROR_INIT;
-
     SHELL("mkdir -p r/etc r/bin r/usr/lib && echo hello >r/etc/motd && chmod 0640 r/etc/motd && "
           "ln -s /bin/true r/bin/sh && ln r/etc/motd r/etc/motd2 && ln -s ../usr/lib r/etc/lib && "
           "truncate -s 3M r/sparse && printf x >>r/sparse && printf 'na\303\257ve' "
@@ -63,7 +61,6 @@ static void test_folder(void) {
                              .size_bytes = 96 * MIB,
                              .cancel_fd = -1};
     RootfsResult result;
-
     CHECK_INT(rootfs_folder_to_ext4("r", &options, &result, NULL), 0);
     CHECK_INT(result.virtual_bytes, 96 * MIB);
     SHELL("e2fsck -fn out.ext4 >/dev/null 2>&1 && cp --sparse=always out.ext4 first.ext4");
@@ -78,7 +75,6 @@ static void test_too_small(void) {
         .output_path = "out.ext4", .scratch_folder = "tmp", .size_bytes = 8 * MIB, .cancel_fd = -1};
     _cleanup_error_ Error error = ERROR_INIT;
     RootfsResult result;
-
     SHELL("mkdir -p big && head -c 16M /dev/urandom >big/f");
     CHECK(rootfs_folder_to_ext4("big", &options, &result, &error) < 0);
     CHECK_INT(error.kind, ERROR_NO_SPACE);
@@ -98,7 +94,6 @@ typedef struct Item {
 
 static void write_tar(const char *path, const Item *items, size_t count) {
     struct archive *archive = archive_write_new();
-
     archive_write_set_format_pax_restricted(archive);
     CHECK_INT(archive_write_open_filename(archive, path), ARCHIVE_OK);
     for (size_t i = 0; i < count; i++) {
@@ -124,7 +119,6 @@ static void refused(const Item *items, size_t count, const char *part) {
     _cleanup_error_ Error error = ERROR_INIT;
     RootfsResult result;
     int r;
-
     write_tar("bad.tar", items, count);
     r = convert("bad.tar", 1 << 20, 50, &result, &error);
     if (r >= 0 || error.kind != ERROR_CORRUPT || !strstr(error_message(&error), part)) {
@@ -164,7 +158,6 @@ static void test_replaced_link(void) {
                           {"b/c", NULL, AE_IFREG, 1024},
                           {"a/d", NULL, AE_IFREG, 1024}};
     RootfsResult result;
-
     write_tar("replace.tar", items, ARRAY_SIZE(items));
     CHECK_INT(convert("replace.tar", 0, 0, &result, NULL), 0);
     DEBUGFS("stat /x", "Type: regular");
@@ -174,7 +167,6 @@ static void test_replaced_link(void) {
 static void test_many_entries(void) {
     Item items[60];
     char names[60][16];
-
     for (int i = 0; i < 60; i++) {
         snprintf(names[i], sizeof(names[i]), "f%d", i);
         items[i] = (Item){names[i], NULL, AE_IFREG, 0};
@@ -185,7 +177,6 @@ static void test_many_entries(void) {
 static void test_truncated(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     RootfsResult result;
-
     SHELL("head -c 9000 good.tar >cut.tar");
     CHECK(convert("cut.tar", 0, 0, &result, &error) < 0);
     CHECK_INT(error.kind, ERROR_CORRUPT);

@@ -26,7 +26,6 @@ static inline void scratch_leave(void) {
 
 static inline void scratch_enter(void) {
     const char *parent = getenv("TMPDIR");
-
     snprintf(scratch_path, sizeof(scratch_path), "%s/ramet-test-XXXXXX", parent ? parent : "/tmp");
     CHECK(mkdtemp(scratch_path));
     atexit(scratch_leave);
@@ -51,7 +50,6 @@ static inline __attribute__((format(printf, 1, 2))) int shell_status(const char 
 static inline bool have_tool(const char *name) {
     char *path = path_find_program(name);
     bool found = path != NULL;
-
     free(path);
     return found;
 }

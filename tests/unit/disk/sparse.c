@@ -4,7 +4,6 @@
 
 static void test_buffer_is_zero(void) {
     uint8_t buffer[200] = {0};
-
     CHECK(buffer_is_zero(buffer, 0));
     for (size_t size = 1; size <= sizeof(buffer); size++) {
         CHECK(buffer_is_zero(buffer, size));
@@ -18,7 +17,6 @@ static void test_buffer_is_zero(void) {
 
 static void test_copy(void) {
     _cleanup_close_ int from = -1, to = -1;
-
     /* data, hole, zeroes that are stored, odd end in a hole */
     SHELL("printf data >s && truncate -s 8M s && dd if=/dev/zero of=s bs=1M seek=8 count=4 "
           "conv=notrunc status=none "
@@ -34,7 +32,6 @@ static void test_copy(void) {
 static void test_clone_or_copy(void) {
     _cleanup_close_ int from = open_read("s"), to = open_new("u");
     bool cloned;
-
     CHECK_INT(file_clone_or_sparse_copy(from, to, &cloned, NULL), 0);
     SHELL("cmp s u");
     CHECK(cloned || file_stored("u") <= 64 << 10);
@@ -42,7 +39,6 @@ static void test_clone_or_copy(void) {
 
 static void test_reflink(void) {
     bool supported;
-
     CHECK_INT(reflink_probe(scratch_path, &supported, NULL), 0);
     CHECK(reflink_probe("/nonexistent", &supported, NULL) < 0);
     CHECK(shell_status("ls reflink-* 2>/dev/null") != 0);
@@ -51,7 +47,6 @@ static void test_reflink(void) {
 static void test_reflink_errnos(void) {
     static const int ABSENT[] = {EINVAL, ENOTSUP, EOPNOTSUPP, EXDEV, ETXTBSY, EISDIR, ENOTTY};
     static const int REAL[] = {EIO, ENOSPC, EDQUOT, EBADF, EPERM, 0};
-
     for (size_t i = 0; i < ARRAY_SIZE(ABSENT); i++)
         CHECK(reflink_is_absent(ABSENT[i]));
     for (size_t i = 0; i < ARRAY_SIZE(REAL); i++)

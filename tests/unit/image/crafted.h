@@ -11,9 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/spawn.h"
 #include "base/str.h"
 #include "check.h"
 #include "image/context.h"
@@ -157,6 +158,14 @@ static inline char *crafted_modules(const char *name, const char *suffix, const 
     _cleanup_free_ char *builtin = path_join(folder, "modules.builtin");
     crafted_text(builtin, "kernel/fs/ext4/ext4.ko\n");
     return folder;
+}
+
+/* A file that was written this very second gets no record, and the time when it was
+ * written last cannot be set: waits for the clock to move on. */
+static inline void crafted_await_settled(void) {
+    uint64_t until = clock_realtime_usec() + USEC_PER_SEC + USEC_PER_SEC / 10;
+    while (clock_realtime_usec() < until)
+        (void)usleep(10000);
 }
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 
-#include "base/clock.h"
 #include "base/digest.h"
 #include "crafted.h"
 #include "image/image.h"
@@ -90,11 +89,7 @@ static void test_second_is_a_look_up(void) {
     _cleanup_free_ char *path = crafted_path("settled.img");
     _cleanup_image_info_ ImageInfo first = {0}, second = {0}, third = {0}, fourth = {0};
     crafted_shell("cp --sparse=always disk.img settled.img");
-    /* A file that was written this very second gets no record; the time when it was written last
-     * cannot be set, so wait for the clock to move on. */
-    uint64_t until = clock_realtime_usec() + USEC_PER_SEC + USEC_PER_SEC / 10;
-    while (clock_realtime_usec() < until)
-        (void)usleep(10000);
+    crafted_await_settled();
     import_good(&context, path, &first);
     CHECK(!first.reused);
     import_good(&context, path, &second);
@@ -204,6 +199,7 @@ static void import_once(ImageInfo *info) {
 }
 
 static void test_together(void) {
+    crafted_await_settled();
     together_check(import_once);
 }
 

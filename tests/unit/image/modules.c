@@ -22,7 +22,7 @@ static char *closure(const char *table, const ModuleWanted *wanted, size_t n, Er
     StrBuf text = {0};
     for (size_t i = 0; i < order.count; i++)
         strbuf_add_format(&text, "%s ", order.items[i]);
-    return strbuf_take(&text);
+    return strbuf_steal(&text);
 }
 
 static void test_order(void) {

@@ -2,7 +2,7 @@
 #include "image/recipe.h"
 
 #include "crafted.h"
-#include "image/stream.h"
+#include "image/command.h"
 
 static void test_names(void) {
     static const char *const good[] = {"busybox", "debian", "debian:bookworm", "debian:trixie"};
@@ -77,27 +77,27 @@ static void test_stream(void) {
     Seen seen = {0};
     char *good[] = {(char *)"sh", (char *)"-c",
                     (char *)"echo one; printf 'two\\033[1m\\r\\nthree' >&2", NULL};
-    CHECK_INT(stream_run(&context, good, see_line, &seen, &error), 0);
+    CHECK_INT(command_run(&context, good, see_line, &seen, &error), 0);
     CHECK_INT(seen.lines, 3);
     CHECK_STR(seen.last, "three");
     char *bad[] = {(char *)"sh", (char *)"-c",
                    (char *)"echo tar: changed; echo I: fine; echo W: hm; echo E: because; "
                            "echo E: so; echo later; exit 3",
                    NULL};
-    CHECK(stream_run(&context, bad, see_line, &seen, &error) < 0);
+    CHECK(command_run(&context, bad, see_line, &seen, &error) < 0);
     CHECK_CONTAINS(error_message(&error), "status 3: tar: changed | W: hm | E: because");
     CHECK(!strstr(error_message(&error), "E: so"));
     char *quiet[] = {(char *)"sh", (char *)"-c", (char *)"echo first; echo last; exit 4", NULL};
-    CHECK(stream_run(&context, quiet, see_line, &seen, &error) < 0);
+    CHECK(command_run(&context, quiet, see_line, &seen, &error) < 0);
     CHECK_CONTAINS(error_message(&error), "status 4: last");
     char *none[] = {(char *)"/nonexistent/tool", NULL};
-    CHECK(stream_run(&context, none, see_line, &seen, &error) < 0);
+    CHECK(command_run(&context, none, see_line, &seen, &error) < 0);
     int pair[2];
     CHECK_INT(pipe2(pair, O_CLOEXEC), 0);
     CHECK_INT(close(pair[1]), 0); /* hung up */
     context.cancel_fd = pair[0];
     char *endless[] = {(char *)"sh", (char *)"-c", (char *)"while :; do echo x; done", NULL};
-    CHECK(stream_run(&context, endless, see_line, &seen, &error) < 0);
+    CHECK(command_run(&context, endless, see_line, &seen, &error) < 0);
     CHECK_INT(error.kind, ERROR_CANCELLED);
     CHECK_INT(close(pair[0]), 0);
 }

@@ -20,6 +20,7 @@
  * piece, as it does when QEMU has the processor and the keeper has not. */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -44,6 +45,7 @@ static uint8_t *memory;          /* as QEMU maps it */
 static size_t mailbox_offset;    /* 0: none, or it was found full */
 static AgentMailbox *answer_box; /* NULL: answers go through the port */
 static bool answers_are_junk;
+static uint64_t freeze_mailbox; /* what FREEZE says of it */
 
 static FrameReader reader;
 static uint8_t marker[AGENT_MARKER_SIZE] = AGENT_MARKER;
@@ -78,7 +80,7 @@ static void say_to_keeper(const void *data, size_t size) {
         write_all(agent_fd, data, size);
         return;
     }
-    if (size > sizeof answers - answers_size)
+    if (size > sizeof(answers) - answers_size)
         exit(1);
     memcpy(answers + answers_size, data, size);
     answers_size += size;
@@ -95,7 +97,7 @@ static size_t answer_by_mail(void) {
         exit(4);
     memcpy(box->answers, answers, size);
     if (answers_are_junk)
-        memset(box->answers, 'j', sizeof box->answers);
+        memset(box->answers, 'j', sizeof(box->answers));
     __atomic_store_n(&box->answered, answers_are_junk ? UINT32_MAX : (uint32_t)size,
                      __ATOMIC_RELEASE);
     return answers_are_junk ? 0 : size;
@@ -116,7 +118,7 @@ static void send_frame(uint32_t to, uint16_t stream, uint8_t type, const void *p
                        size_t size) {
     uint8_t header[FRAME_HEADER_SIZE];
     frame_encode_header(header, to, stream, type, (uint32_t)size);
-    say_to_keeper(header, sizeof header);
+    say_to_keeper(header, sizeof(header));
     if (size > 0)
         say_to_keeper(payload, size);
 }
@@ -124,22 +126,39 @@ static void send_frame(uint32_t to, uint16_t stream, uint8_t type, const void *p
 static void send_number(uint16_t stream, uint8_t type, uint16_t tag, uint64_t value) {
     uint8_t payload[32];
     TlvWriter writer;
-    tlv_start(&writer, payload, sizeof payload);
+    tlv_start(&writer, payload, sizeof(payload));
     tlv_add_u64(&writer, tag, value);
     send_frame(session, stream, type, payload, writer.size);
+}
+
+/* An agent that keeps others waiting, unless it is told to fail that. */
+static bool holds = true;
+
+static void send_done(uint16_t stream, uint64_t value) {
+    uint8_t payload[64];
+    TlvWriter writer;
+    tlv_start(&writer, payload, sizeof(payload));
+    tlv_add_u64(&writer, TAG_ERRNO, 0);
+    if (value)
+        tlv_add_u64(&writer, TAG_VALUE, value);
+    if (holds)
+        tlv_add_u64(&writer, TAG_EXCLUSIVE, 1);
+    else
+        tlv_add_text(&writer, TAG_TEXT, "no\x1b priority");
+    send_frame(session, stream, FRAME_RESULT, payload, writer.size);
 }
 
 static void announce(void) {
     uint8_t payload[32];
     TlvWriter writer;
-    tlv_start(&writer, payload, sizeof payload);
+    tlv_start(&writer, payload, sizeof(payload));
     tlv_add_u64(&writer, TAG_VERSION, AGENT_PROTOCOL_VERSION);
     send_frame(0, 0, FRAME_ANNOUNCE, payload, writer.size);
 }
 
 static void shut_down(const char *reason) {
     char event[256];
-    snprintf(event, sizeof event,
+    snprintf(event, sizeof(event),
              "{\"timestamp\":{\"seconds\":1,\"microseconds\":1},\"event\":\"SHUTDOWN\","
              "\"data\":{\"guest\":true,\"reason\":\"%s\"}}\r\n",
              reason);
@@ -166,7 +185,7 @@ static size_t qmp_output_size;
 
 static void put(const char *text) {
     size_t size = strlen(text);
-    if (qmp_output_size + size > sizeof qmp_output)
+    if (qmp_output_size + size > sizeof(qmp_output))
         exit(1);
     memcpy(qmp_output + qmp_output_size, text, size);
     qmp_output_size += size;
@@ -174,7 +193,7 @@ static void put(const char *text) {
 
 static void put_event(const char *name) {
     char event[160];
-    snprintf(event, sizeof event,
+    snprintf(event, sizeof(event),
              "{\"timestamp\":{\"seconds\":1,\"microseconds\":1},\"event\":\"%s\"}\r\n", name);
     put(event);
 }
@@ -200,7 +219,7 @@ static void take_command(const char *line, const char *end) {
     bool wrong = goes_wrong(command);
     if (wrong && step_hangs)
         return;
-    snprintf(answer, sizeof answer,
+    snprintf(answer, sizeof(answer),
              wrong ? "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no luck\"}, "
                      "\"id\": %s}\r\n"
                    : "{\"return\": {}, \"id\": %s}\r\n",
@@ -213,7 +232,7 @@ static void take_command(const char *line, const char *end) {
 static void take_qmp(void) {
     static char line[65536];
     static size_t used;
-    ssize_t n = read(qmp_fd, line + used, sizeof line - 1 - used);
+    ssize_t n = read(qmp_fd, line + used, sizeof(line) - 1 - used);
     if (n <= 0)
         exit(0);
     used += (size_t)n;
@@ -247,12 +266,14 @@ static void welcome(const Frame *frame) {
               (uint32_t)nonce[3] << 24;
     uint8_t payload[256];
     TlvWriter writer;
-    tlv_start(&writer, payload, sizeof payload);
+    tlv_start(&writer, payload, sizeof(payload));
     tlv_add(&writer, TAG_NONCE, nonce, AGENT_NONCE_SIZE);
     tlv_add(&writer, TAG_RAM_NONCE, "0123456789abcdef", 16);
     tlv_add_u64(&writer, TAG_COUNTER, ++counter);
     tlv_add_u64(&writer, TAG_VERSION, AGENT_PROTOCOL_VERSION);
     tlv_add_text(&writer, TAG_AGENT_VERSION, "fake");
+    if (!goes_wrong("welcome"))
+        tlv_add_u64(&writer, TAG_EXCLUSIVE, 1);
     say_to_keeper("half a frame from before", 24);
     say_to_keeper(nonce, AGENT_NONCE_SIZE);
     send_frame(session, 0, FRAME_WELCOME, payload, writer.size);
@@ -269,7 +290,7 @@ static void end_exec(uint16_t stream, uint64_t status) {
 static void send_blocks(uint16_t stream, size_t count) {
     static uint8_t block[FRAME_PAYLOAD_MAX];
     for (size_t i = 0; i < count; i++)
-        send_frame(session, stream, FRAME_DATA, block, sizeof block);
+        send_frame(session, stream, FRAME_DATA, block, sizeof(block));
 }
 
 static void break_rules(uint16_t stream) {
@@ -279,22 +300,22 @@ static void break_rules(uint16_t stream) {
     send_frame(session, 0, FRAME_WELCOME, "x", 1);
     send_frame(session, stream, FRAME_EXIT, "not fields", 10);
     send_frame(session, stream, FRAME_EXIT, "", 0);
-    send_frame(session, stream, FRAME_DONE, "", 0);
+    send_frame(session, stream, FRAME_RESULT, "", 0);
     say(agent_fd, "RMT\1 what is that");
 }
 
 static void send_noise(void) {
     static uint8_t noise[1 << 20];
-    for (size_t i = 0; i < sizeof noise; i++)
+    for (size_t i = 0; i < sizeof(noise); i++)
         noise[i] = (uint8_t)(rand() & 0xff);
-    write_all(agent_fd, noise, sizeof noise);
+    write_all(agent_fd, noise, sizeof(noise));
 }
 
 static void take_exec(const Frame *frame) {
     uint32_t size;
     char word[64] = "";
     const uint8_t *text = find_tag(frame, TAG_ARG, &size);
-    if (text && size < sizeof word)
+    if (text && size < sizeof(word))
         memcpy(word, text, size);
     uint16_t stream = frame->stream;
     if (strcmp(word, "true") == 0)
@@ -316,7 +337,7 @@ static void take_exec(const Frame *frame) {
     else if (strcmp(word, "reboot") == 0)
         shut_down("guest-reset");
     else if (strcmp(word, "restart") == 0)
-        memcpy(marker, AGENT_MARKER, sizeof marker), greeted = false, announce();
+        memcpy(marker, AGENT_MARKER, sizeof(marker)), greeted = false, announce();
     else if (strcmp(word, "hang") != 0)
         end_exec(stream, 7);
 }
@@ -335,7 +356,7 @@ static void pump_echo(void) {
         n = n < FRAME_PAYLOAD_MAX ? n : FRAME_PAYLOAD_MAX;
         uint8_t more[4] = {(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16), 0};
         send_frame(session, echoing, FRAME_DATA, echo_data, n);
-        send_frame(session, echoing, FRAME_WINDOW, more, sizeof more);
+        send_frame(session, echoing, FRAME_WINDOW, more, sizeof(more));
         echo_size -= n;
         echo_credit -= n;
         memmove(echo_data, echo_data + n, echo_size);
@@ -387,16 +408,16 @@ static void take_clock(const Frame *frame) {
     if (clock_is_near)
         return;
     if (!clock_is_ahead)
-        return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, 0);
+        return send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, 0);
     if (shown == 0) {
         read_clock(frame, &realtime, &uptime);
         shown = host_usec() + 100000;
-        return send_number(frame->stream, FRAME_DONE, TAG_VALUE, shown);
+        return send_number(frame->stream, FRAME_RESULT, TAG_VALUE, shown);
     }
     read_clock(frame, &later_realtime, &later_uptime);
     bool right = later_uptime - uptime == shown - realtime && later_realtime > realtime &&
                  later_realtime <= host_usec();
-    send_number(frame->stream, FRAME_DONE, TAG_ERRNO, right ? 0 : EIO);
+    send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, right ? 0 : EIO);
     clock_is_corrected = right;
 }
 
@@ -412,21 +433,22 @@ static void take_frame(const Frame *frame) {
         return take_exec(frame);
     case FRAME_IDENTITY:
         if (strcmp(mode, "refuse") == 0)
-            return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, EROFS);
+            return send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, EROFS);
         if (clock_is_ahead || clock_is_near) /* its uptime is always 0 */
-            return send_number(frame->stream, FRAME_DONE, TAG_VALUE,
-                               host_usec() + (clock_is_ahead ? 100000 : 0));
-        /* fall through */
+            return send_done(frame->stream, host_usec() + (clock_is_ahead ? 100000 : 0));
+        holds = !goes_wrong("hold");
+        return send_done(frame->stream, 0);
     case FRAME_FREEZE:
     case FRAME_THAW:
         if (frame->type == FRAME_THAW && clock_is_ahead && !clock_is_corrected)
             exit(3);
         if (goes_wrong(frame->type == FRAME_FREEZE ? "freeze" : "thaw"))
-            return step_hangs ? (void)0 : send_number(frame->stream, FRAME_DONE, TAG_ERRNO, EIO);
-        /* fall through */
+            return step_hangs ? (void)0 : send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, EIO);
+        holds = frame->type != FRAME_FREEZE || !goes_wrong("hold");
+        return send_done(frame->stream, frame->type == FRAME_FREEZE ? freeze_mailbox : 0);
     case FRAME_PING:
     case FRAME_SYNC:
-        return send_number(frame->stream, FRAME_DONE, TAG_ERRNO, 0);
+        return send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, 0);
     case FRAME_CLOCK:
         return take_clock(frame);
     default:
@@ -473,19 +495,19 @@ static void look_into_mailbox(void) {
 
 static void flood(void) {
     static uint8_t block[8192];
-    if (flooding && flood_credit >= sizeof block) {
-        send_frame(session, flooding, FRAME_DATA, block, sizeof block);
-        flood_credit -= sizeof block;
+    if (flooding && flood_credit >= sizeof(block)) {
+        send_frame(session, flooding, FRAME_DATA, block, sizeof(block));
+        flood_credit -= sizeof(block);
     }
     if (strcmp(mode, "flood") == 0 && greeted) {
         static unsigned line;
         for (int i = 0; i < 100; i++) {
             char text[64];
-            snprintf(text, sizeof text, "line %u of a very talkative guest\r\n", line++);
+            snprintf(text, sizeof(text), "line %u of a very talkative guest\r\n", line++);
             say(console_fd, text);
         }
         if (greeted)
-            send_frame(session, 4242, FRAME_DATA, block, sizeof block);
+            send_frame(session, 4242, FRAME_DATA, block, sizeof(block));
     }
 }
 
@@ -535,6 +557,8 @@ static void parse_script(void) {
     clock_is_ahead = strcmp(script, "show:clock") == 0;
     clock_is_near = strcmp(script, "show:near") == 0;
     answers_are_junk = strncmp(script, "junk:", 5) == 0;
+    if (strcmp(script, "shut:mailbox") == 0)
+        freeze_mailbox = 1 << 20; /* where no marker is */
     if (strncmp(script, "mail:", 5) == 0 || answers_are_junk)
         mailbox_offset = strtoul(step, NULL, 10);
 }
@@ -558,7 +582,15 @@ static void parse(int argc, char **argv) {
     }
 }
 
+/* The virtual CPU of a guest that hangs before it says anything. */
+static void *spin(void *data) {
+    for (volatile unsigned turns = 0;; turns++)
+        ;
+    return data;
+}
+
 int main(int argc, char **argv) {
+    pthread_t spinning;
     parse_script();
     parse(argc, argv);
     if (strcmp(mode, "die") == 0 || qmp_fd < 0 || agent_fd < 0 || console_fd < 0) {
@@ -570,6 +602,10 @@ int main(int argc, char **argv) {
     if (!incoming) { /* else with the first replies */
         write_all(qmp_fd, qmp_output, qmp_output_size);
         qmp_output_size = 0;
+    }
+    if (strcmp(mode, "spin") == 0) {
+        (void)pthread_create(&spinning, NULL, spin, NULL);
+        mode = "silent";
     }
     if (strcmp(mode, "silent") != 0)
         say(console_fd, "Booting \x1b[31mfake\r\nstill booting\r\n");

@@ -29,10 +29,10 @@ static void restore_begin(Vm *vm) {
     Plan *plan = &vm->plan;
     plan->boot = PLAN_BOOT_RESTORE;
     plan->state_fd = 2;
-    plan->network_card = true;
-    plan->network = PLAN_NETWORK_USER;
-    memcpy(plan->marker, AGENT_MARKER, sizeof plan->marker);
-    memcpy(plan->ram_nonce, "0123456789abcdef", sizeof plan->ram_nonce);
+    plan->n_cards = 1;
+    plan->cards[0].network = PLAN_NETWORK_USER;
+    memcpy(plan->marker, AGENT_MARKER, sizeof(plan->marker));
+    memcpy(plan->ram_nonce, "0123456789abcdef", sizeof(plan->ram_nonce));
 }
 
 /* patch_fd -1: none. */
@@ -55,7 +55,7 @@ static void ends_with(Vm *vm, const char *cause) {
     vm_end(vm);
 }
 
-/* --- restores --------------------------------------------------------------------------------- */
+/* ---- restores ---- */
 
 /* QEMU was quicker than the keeper: greeting, replies and RESUME are there before its first look.
  */
@@ -75,7 +75,7 @@ static void restores_when_all_comes_at_once(void) {
 /* A diff of one page with content (memory/diff.h), or, damaged, of a page beyond the memory. */
 static int make_diff(bool damaged) {
     static uint64_t text[1024];
-    memset(text, 0, sizeof text);
+    memset(text, 0, sizeof(text));
     memcpy(text, "RAMETMD1", 8);
     text[1] = 4096 | (uint64_t)1 << 32;
     text[2] = VM_MEMORY_BYTES;
@@ -84,7 +84,7 @@ static int make_diff(bool damaged) {
     text[5] = 1 | (uint64_t)1 << 32;
     text[512] = 42;
     int fd = memfd_create("diff", MFD_CLOEXEC);
-    CHECK_INT(fd_write_full(fd, text, sizeof text), 0);
+    CHECK_INT(fd_write_full(fd, text, sizeof(text)), 0);
     return fd;
 }
 
@@ -163,7 +163,7 @@ static void refuses_another_memory(void) {
     script(NULL, NULL);
     restore_begin(&vm);
     vm.plan.ram_nonce[0] ^= 1;
-    vm.plan.network = PLAN_NETWORK_NONE; /* so that nothing but the check holds it up */
+    vm.plan.cards[0].network = PLAN_NETWORK_NONE; /* so that nothing but the check holds it up */
     CHECK(restore(&vm, -1, &error) < 0);
     CHECK_CONTAINS(error.message, "not restored");
     ends_with(&vm, "start-failed");
@@ -172,6 +172,35 @@ static void refuses_another_memory(void) {
     CHECK(restore(&vm, -1, &error) < 0);
     CHECK_CONTAINS(error.message, "not restored");
     ends_with(&vm, "start-failed");
+}
+
+/* Programs of the guest ran before it had its identity: a clone is given up, and a VM that wakes as
+ * who it was goes on and says so. */
+static void judges_the_hold(void) {
+    static const char *const steps[] = {"hold", "welcome"};
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        Vm vm;
+        _cleanup_error_ Error error = ERROR_INIT;
+        script("fail", steps[i]);
+        restore_begin(&vm);
+        vm.plan.identity.clone = true;
+        CHECK(restore(&vm, -1, &error) < 0);
+        CHECK_INT(error.kind, ERROR_GUEST_NOT_READY);
+        CHECK_CONTAINS(error.message, "before it was itself");
+        ends_with(&vm, "start-failed");
+        restore_begin(&vm);
+        CHECK_INT(restore(&vm, -1, NULL), 0);
+        CHECK(json_is_false(json_object_get(vm.ok, "held")));
+        state_is(&vm, "running");
+        vm_kill(&vm);
+    }
+    Vm vm;
+    script(NULL, NULL);
+    restore_begin(&vm);
+    vm.plan.identity.clone = true;
+    CHECK_INT(restore(&vm, -1, NULL), 0);
+    CHECK(json_is_true(json_object_get(vm.ok, "held")));
+    vm_kill(&vm);
 }
 
 static void restore_steps_fail(void) {
@@ -194,7 +223,7 @@ static void restore_steps_fail(void) {
     }
 }
 
-/* --- claims ----------------------------------------------------------------------------------- */
+/* ---- claims ---- */
 
 static int claim(Vm *vm, Error *error) {
     _cleanup_json_ json_t *plan = plan_to_json(&vm->plan), *ok = NULL;
@@ -249,6 +278,34 @@ static void claim_steps_fail(void) {
     }
 }
 
+/* Others ran between the claim and the new name. */
+static void claims_need_the_hold(void) {
+    static const char *const cases[][2] = {{"2*fail", "hold"}, {"1*fail", "welcome"}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        Vm vm;
+        _cleanup_error_ Error error = ERROR_INIT;
+        script(cases[i][0], cases[i][1]); /* those before are of the restore */
+        warm_up(&vm);
+        vm.plan.identity.clone = true;
+        CHECK(claim(&vm, &error) < 0);
+        CHECK_INT(error.kind, ERROR_GUEST_NOT_READY);
+        CHECK_CONTAINS(error.message, "before it was itself");
+        ends_with(&vm, "start-failed");
+    }
+}
+
+/* A warm clone that does not wait would run as nobody until it is claimed. */
+static void warm_one_must_wait(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    script("1*fail", "hold"); /* the first is of the restore */
+    restore_begin(&vm);
+    vm.plan.start_paused = true;
+    CHECK(restore(&vm, -1, &error) < 0);
+    CHECK_CONTAINS(error.message, "before it was itself: no? priority");
+    ends_with(&vm, "start-failed");
+}
+
 /* What QEMU is told to do so that a clone stays warm. */
 static void warming_fails(void) {
     Vm vm;
@@ -261,10 +318,10 @@ static void warming_fails(void) {
     ends_with(&vm, "start-failed");
 }
 
-/* --- snapshots -------------------------------------------------------------------------------- */
+/* ---- snapshots ---- */
 
 typedef struct Saved {
-    int fds[4]; /* owned: state, memory, overlay to read and to write */
+    int fds[5]; /* owned: state, memory, overlay to read and to write, copy of the memory */
     json_t *ok; /* owned */
 } Saved;
 
@@ -281,24 +338,30 @@ static int scratch(Vm *vm, const char *name, int flags) {
     return fd;
 }
 
+static int capture_new(const Vm *vm) {
+    int fd = memfd_create("capture", MFD_CLOEXEC);
+    CHECK(fd >= 0 && ftruncate(fd, (off_t)vm->plan.memory_bytes) == 0);
+    return fd;
+}
+
 static void open_files(Vm *vm, Saved *saved, const char *memory) {
     *saved = (Saved){
         .fds = {scratch(vm, "state", O_WRONLY | O_TRUNC),
                 memory ? open(memory, O_RDWR | O_CLOEXEC) : scratch(vm, "memory", O_RDWR | O_TRUNC),
-                scratch(vm, "overlay", O_RDONLY), scratch(vm, "overlay", O_RDWR)}};
+                scratch(vm, "overlay", O_RDONLY), scratch(vm, "overlay", O_RDWR), capture_new(vm)}};
 }
 
 static json_t *snapshot_request(bool hold) {
-    return json_pack("{s:s, s:i, s:i, s:[{s:i, s:i}], s:b, s:b}", "op", "snapshot", "state_fd", 0,
-                     "memory_fd", 1, "disks", "fd", 2, "fd_write", 3, "freeze", 1, "stay_paused",
-                     hold);
+    return json_pack("{s:s, s:i, s:i, s:i, s:[{s:i, s:i}], s:b, s:b}", "op", "snapshot", "state_fd",
+                     0, "memory_fd", 1, "capture_fd", 4, "disks", "fd", 2, "fd_write", 3, "freeze",
+                     1, "stay_paused", hold);
 }
 
 /* memory: a file to write it to; NULL: one that takes it. */
 static int save(Vm *vm, const char *memory, bool hold, Saved *saved, Error *error) {
     _cleanup_json_ json_t *request = snapshot_request(hold);
     open_files(vm, saved, memory);
-    return keeper_call(vm->folder_fd, request, saved->fds, 4, FAR, -1, on_stage, vm, &saved->ok,
+    return keeper_call(vm->folder_fd, request, saved->fds, 5, FAR, -1, on_stage, vm, &saved->ok,
                        error);
 }
 
@@ -318,6 +381,12 @@ static void run_to_save(Vm *vm) {
     if (keeper_call(vm->folder_fd, request, fds, 5, FAR, -1, on_stage, vm, &vm->ok, &error) < 0)
         fprintf(stderr, "%s\n", error.message);
     CHECK(vm->ok);
+}
+
+static bool is_saving(Vm *vm) {
+    _cleanup_json_ json_t *status = NULL;
+    CHECK_INT(vm_ask(vm, "status", &status, NULL), 0);
+    return json_is_true(json_object_get(status, "snapshotting"));
 }
 
 static uint64_t disk_inode(Vm *vm) {
@@ -341,10 +410,10 @@ static void expect_saved(Vm *vm, bool hold) {
     if (save(vm, NULL, hold, &saved, &error) < 0)
         fprintf(stderr, "%s\n", error.message);
     CHECK(saved.ok);
-    CHECK_STR(json_string_value(json_object_get(saved.ok, "kind")), "diff");
+    CHECK_STR(json_string_value(json_object_get(saved.ok, "kind")), "full"); /* over blank memory */
     CHECK_INT(number(saved.ok, "dirty_bytes"), 10 * 4096);
     CHECK_INT(fstat(saved.fds[1], &memory), 0);
-    CHECK(memory.st_size <= 11 * 4096);
+    CHECK(memory.st_blocks * 512 <= (blkcnt_t)10 * 4096);
     CHECK_INT(disk_inode(vm), inode_of(vm, "overlay"));
 }
 
@@ -357,6 +426,59 @@ static void saves(void) {
     state_is(&vm, "running");
     expect_saved(&vm, true);
     state_is(&vm, "paused");
+    vm_kill(&vm);
+}
+
+static void is_held(const Saved *saved, bool held) {
+    CHECK(json_is_boolean(json_object_get(saved->ok, "held")));
+    CHECK(json_is_true(json_object_get(saved->ok, "held")) == held);
+}
+
+/* Where the agent cannot keep others waiting, or not long enough, nothing is saved that clones
+ * could grow from. A VM that only stands by is saved, and it is known of it. */
+static void forks_need_the_hold(void) {
+    static const struct {
+        const char *what, *step, *message;
+    } cases[] = {{"1*fail", "hold", "no? priority"}, {"shut", "mailbox", "its time was over"}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        Vm vm;
+        _cleanup_error_ Error error = ERROR_INIT;
+        _cleanup_saved_ Saved refused, kept;
+        script(cases[i].what, cases[i].step);
+        run_to_save(&vm);
+        CHECK(save(&vm, NULL, false, &refused, &error) < 0);
+        CHECK_CONTAINS(error.message, cases[i].message);
+        CHECK(error.hint != NULL);
+        state_is(&vm, "running");
+        CHECK_INT(disk_inode(&vm), inode_of(&vm, "disk"));
+        vm_kill(&vm);
+        run_to_save(&vm);
+        CHECK_INT(save(&vm, NULL, true, &kept, NULL), 0);
+        is_held(&kept, false);
+        state_is(&vm, "paused");
+        vm_kill(&vm);
+    }
+}
+
+/* It was stopped anywhere, so it goes on until its agent keeps others waiting. */
+static void saves_a_paused_one(void) {
+    Vm vm;
+    _cleanup_json_ json_t *paused = NULL, *again = NULL;
+    _cleanup_error_ Error error = ERROR_INIT;
+    script("fail", "freeze");
+    run_to_save(&vm);
+    CHECK_INT(vm_ask(&vm, "pause", &paused, NULL), 0);
+    _cleanup_saved_ Saved refused, first, second;
+    CHECK(save(&vm, NULL, false, &refused, &error) < 0);
+    state_is(&vm, "paused");
+    CHECK_INT(save(&vm, NULL, false, &first, NULL), 0);
+    is_held(&first, true);
+    state_is(&vm, "paused");
+    CHECK_INT(save(&vm, NULL, false, &second, NULL), 0); /* as the first left it */
+    is_held(&second, true);
+    state_is(&vm, "paused");
+    CHECK_INT(vm_ask(&vm, "resume", &again, NULL), 0);
+    state_is(&vm, "running");
     vm_kill(&vm);
 }
 
@@ -444,7 +566,7 @@ static void memory_cannot_be_written(void) {
     script(NULL, NULL);
     run_to_save(&vm);
     CHECK(save(&vm, "/dev/full", false, &saved, &error) < 0);
-    CHECK_CONTAINS(error.message, "cannot write the dirty pages");
+    CHECK_CONTAINS(error.message, "cannot write a memory base");
     state_is(&vm, "running");
     CHECK_INT(disk_inode(&vm), inode_of(&vm, "overlay"));
     expect_saved(&vm, false);
@@ -462,23 +584,136 @@ static void nobody_waits_any_more(void) {
     run_to_save(&vm);
     open_files(&vm, &saved, NULL);
     CHECK_INT(keeper_connect(vm.folder_fd, &connection, NULL), 0);
-    CHECK_INT(keeper_send(&connection, request, saved.fds, 4, NULL), 0);
+    CHECK_INT(keeper_send(&connection, request, saved.fds, 5, NULL), 0);
     while (!freezing) {
         _cleanup_json_ json_t *event = NULL;
         CHECK_INT(keeper_receive(&connection, FAR, -1, &event, NULL), 0);
         freezing = str_equal(json_string_value(json_object_get(event, "name")), "freeze");
     }
     keeper_close(&connection);
-    for (bool saving = true; saving;) {
-        _cleanup_json_ json_t *status = NULL;
-        CHECK_INT(vm_ask(&vm, "status", &status, NULL), 0);
-        saving = json_is_true(json_object_get(status, "snapshotting"));
-    }
+    while (is_saving(&vm))
+        ;
     state_is(&vm, "running");
     CHECK_INT(disk_inode(&vm), inode_of(&vm, "disk"));
     saved.ok = NULL;
     expect_saved(&vm, false);
     vm_kill(&vm);
+}
+
+/* ---- snapshots together with other VMs ---- */
+
+typedef struct Together {
+    KeeperConnection connection;
+    Saved saved;
+    Error error;
+    json_t *last; /* owned: its answer */
+} Together;
+
+static void together_begin(Vm *vm, Together *together) {
+    _cleanup_json_ json_t *request = snapshot_request(false);
+    json_object_set_new(request, "group", json_true());
+    *together = (Together){.connection = {.fd = -1}, .error = ERROR_INIT};
+    open_files(vm, &together->saved, NULL);
+    CHECK_INT(keeper_connect(vm->folder_fd, &together->connection, NULL), 0);
+    CHECK_INT(keeper_send(&together->connection, request, together->saved.fds, 5, NULL), 0);
+}
+
+static void together_end(Together *together) {
+    keeper_close(&together->connection);
+    saved_free(&together->saved);
+    error_clear(&together->error);
+    json_decref(together->last);
+}
+
+/* Goes on until it waits there. */
+static void comes_to(Together *together, const char *where) {
+    for (;;) {
+        _cleanup_json_ json_t *message = NULL;
+        CHECK_INT(keeper_receive(&together->connection, FAR, -1, &message, NULL), 0);
+        const char *event = json_string_value(json_object_get(message, "event"));
+        CHECK(event); /* no answer yet */
+        if (!str_equal(event, "meet"))
+            continue;
+        CHECK_STR(json_string_value(json_object_get(message, "where")), where);
+        CHECK(number(message, "at_us") > 0);
+        return;
+    }
+}
+
+static void tell(Together *together, bool go_on) {
+    CHECK_INT(keeper_tell(&together->connection, go_on, NULL), 0);
+}
+
+static int comes_to_an_end(Together *together) {
+    return keeper_await(&together->connection, FAR, -1, NULL, NULL, &together->last,
+                        &together->error);
+}
+
+static const char *const meetings[] = {"copied", "frozen", "paused"};
+
+static void saves_together(void) {
+    Vm vm;
+    Together together;
+    script(NULL, NULL);
+    run_to_save(&vm);
+    together_begin(&vm, &together);
+    for (size_t i = 0; i < ARRAY_SIZE(meetings); i++) {
+        comes_to(&together, meetings[i]);
+        CHECK(is_saving(&vm));
+        state_is(&vm, "running");
+        tell(&together, true);
+    }
+    CHECK_INT(comes_to_an_end(&together), 0);
+    CHECK(number(together.last, "pause_us") > 0);
+    CHECK_INT(disk_inode(&vm), inode_of(&vm, "overlay"));
+    state_is(&vm, "running");
+    together_end(&together);
+    vm_kill(&vm);
+}
+
+/* Whoever fails, wherever it waits: it runs on over its old disk, and can be saved again. */
+static void gives_up_together(void) {
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(meetings); i++) {
+        bool is_told = i % 2 == 0;
+        Vm vm;
+        Together together;
+        script(NULL, NULL);
+        run_to_save(&vm);
+        together_begin(&vm, &together);
+        for (size_t k = 0; k < i / 2; k++) {
+            comes_to(&together, meetings[k]);
+            tell(&together, true);
+        }
+        comes_to(&together, meetings[i / 2]);
+        if (is_told) {
+            tell(&together, false);
+            CHECK_INT(comes_to_an_end(&together), -ECANCELED);
+            CHECK_CONTAINS(together.error.message, "another VM");
+        }
+        together_end(&together); /* or who asked is gone */
+        while (is_saving(&vm))
+            ;
+        state_is(&vm, "running");
+        CHECK_INT(disk_inode(&vm), inode_of(&vm, "disk"));
+        expect_saved(&vm, false);
+        vm_kill(&vm);
+    }
+}
+
+/* Its QEMU ends while it stands still and waits: the answer says so, and the VM has failed. */
+static void dies_together(void) {
+    Vm vm;
+    Together together;
+    script("die", "xen-save-devices-state");
+    run_to_save(&vm);
+    together_begin(&vm, &together);
+    for (size_t i = 0; i < ARRAY_SIZE(meetings); i++) {
+        comes_to(&together, meetings[i]);
+        tell(&together, true);
+    }
+    CHECK(comes_to_an_end(&together) < 0);
+    together_end(&together);
+    ends_with(&vm, "crashed");
 }
 
 int main(int argc, char **argv) {
@@ -492,16 +727,24 @@ int main(int argc, char **argv) {
     RUN(corrects_the_clock);
     RUN(does_not_wait_for_a_clock_that_is_right);
     RUN(refuses_another_memory);
+    RUN(judges_the_hold);
     RUN(restore_steps_fail);
     RUN(claims);
     RUN(claim_steps_fail);
+    RUN(claims_need_the_hold);
+    RUN(warm_one_must_wait);
     RUN(warming_fails);
     RUN(saves);
+    RUN(forks_need_the_hold);
+    RUN(saves_a_paused_one);
     RUN(save_steps_fail);
     RUN(dies_while_saving);
     RUN(cannot_go_on);
     RUN(thaw_fails);
     RUN(memory_cannot_be_written);
     RUN(nobody_waits_any_more);
+    RUN(saves_together);
+    RUN(gives_up_together);
+    RUN(dies_together);
     return 0;
 }

@@ -43,7 +43,7 @@ static void client_exec(Vm *vm, Client *client, const char *word) {
 static void client_send(Client *client, uint8_t type, const void *data, size_t size) {
     uint8_t header[FRAME_HEADER_SIZE];
     frame_encode_header(header, 0, 0, type, (uint32_t)size);
-    CHECK_INT(fd_write_full(client->fd, header, sizeof header), 0);
+    CHECK_INT(fd_write_full(client->fd, header, sizeof(header)), 0);
     CHECK_INT(fd_write_full(client->fd, data, size), 0);
 }
 
@@ -177,8 +177,8 @@ enum { BLOCKS = 100 };
 static void *send_blocks(void *data) {
     static uint8_t block[FRAME_PAYLOAD_MAX];
     for (int i = 0; i < BLOCKS; i++) {
-        memset(block, i, sizeof block);
-        client_send(data, FRAME_DATA, block, sizeof block);
+        memset(block, i, sizeof(block));
+        client_send(data, FRAME_DATA, block, sizeof(block));
     }
     client_send(data, FRAME_EOF, NULL, 0);
     return NULL;
@@ -207,7 +207,7 @@ static void moves_much(void) {
 
 static uint64_t resident_kib(pid_t pid, const char *key) {
     char path[64];
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
     char *text;
     CHECK_INT(fd_read_file_at(AT_FDCWD, path, 65536, &text, NULL), 0);
     const char *line = strstr(text, key);
@@ -298,8 +298,10 @@ static void hostile_clients(void) {
 
 static int fail_start(Vm *vm, const char *mode, Error *error) {
     vm_begin(vm, mode);
-    vm->plan.silence_timeout_usec = 300 * USEC_PER_MSEC;
-    vm->plan.ready_timeout_usec = 600 * USEC_PER_MSEC;
+    bool spins = strcmp(mode, "spin") == 0;
+    vm->plan.silence_timeout_usec = spins ? 0 : 300 * USEC_PER_MSEC;
+    vm->plan.ready_timeout_usec = spins ? 0 : 600 * USEC_PER_MSEC;
+    vm->plan.silence_cpu_usec = spins ? 100 * USEC_PER_MSEC : 0;
     int r = vm_start(vm, error);
     CHECK(r < 0);
     return r;
@@ -312,6 +314,7 @@ static void failing_starts(void) {
         const char *part, *part2;
     } cases[] = {
         {"die", ERROR_FAILED, "QEMU ended", "flux capacitor"},
+        {"spin", ERROR_GUEST_NOT_READY, "nothing was heard of it while it ran", "console: empty"},
         {"silent", ERROR_GUEST_NOT_READY, "first sign of life", "console: empty"},
         {"mute", ERROR_GUEST_NOT_READY, "agent's announcement", "?[31mfake\nstill booting"},
         {"error", ERROR_GUEST_NOT_READY, "the guest cannot start", "no root disk?"},

@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "check.h"
-#include "keeper/link.h"
+#include "keeper/guest/link.h"
 #include "proto/tlv.h"
 
 static Link link_;
@@ -63,14 +63,14 @@ static void feed_frame(uint32_t session, uint16_t stream, uint8_t type, const vo
                        size_t size) {
     uint8_t header[FRAME_HEADER_SIZE];
     frame_encode_header(header, session, stream, type, (uint32_t)size);
-    feed(header, sizeof header);
+    feed(header, sizeof(header));
     feed(payload, size);
 }
 
 static void feed_welcome(const uint8_t *echo) {
     uint8_t payload[256];
     TlvWriter writer;
-    tlv_start(&writer, payload, sizeof payload);
+    tlv_start(&writer, payload, sizeof(payload));
     tlv_add(&writer, TAG_NONCE, echo, AGENT_NONCE_SIZE);
     tlv_add(&writer, TAG_RAM_NONCE, "0123456789abcdef", 16);
     tlv_add_u64(&writer, TAG_COUNTER, 5);
@@ -85,10 +85,10 @@ static void greet(void) {
     feed_frame(0, 0, FRAME_ANNOUNCE, NULL, 0);
     CHECK_INT(link_.state, LINK_GREETING);
     uint8_t nonce[AGENT_NONCE_SIZE];
-    memcpy(nonce, link_.nonce, sizeof nonce);
+    memcpy(nonce, link_.nonce, sizeof(nonce));
     feed("what was before", 15);
     feed(nonce, 7);
-    feed(nonce, sizeof nonce);
+    feed(nonce, sizeof(nonce));
     feed_welcome(nonce);
     CHECK_INT(link_.state, LINK_UP);
 }
@@ -126,8 +126,8 @@ static void wrong_welcome(void) {
     begin(65536);
     feed_frame(0, 0, FRAME_ANNOUNCE, NULL, 0);
     uint8_t nonce[AGENT_NONCE_SIZE];
-    memcpy(nonce, link_.nonce, sizeof nonce);
-    feed(nonce, sizeof nonce);
+    memcpy(nonce, link_.nonce, sizeof(nonce));
+    feed(nonce, sizeof(nonce));
     feed_welcome((const uint8_t *)"0123456789abcdef");
     CHECK_INT(n_welcomed, 0);
     CHECK_INT(n_lost, 1);
@@ -141,7 +141,7 @@ static void credit_holds(void) {
     greet();
     LinkStream *stream = open_stream(FRAME_EXEC);
     for (int i = 0; i < 4; i++)
-        feed_frame(link_.session, stream->id, FRAME_DATA, block, sizeof block);
+        feed_frame(link_.session, stream->id, FRAME_DATA, block, sizeof(block));
     CHECK_INT(data_bytes, AGENT_WINDOW_BYTES);
     CHECK_INT(stream->credit_in, 0);
     CHECK_INT(link_grant(&link_, stream, 10), 0);
@@ -184,7 +184,7 @@ static void output_is_bounded(void) {
     for (int i = 0; i < 100000; i++) {
         LinkStream *stream = streams[i % AGENT_STREAMS_MAX];
         (void)link_send(&link_, stream, FRAME_DATA, block, link_data_room(&link_, stream));
-        (void)link_send(&link_, stream, FRAME_RESIZE, block, 24);
+        (void)link_send(&link_, stream, FRAME_TTY_RESIZE, block, 24);
         (void)link_grant(&link_, stream, 1);
     }
     for (int i = 0; i < AGENT_STREAMS_MAX; i++)
@@ -215,8 +215,8 @@ static void ends_once(void) {
     feed_frame(link_.session, id, FRAME_DATA, "x", 1); /* not for a ping */
     feed_frame(link_.session, id, FRAME_EXIT, NULL, 0);
     CHECK_INT(n_frames, 0);
-    feed_frame(link_.session, id, FRAME_DONE, NULL, 0);
-    feed_frame(link_.session, id, FRAME_DONE, NULL, 0);
+    feed_frame(link_.session, id, FRAME_RESULT, NULL, 0);
+    feed_frame(link_.session, id, FRAME_RESULT, NULL, 0);
     CHECK_INT(n_frames, 1);
     CHECK(open_stream(FRAME_PING)->id != id);
     link_free(&link_);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/spawn.h"
 #include "base/str.h"
 #include "check.h"
 #include "proto/keeper.h"
@@ -70,6 +70,16 @@ static inline void vm_begin(Vm *vm, const char *mode) {
     strcpy(plan->identity.hostname, "test");
 }
 
+/* What is left of one whose keeper is gone. */
+static inline void vm_clear(Vm *vm) {
+    CHECK_INT(path_remove_tree(vm->folder), 0);
+    fd_close(vm->folder_fd);
+    fd_close(vm->blank_fd);
+    plan_free(&vm->plan);
+    json_decref(vm->ok);
+    strbuf_free(&vm->stages);
+}
+
 /* The keeper must have ended by itself, and with it QEMU. */
 static inline void vm_end(Vm *vm) {
     int status = -1;
@@ -77,12 +87,7 @@ static inline void vm_end(Vm *vm) {
     if (!WIFEXITED(status))
         fprintf(stderr, "keeper: wait status %d\n", status);
     CHECK(WIFEXITED(status));
-    CHECK_INT(path_remove_tree(vm->folder), 0);
-    fd_close(vm->folder_fd);
-    fd_close(vm->blank_fd);
-    plan_free(&vm->plan);
-    json_decref(vm->ok);
-    strbuf_free(&vm->stages);
+    vm_clear(vm);
 }
 
 static inline void on_stage(void *data, const json_t *event) {

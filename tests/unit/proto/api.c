@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "proto/api.h"
+#include "proto/api/api.h"
 
 #include <errno.h>
 
@@ -17,7 +17,6 @@ static void test_table_is_sorted_and_complete(void) {
         CHECK(str_has_prefix(row_at(i)->path, "/v1/"));
         if (i > 0) {
             int order = strcmp(row_at(i - 1)->path, row_at(i)->path);
-
             CHECK(order < 0 ||
                   (order == 0 && strcmp(row_at(i - 1)->method, row_at(i)->method) < 0));
         }
@@ -29,7 +28,6 @@ static void test_table_is_sorted_and_complete(void) {
 static ApiId matched(const char *method, const char *path, const char *argument) {
     char found[API_ARGUMENT_MAX], allowed[64];
     const ApiOperation *row;
-
     CHECK_INT(api_match(method, path, &row, found, allowed), 0);
     CHECK_STR(found, argument);
     return row->id;
@@ -38,12 +36,17 @@ static ApiId matched(const char *method, const char *path, const char *argument)
 static void test_match(void) {
     char found[API_ARGUMENT_MAX], allowed[64];
     const ApiOperation *row;
-
     CHECK_INT(matched("GET", "/v1/version", ""), API_VERSION);
     CHECK_INT(matched("GET", "/v1/vms/web1", "web1"), API_VM_INSPECT);
     CHECK_INT(matched("POST", "/v1/vms/web1/copy-in", "web1"), API_VM_COPY_IN);
     CHECK_INT(matched("POST", "/v1/images/build", ""), API_IMAGE_BUILD);
     CHECK_INT(matched("GET", "/v1/images/build", "build"), API_IMAGE_INSPECT);
+    CHECK_INT(matched("GET", "/v1/vms/lab%2fweb1", "lab/web1"), API_VM_INSPECT);
+    CHECK_INT(matched("POST", "/v1/vms/lab%2Fweb1/start", "lab/web1"), API_VM_START);
+    CHECK_INT(matched("GET", "/v1/vms/a%00b%zz%2",
+                      "a\x01"
+                      "b%zz%2"),
+              API_VM_INSPECT);
     CHECK_INT(api_match("GET", "/v1/vms/", &row, found, allowed), -ENOENT);
     CHECK_INT(api_match("GET", "/v1/vms/a/b", &row, found, allowed), -ENOENT);
     CHECK_INT(api_match("GET", "/v1", &row, found, allowed), -ENOENT);
@@ -54,7 +57,6 @@ static void test_match(void) {
 static void test_long_argument_does_not_match(void) {
     char path[1024] = "/v1/vms/", found[API_ARGUMENT_MAX], allowed[64];
     const ApiOperation *row;
-
     memset(path + 8, 'a', API_ARGUMENT_MAX);
     path[8 + API_ARGUMENT_MAX] = '\0';
     CHECK_INT(api_match("GET", path, &row, found, allowed), -ENOENT);
@@ -62,7 +64,6 @@ static void test_long_argument_does_not_match(void) {
 
 static void check_path(ApiId id, const char *argument, const char *query, const char *expected) {
     _cleanup_free_ char *path = api_path(id, argument, query);
-
     CHECK_STR(path, expected);
 }
 
@@ -74,14 +75,12 @@ static void test_path(void) {
 
 static int check_input(ApiId id, const char *text, Error *error) {
     _cleanup_json_ json_t *input = NULL;
-
     CHECK_INT(json_parse("input", text, strlen(text), &input, NULL), 0);
     return api_check_input(api_operation(id), input, error);
 }
 
 static void refuses(ApiId id, const char *text, const char *part) {
     _cleanup_error_ Error error = ERROR_INIT;
-
     CHECK(check_input(id, text, &error) < 0);
     CHECK_INT(error.kind, ERROR_USAGE);
     CHECK_CONTAINS(error_message(&error), part);
@@ -96,6 +95,7 @@ static void test_good_input(void) {
                     NULL),
         0);
     CHECK_INT(check_input(API_RUN, "{\"image\":\"b\",\"exec\":{\"argv\":[\"true\"]}}", NULL), 0);
+    CHECK_INT(check_input(API_RUN, "{\"image\":\"b\",\"exec\":{}}", NULL), 0); /* its own program */
     CHECK_INT(check_input(API_VM_WAIT, "{\"state\":\"paused\"}", NULL), 0);
 }
 
@@ -115,14 +115,50 @@ static void test_bad_input(void) {
     refuses(API_VM_WAIT, "{\"state\":\"stop\"}", "is none of");
     refuses(API_VM_WAIT, "{\"state\":\"\"}", "is none of");
     refuses(API_VM_EXEC, "{\"argv\":[]}", "argv is empty");
-    refuses(API_RUN, "{\"image\":\"b\",\"exec\":{}}", "exec: the request lacks \"argv\"");
+    refuses(API_RUN, "{\"image\":\"b\",\"exec\":{\"argv\":[]}}", "exec: argv is empty");
     refuses(API_VERSION, "{\"x\":1}", "unknown member");
+    refuses(API_VM_CREATE, "{\"image\":\"b\",\"labels\":[]}", "labels is not an object");
+    refuses(API_FORK, "{\"source\":\"b\",\"labels\":{\"a\":1}}", "labels is not a string");
+    refuses(API_VM_RENAME, "{}", "lacks \"name\"");
+    refuses(API_VM_RENAME, "{\"name\":\"A\"}", "name");
+}
+
+/* A list comes as several parameters of one name. */
+static void test_query_list(void) {
+    _cleanup_json_ json_t *input = json_object();
+    const ApiOperation *list = api_operation(API_VM_LIST);
+    _cleanup_error_ Error error = ERROR_INIT;
+    CHECK_INT(api_add_query(list, "filter", "label=a", input, NULL), 0);
+    CHECK_INT(api_add_query(list, "filter", "state=b", input, NULL), 0);
+    CHECK_INT(json_array_size(json_object_get(input, "filter")), 2);
+    CHECK_INT(api_check_input(list, input, NULL), 0);
+    for (int i = 2; i < 64; i++)
+        CHECK_INT(api_add_query(list, "filter", "name=x", input, NULL), 0);
+    CHECK(api_add_query(list, "filter", "name=x", input, &error) < 0);
+    CHECK_CONTAINS(error_message(&error), "too often");
+}
+
+static void test_times(void) {
+    static const char *const bad[] = {"", "-1", "10m", "2026-11-20", "1e9", "99999999999999999999"};
+    uint64_t usec;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        _cleanup_json_ json_t *input = json_pack("{s:s}", "since", bad[i]);
+        CHECK(api_check_input(api_operation(API_VM_LOGS), input, NULL) < 0);
+        CHECK(api_time(json_object_get(input, "since"), &usec) < 0);
+    }
+    _cleanup_json_ json_t *times = json_pack("[s, s, i, b]", "1970-01-01T00:00:02Z", "17", 18, 1);
+    CHECK_INT(api_time(json_array_get(times, 0), &usec), 0);
+    CHECK_INT(usec, 2000000);
+    CHECK_INT(api_time(json_array_get(times, 1), &usec), 0);
+    CHECK_INT(usec, 17);
+    CHECK_INT(api_time(json_array_get(times, 2), &usec), 0);
+    CHECK_INT(usec, 18);
+    CHECK(api_time(json_array_get(times, 3), &usec) < 0);
 }
 
 static void test_query(void) {
     _cleanup_json_ json_t *input = json_object();
     const ApiOperation *logs = api_operation(API_VM_LOGS);
-
     CHECK_INT(api_add_query(logs, "follow", "1", input, NULL), 0);
     CHECK_INT(api_add_query(logs, "tail", "20", input, NULL), 0);
     CHECK(json_is_true(json_object_get(input, "follow")));
@@ -130,6 +166,8 @@ static void test_query(void) {
     CHECK_INT(api_check_input(logs, input, NULL), 0);
     CHECK(api_add_query(logs, "tail", "21", input, NULL) < 0);
     CHECK(api_add_query(logs, "tale", "1", input, NULL) < 0);
+    CHECK_INT(api_add_query(logs, "since", "2026-11-20T17:33:17Z", input, NULL), 0);
+    CHECK_INT(api_check_input(logs, input, NULL), 0);
     CHECK(api_add_query(api_operation(API_VM_STOP), "timeout_s", "1", input, NULL) < 0);
     CHECK_INT(api_add_query(api_operation(API_IMAGE_IMPORT), "name", "x", input, NULL), 0);
     CHECK(api_add_query(api_operation(API_EVENTS), "since", "-1", input, NULL) < 0);
@@ -141,7 +179,6 @@ static void check_references(const json_t *node, const json_t *schemas) {
     const char *key;
     json_t *value;
     size_t i;
-
     if (json_is_array(node)) {
         json_array_foreach(node, i, value) check_references(value, schemas);
         return;
@@ -158,14 +195,13 @@ static void check_references(const json_t *node, const json_t *schemas) {
 static void test_openapi(void) {
     _cleanup_json_ json_t *document = api_openapi();
     const json_t *paths = json_object_get(document, "paths");
-
     CHECK_STR(json_string_value(json_object_get(document, "openapi")), "3.1.0");
     for (size_t i = 0; i < API_ID_COUNT; i++) {
         const json_t *path = json_object_get(paths, row_at(i)->path);
         const char *method = strcmp(row_at(i)->method, "GET") == 0    ? "get"
                              : strcmp(row_at(i)->method, "POST") == 0 ? "post"
+                             : strcmp(row_at(i)->method, "PUT") == 0  ? "put"
                                                                       : "delete";
-
         CHECK_STR(json_string_value(json_object_get(json_object_get(path, method), "operationId")),
                   row_at(i)->name);
     }
@@ -179,6 +215,8 @@ int main(void) {
     RUN(test_path);
     RUN(test_good_input);
     RUN(test_bad_input);
+    RUN(test_query_list);
+    RUN(test_times);
     RUN(test_query);
     RUN(test_openapi);
     return 0;

@@ -6,7 +6,6 @@
 /* RFC 3720, appendix B.4 */
 static void test_crc_vectors(void) {
     uint8_t bytes[32];
-
     memset(bytes, 0, sizeof(bytes));
     CHECK_INT(crc32c(bytes, 32), 0x8a9136aa);
     memset(bytes, 0xff, sizeof(bytes));
@@ -23,7 +22,6 @@ static void test_crc_vectors(void) {
 static void feed(FrameReader *reader, const void *data, size_t size) {
     size_t room;
     uint8_t *space = frame_reader_space(reader, &room);
-
     CHECK(size <= room);
     memcpy(space, data, size);
     frame_reader_added(reader, size);
@@ -41,7 +39,6 @@ static void test_one_byte_at_a_time(void) {
     Frame frame;
     uint8_t bytes[64];
     size_t size = make_frame(bytes, 3, 26, "hello", 5);
-
     CHECK_INT(frame_reader_init(&reader), 0);
     for (size_t i = 0; i < size; i++) {
         CHECK_INT(frame_reader_next(&reader, &frame), 0);
@@ -64,7 +61,6 @@ static void test_garbage_is_skipped(void) {
     uint8_t bytes[64];
     size_t size = make_frame(bytes, 1, 48, "ab", 2);
     uint8_t bad[FRAME_HEADER_SIZE];
-
     CHECK_INT(frame_reader_init(&reader), 0);
     frame_encode_header(bad, 7, 1, 48, 2);
     bad[8] ^= 1; /* the checksum no longer fits */
@@ -81,7 +77,6 @@ static void test_length_is_bounded(void) {
     FrameReader reader;
     Frame frame;
     uint8_t bytes[FRAME_HEADER_SIZE];
-
     CHECK_INT(frame_reader_init(&reader), 0);
     frame_encode_header(bytes, 0, 0, 1, FRAME_PAYLOAD_MAX + 1);
     feed(&reader, bytes, sizeof(bytes));
@@ -95,13 +90,11 @@ static void test_largest_frames_fit(void) {
     Frame frame;
     static uint8_t bytes[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
     int n_frames = 0;
-
     CHECK_INT(frame_reader_init(&reader), 0);
     frame_encode_header(bytes, 0, 1, 48, FRAME_PAYLOAD_MAX);
     for (size_t sent = 0, total = 4 * sizeof(bytes); sent < total;) {
         size_t room;
         uint8_t *space = frame_reader_space(&reader, &room);
-
         CHECK(room > 0);
         for (size_t i = 0; i < room && sent < total; i++, sent++) {
             space[i] = bytes[sent % sizeof(bytes)];
@@ -116,24 +109,11 @@ static void test_largest_frames_fit(void) {
     frame_reader_free(&reader);
 }
 
-static void test_take_rest(void) {
-    FrameReader reader;
-    uint8_t out[16];
-
-    CHECK_INT(frame_reader_init(&reader), 0);
-    feed(&reader, "half", 4);
-    CHECK_INT(frame_reader_take_rest(&reader, out, sizeof(out)), 4);
-    CHECK(memcmp(out, "half", 4) == 0);
-    CHECK_INT(frame_reader_take_rest(&reader, out, sizeof(out)), 0);
-    frame_reader_free(&reader);
-}
-
 int main(void) {
     RUN(test_crc_vectors);
     RUN(test_one_byte_at_a_time);
     RUN(test_garbage_is_skipped);
     RUN(test_length_is_bounded);
     RUN(test_largest_frames_fit);
-    RUN(test_take_rest);
     return 0;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/str.h"
 #include "check.h"
-#include "proto/http_client.h"
+#include "proto/api/http_client.h"
 
 static HttpHead head_of(const char *text) {
     HttpHead head;
-
     CHECK_INT(http_parse_head(text, strlen(text), &head, NULL), 0);
     return head;
 }
@@ -13,7 +12,6 @@ static HttpHead head_of(const char *text) {
 static void refuses_head(const char *text, const char *part) {
     _cleanup_error_ Error error = ERROR_INIT;
     HttpHead head;
-
     CHECK(http_parse_head(text, strlen(text), &head, &error) < 0);
     CHECK_INT(error.kind, ERROR_CORRUPT);
     CHECK_CONTAINS(error_message(&error), part);
@@ -22,7 +20,6 @@ static void refuses_head(const char *text, const char *part) {
 static void test_heads(void) {
     HttpHead head = head_of("HTTP/1.1 200 OK\r\nContent-length:  12 \r\nCONTENT-TYPE: Text/Plain; "
                             "charset=utf-8\r\n\r\n");
-
     CHECK_INT(head.status, 200);
     CHECK_INT(head.body, HTTP_BODY_LENGTH);
     CHECK_INT(head.length_bytes, 12);
@@ -62,13 +59,11 @@ static char *decode(const HttpHead *head, const char *text, size_t step, Error *
     _cleanup_(strbuf_free) StrBuf out = {0};
     size_t size = strlen(text), at = 0;
     HttpBody body;
-
     http_body_start(&body, head);
     while (at < size && !body.done) {
         size_t n = MIN_OF(step, size - at), piece_size;
         const char *piece;
         ssize_t used = http_body_next(&body, text + at, n, &piece, &piece_size, error);
-
         if (used < 0)
             return NULL;
         CHECK(used > 0 && (size_t)used <= n);
@@ -78,25 +73,21 @@ static char *decode(const HttpHead *head, const char *text, size_t step, Error *
     }
     if (http_body_finish(&body, error) < 0)
         return NULL;
-    return strbuf_take(&out);
+    return strbuf_steal(&out);
 }
 
 static void check_body(HttpBodyKind kind, uint64_t length, const char *text, const char *expected) {
     HttpHead head = {.status = 200, .body = kind, .length_bytes = length};
-
     for (size_t step = 1; step <= strlen(text) + 1; step++) {
         _cleanup_free_ char *out = decode(&head, text, step, NULL);
-
         CHECK_STR(out, expected);
     }
 }
 
 static void refuses_body(const char *text, const char *part) {
     HttpHead head = {.status = 200, .body = HTTP_BODY_CHUNKED};
-
     for (size_t step = 1; step <= strlen(text) + 1; step++) {
         _cleanup_error_ Error error = ERROR_INIT;
-
         CHECK(!decode(&head, text, step, &error));
         CHECK_CONTAINS(error_message(&error), part);
     }
@@ -134,7 +125,6 @@ static void test_endless_extension(void) {
     HttpHead head = {.status = 200, .body = HTTP_BODY_CHUNKED};
     _cleanup_error_ Error error = ERROR_INIT;
     char text[16384];
-
     memset(text, 'a', sizeof(text));
     text[0] = '5';
     text[1] = ';';
@@ -146,7 +136,6 @@ static void test_endless_extension(void) {
 static void test_short_length(void) {
     HttpHead head = {.status = 200, .body = HTTP_BODY_LENGTH, .length_bytes = 10};
     _cleanup_error_ Error error = ERROR_INIT;
-
     CHECK(!decode(&head, "short", 2, &error));
     CHECK_CONTAINS(error_message(&error), "middle of its answer");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The client against a scripted server: a thread that reads the whole request, then writes a canned
  * answer, in one piece or byte by byte, and closes. */
-#include "proto/http_client.h"
+#include "proto/api/http_client.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,11 +26,9 @@ typedef struct Script {
 
 static void read_until(Script *script, const char *end) {
     char buffer[4096];
-
     while (end && !memmem(script->request.data ? script->request.data : "", script->request.size,
                           end, strlen(end))) {
         ssize_t n = read(script->fd, buffer, sizeof(buffer));
-
         if (n <= 0)
             return;
         strbuf_add(&script->request, buffer, (size_t)n);
@@ -41,11 +39,9 @@ static void *serve(void *data) {
     Script *script = data;
     size_t size = strlen(script->answer), at = 0;
     char byte;
-
     read_until(script, script->wait);
     while (at < size) {
         size_t n = MIN_OF(script->step, size - at);
-
         if (fd_write_full(script->fd, script->answer + at, n) < 0)
             break;
         at += n;
@@ -58,7 +54,6 @@ static void *serve(void *data) {
 
 static int start(Script *script) {
     int pair[2];
-
     CHECK_INT(fd_socketpair(SOCK_STREAM, pair), 0);
     script->fd = pair[0];
     CHECK_INT(pthread_create(&script->thread, NULL, serve, script), 0);
@@ -78,7 +73,6 @@ static char *call_json(const char *answer, size_t step, Error *error) {
     _cleanup_json_ json_t *json = NULL;
     int fd = start(&script), r = http_call_json(fd, &call, &json, error);
     char *text = r == 0 ? json_to_text(json) : NULL;
-
     finish(&script, fd);
     return text;
 }
@@ -86,7 +80,6 @@ static char *call_json(const char *answer, size_t step, Error *error) {
 static void gives(const char *answer, const char *expected) {
     for (size_t step = 1; step <= 4096; step *= 64) {
         _cleanup_free_ char *text = call_json(answer, step, NULL);
-
         CHECK_STR(text, expected);
     }
 }
@@ -94,7 +87,6 @@ static void gives(const char *answer, const char *expected) {
 static void fails(const char *answer, ErrorKind kind, const char *part) {
     for (size_t step = 1; step <= 4096; step *= 64) {
         _cleanup_error_ Error error = ERROR_INIT;
-
         CHECK(!call_json(answer, step, &error));
         CHECK_CONTAINS(error_message(&error), part);
         CHECK_INT(error.kind, kind);
@@ -126,7 +118,6 @@ static void test_errors(void) {
 
 static void test_oversize_head(void) {
     _cleanup_(strbuf_free) StrBuf answer = {0};
-
     strbuf_add_text(&answer, "HTTP/1.1 200 OK\r\n");
     while (answer.size <= HTTP_HEADER_MAX)
         strbuf_add_text(&answer, "X-Header: abcdefghijklmnopqrstuvwxyz\r\n");
@@ -136,7 +127,6 @@ static void test_oversize_head(void) {
 
 static void test_endless_interim(void) {
     _cleanup_(strbuf_free) StrBuf answer = {0};
-
     for (int i = 0; i < 100; i++)
         strbuf_add_text(&answer, "HTTP/1.1 102 Processing\r\n\r\n");
     fails(answer.data, ERROR_CORRUPT, "no final status");
@@ -156,7 +146,6 @@ static int call_events(const char *answer, size_t step, int *events, json_t **re
     Script script = {.answer = answer, .step = step, .wait = "\r\n\r\n"};
     HttpCall call = HTTP_CALL("POST", "/v1/vms");
     int fd = start(&script), r;
-
     call.on_event = count_events;
     call.data = events;
     r = http_call_json(fd, &call, result, error);
@@ -168,7 +157,6 @@ static void test_events(void) {
     for (size_t step = 1; step <= 4096; step *= 64) {
         _cleanup_json_ json_t *result = NULL;
         int events = 0;
-
         CHECK_INT(call_events(LINES_HEAD "12\r\n{\"event\":\"a\"}\n{\"ev\r\n"
                                          "1f\r\nent\":\"b\"}\n{\"result\":{\"id\":\"x\"}}\r\n"
                                          "1\r\n\n\r\n0\r\n\r\n",
@@ -182,7 +170,6 @@ static void test_events(void) {
 static void test_event_errors(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     int events = 0;
-
     CHECK(call_events(LINES_HEAD "0\r\n\r\n", 100, &events, NULL, &error) < 0);
     CHECK_CONTAINS(error_message(&error), "closed");
     CHECK(call_events(LINES_HEAD "31\r\n{\"error\":{\"code\":\"conflict\",\"message\":\"taken\"}}  "
@@ -204,7 +191,6 @@ static void test_handler_ends_call(void) {
         .answer = LINES_HEAD "3\r\n{}\n\r\n", .step = 100, .wait = "\r\n\r\n", .stay = true};
     HttpCall call = HTTP_CALL("GET", "/v1/events?follow=1");
     int fd = start(&script);
-
     call.on_event = stop_at_once;
     CHECK_INT(http_call_lines(fd, &call, NULL), 17);
     finish(&script, fd);
@@ -223,7 +209,6 @@ static void test_data(void) {
     HttpCall call = HTTP_CALL("GET", "/v1/vms/a/logs");
     _cleanup_(strbuf_free) StrBuf out = {0};
     int fd = start(&script);
-
     call.data = &out;
     CHECK_INT(http_call_data(fd, &call, collect, NULL), 0);
     CHECK_STR(out.data, "one\ntwo\n");
@@ -238,7 +223,6 @@ static void test_body_is_sent(void) {
     HttpCall call = HTTP_CALL("POST", "/v1/vms");
     _cleanup_json_ json_t *body = json_pack("{s:s}", "name", "x");
     int fd = start(&script);
-
     call.body = body;
     CHECK_INT(http_call_json(fd, &call, NULL, NULL), 0);
     CHECK_CONTAINS(script.request.data, "POST /v1/vms HTTP/1.1\r\n");
@@ -253,7 +237,6 @@ static void test_upload(void) {
                      .stay = true};
     HttpCall call = HTTP_CALL("POST", "/v1/images/import?name=x");
     int fd = start(&script), pipe_fds[2];
-
     CHECK_INT(pipe(pipe_fds), 0);
     CHECK_INT(fd_write_full(pipe_fds[1], "hello", 5), 0);
     (void)fd_close(pipe_fds[1]);
@@ -274,7 +257,6 @@ static void test_upload_refused_early(void) {
     HttpCall call = HTTP_CALL("POST", "/v1/images/import?name=x");
     _cleanup_error_ Error error = ERROR_INIT;
     int fd = start(&script), zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-
     call.body_fd = zero;
     CHECK(http_call_json(fd, &call, NULL, &error) < 0);
     CHECK_CONTAINS(error_message(&error), "disk full");
@@ -291,7 +273,6 @@ static void test_upgrade(void) {
         HttpCall call = HTTP_CALL("POST", "/v1/vms/a/exec");
         char bytes[8] = "";
         int fd = start(&script);
-
         CHECK_INT(http_call_upgrade(fd, &call, NULL), 0);
         CHECK_INT(fd_read_full(fd, bytes, 7), 7);
         CHECK_STR(bytes, "\r\n\r\nraw");
@@ -308,7 +289,6 @@ static void test_upgrade_refused(void) {
     HttpCall call = HTTP_CALL("POST", "/v1/vms/a/exec");
     _cleanup_error_ Error error = ERROR_INIT;
     int fd = start(&script);
-
     CHECK(http_call_upgrade(fd, &call, &error) < 0);
     CHECK_INT(error.kind, ERROR_CONFLICT);
     finish(&script, fd);
@@ -318,7 +298,6 @@ static void test_cancel_and_deadline(void) {
     Script script = {.answer = "", .wait = "never", .step = 1};
     HttpCall call = HTTP_CALL("GET", "/v1/version");
     int fd = start(&script);
-
     call.cancel_fd = eventfd(1, EFD_CLOEXEC);
     CHECK_INT(http_call_json(fd, &call, NULL, NULL), -ECANCELED);
     call.cancel_fd = fd_close(call.cancel_fd);
@@ -330,7 +309,6 @@ static void test_cancel_and_deadline(void) {
 static void test_connect_fails(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     int fd = -1;
-
     CHECK_INT(http_connect("/nonexistent/ramet.sock", &fd, &error), -ENOENT);
     CHECK_CONTAINS(error_message(&error), "/nonexistent/ramet.sock");
 }

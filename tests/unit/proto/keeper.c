@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #define FAR (clock_monotonic_usec() + 60 * USEC_PER_SEC)
 
 typedef struct FakeKeeper {
+    char *body; /* owned by who looks at it */
     int listen_fd;
     const char *const *answers; /* NULL-terminated */
     size_t n_fds;               /* how many came */
@@ -46,12 +48,17 @@ static void *fake_keeper(void *data) {
         static char text[KEEPER_MESSAGE_MAX];
         int fds[FD_PASS_MAX];
         size_t n_fds = FD_PASS_MAX;
-        ssize_t size = fd_receive_message(fd, text, sizeof text, fds, &n_fds);
+        ssize_t size = fd_receive_message(fd, text, sizeof(text), fds, &n_fds);
         if (size <= 0)
             return NULL;
         keeper->n_messages++;
+        if (memmem(text, (size_t)size, "\"body\"", 6)) {
+            _cleanup_close_ int body = fds[--n_fds];
+            keeper->body = calloc(1, 1 << 20);
+            CHECK(fd_pread_full(body, keeper->body, (1 << 20) - 1, 0) > 0);
+        }
         count_fds(keeper, fds, n_fds);
-        if (memmem(text, (size_t)size, "\"op\"", 4))
+        if (keeper->body || memmem(text, (size_t)size, "\"op\"", 4))
             break;
     }
     for (const char *const *answer = keeper->answers; *answer; answer++)
@@ -103,6 +110,29 @@ static void many_descriptors(void) {
     strbuf_free(&seen);
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
         fd_close(fds[i]);
+}
+
+/* A request that no message holds comes as a file, behind all other descriptors. */
+static void long_request(void) {
+    static const char *const answers[] = {"{\"ok\":{}}", NULL};
+    _cleanup_free_ char *text = calloc(1, 300001), *expected = NULL;
+    memset(text, 'x', 300000);
+    _cleanup_json_ json_t *request = json_pack("{s:s, s:s}", "op", "exec", "argv", text);
+    expected = json_to_text(request);
+    for (size_t n_fds = 0; n_fds <= 2 * FD_PASS_MAX; n_fds += FD_PASS_MAX) {
+        FakeKeeper keeper;
+        _cleanup_json_ json_t *ok = NULL;
+        int fds[2 * FD_PASS_MAX];
+        _cleanup_close_ int fd = memfd_create("empty", MFD_CLOEXEC);
+        for (size_t i = 0; i < n_fds; i++)
+            fds[i] = fd;
+        start_keeper(&keeper, answers);
+        CHECK_INT(keeper_call(folder_fd, request, fds, n_fds, FAR, -1, NULL, NULL, &ok, NULL), 0);
+        end_keeper(&keeper);
+        CHECK_INT(keeper.n_fds, n_fds);
+        CHECK_STR(keeper.body, expected);
+        free(keeper.body);
+    }
 }
 
 static int ask(const char *const *answers, int cancel_fd, uint64_t deadline_usec, Error *error) {
@@ -163,6 +193,7 @@ int main(void) {
     CHECK(mkdtemp(folder));
     folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     RUN(many_descriptors);
+    RUN(long_request);
     RUN(errors);
     RUN(nobody_there);
     RUN(waits_end);

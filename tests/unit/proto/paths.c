@@ -15,7 +15,6 @@ static void set(const char *home, const char *socket, const char *data, const ch
 
 static void expect(const char *home, const char *socket) {
     _cleanup_free_ char *found_home = NULL, *found_socket = NULL;
-
     CHECK_INT(paths_home(&found_home, NULL), 0);
     CHECK_INT(paths_socket(&found_socket, NULL), 0);
     CHECK_STR(found_home, home);

@@ -17,24 +17,29 @@ static void fill(Plan *plan) {
     strcpy(plan->cpu, "max");
     plan->memory_bytes = 256 * MIB;
     plan->cpus = 2;
-    plan->network_card = true;
+    plan->n_cards = 2;
     plan->n_disks = 1;
     plan->disks[0] = (PlanDisk){.serial = "root", .n_files = 2};
     plan->disks[0].files[0] = (PlanDiskFile){.fd = 0, .fd_write = 1, .format = "qcow2"};
     plan->disks[0].files[1] = (PlanDiskFile){.fd = 2, .fd_write = PLAN_NO_FD, .format = "raw"};
-    plan->network = PLAN_NETWORK_USER;
-    plan->n_forwards = 1;
-    plan->forwards[0] = (PlanForward){.host_ip = "127.0.0.1", .host_port = 8080, .guest_port = 80};
+    plan->cards[0].network = PLAN_NETWORK_USER;
+    plan->cards[0].forwards.count = 1;
+    plan->cards[0].forwards.items[0] =
+        (PortForward){.host_ip = "127.0.0.1", .host_port = 8080, .guest_port = 80};
     plan->kernel_fd = 3;
     plan->initrd_fd = 4;
     plan->cmdline = str_copy("console=ttyS0");
     plan->memory_fd = 5;
     plan->console_dir_fd = 6;
     plan->console_max_bytes = MIB;
-    memset(plan->marker, 0xab, sizeof plan->marker);
+    memset(plan->marker, 0xab, sizeof(plan->marker));
     strcpy(plan->identity.hostname, "web1");
-    memcpy(plan->identity.mac, "\x52\x54\x00\x01\x02\x03", 6);
-    plan->identity.prefix = 24;
+    memcpy(plan->identity.first.mac, "\x52\x54\x00\x01\x02\x03", 6);
+    plan->identity.first.prefix = 24;
+    plan->cards[1].network = PLAN_NETWORK_DGRAM;
+    plan->cards[1].fd = 7;
+    plan->identity.n_further = 1;
+    plan->identity.further[0] = (PlanAddress){.ip = "10.77.0.2", .prefix = 24, .ip6 = "fd00::2"};
     plan->uid = 700001;
     plan->remove_on_exit = true;
 }
@@ -52,9 +57,12 @@ static void round_trip(void) {
     CHECK_STR(back.cmdline, plan.cmdline);
     CHECK_INT(back.disks[0].files[0].fd_write, 1);
     CHECK_INT(back.disks[0].files[1].fd_write, PLAN_NO_FD);
-    CHECK(memcmp(back.identity.mac, plan.identity.mac, 6) == 0);
+    CHECK(memcmp(back.identity.first.mac, plan.identity.first.mac, 6) == 0);
     CHECK(memcmp(back.marker, plan.marker, 16) == 0);
-    CHECK_INT(back.network, PLAN_NETWORK_USER);
+    CHECK_INT(back.cards[0].network, PLAN_NETWORK_USER);
+    CHECK_INT(back.cards[1].fd, 7);
+    CHECK_INT(back.identity.n_further, 1);
+    CHECK_STR(back.identity.further[0].ip6, "fd00::2");
     CHECK(back.remove_on_exit);
     _cleanup_json_ json_t *again = plan_to_json(&back);
     CHECK(json_equal(json, again));
@@ -95,7 +103,22 @@ static json_t *many(size_t count, const char *item) {
     return list;
 }
 
+/* As the version before wrote it. */
+static void another_format(void) {
+    Plan plan, back;
+    fill(&plan);
+    plan_init(&back);
+    _cleanup_json_ json_t *json = plan_to_json(&plan);
+    _cleanup_error_ Error error = ERROR_INIT;
+    CHECK_INT(json_object_del(json, "format"), 0);
+    CHECK_INT(plan_from_json(json, N_FDS, &back, &error), -EPROTO);
+    CHECK_CONTAINS(error_message(&error), "another version");
+    plan_free(&plan);
+    plan_free(&back);
+}
+
 static void hostile_values(void) {
+    refuse_in(NULL, "format", json_string("x"));
     refuse_in(NULL, "kernel_fd", json_integer(N_FDS));
     refuse_in(NULL, "kernel_fd", json_integer(-2));
     refuse_in(NULL, "kernel_fd", json_integer(-1)); /* a cold boot needs one */
@@ -112,12 +135,19 @@ static void hostile_values(void) {
     refuse_in(NULL, "cpus", json_integer(1 << 20));
     refuse_in(NULL, "memory_bytes", json_integer(-1));
     refuse_in(NULL, "memory_bytes", json_integer(4096));
+    refuse_in(NULL, "memory_bytes", json_integer(0));
+    refuse_in(NULL, "cpu", json_string("host;x"));
+    refuse_in("cards", "network", json_string("tap")); /* without a descriptor */
+    refuse_in("cards", "network", json_string("dgram"));
+    refuse_in("cards", "fd", json_integer(N_FDS));
+    refuse_in("cards", "mac", json_string("52540001020"));
+    refuse_in(NULL, "identity", json_null());
     refuse_in(NULL, "marker", json_string("abcd"));
     refuse_in(NULL, "remove_on_exit", json_integer(1));
     refuse_in(NULL, "uid", json_integer(UINT32_MAX));
     refuse_in(NULL, "boot", json_string("warm"));
     refuse_in(NULL, "boot", json_string("restore")); /* without a state_fd */
-    refuse_in(NULL, "network", json_integer(1));
+    refuse_in("cards", "network", json_integer(1));
     refuse_in(NULL, "identity", json_array());
     refuse_in("identity", "prefix", json_integer(33));
     refuse_in("identity", "hostname", long_text(64));
@@ -128,16 +158,22 @@ static void hostile_lists(void) {
     refuse_in(NULL, "disks", json_object());
     refuse_in(NULL, "disks", many(PLAN_DISKS_MAX + 1, "{}"));
     refuse_in(NULL, "disks", many(1, "7"));
+    refuse_in(NULL, "cards", json_object());
+    refuse_in(NULL, "cards", many(PLAN_CARDS_MAX + 1, "{}"));
+    refuse_in(NULL, "cards", many(1, "[]"));
     refuse_in(NULL, "patch_fds", many(PLAN_PATCHES_MAX + 1, "1"));
     refuse_in(NULL, "patch_fds", many(1, "\"x\""));
-    refuse_in(NULL, "forwards", many(PLAN_FORWARDS_MAX + 1, "{}"));
-    refuse_in(NULL, "forwards", many(1, "{\"host_ip\":\"1.2.3.4,x\",\"guest_port\":1}"));
+    refuse_in("cards", "forwards", many(PLAN_FORWARDS_MAX + 1, "{}"));
+    refuse_in("cards", "forwards", many(1, "{\"host_ip\":\"1.2.3.4,x\",\"guest_port\":1}"));
     refuse_in("disks", "files", json_array());
     refuse_in("disks", "files", many(PLAN_CHAIN_MAX + 1, "{\"fd\":1,\"format\":\"raw\"}"));
     refuse_in("disks", "files", many(1, "{\"fd\":1,\"format\":\"vmdk\"}"));
     refuse_in("disks", "files", many(1, "{\"fd\":1,\"format\":\"raw\"}")); /* not writable */
     refuse_in("disks", "files", many(2, "{\"fd\":1,\"fd_write\":2,\"format\":\"raw\"}"));
+    refuse_in("disks", "files",
+              many(2, "{\"fd\":1,\"fd_write\":-1,\"format\":\"raw\"}")); /* one over another */
     refuse_in("disks", "serial", json_string("root,x=y"));
+    refuse_in("cards", "forwards", many(1, "{\"host_ip\":\"::1\",\"guest_port\":1}"));
 }
 
 static void no_object(void) {
@@ -150,6 +186,7 @@ static void no_object(void) {
 
 int main(void) {
     RUN(round_trip);
+    RUN(another_format);
     RUN(hostile_values);
     RUN(hostile_lists);
     RUN(no_object);

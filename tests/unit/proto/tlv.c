@@ -12,7 +12,6 @@ static void test_round_trip(void) {
     TlvField field;
     uint64_t value;
     char text[8];
-
     tlv_start(&writer, buffer, sizeof(buffer));
     tlv_add_u64(&writer, 5, 0x0123456789abcdefull);
     tlv_add_text(&writer, 6, "hello");
@@ -40,7 +39,6 @@ static void test_round_trip(void) {
 static void test_overflow(void) {
     uint8_t buffer[20];
     TlvWriter writer;
-
     tlv_start(&writer, buffer, sizeof(buffer));
     tlv_add_u64(&writer, 1, 1);
     CHECK(!writer.overflow);
@@ -55,7 +53,6 @@ static void test_bad_input(void) {
     TlvReader reader;
     TlvField field;
     char text[8];
-
     tlv_read(&reader, "\1\0\0\0\5\0\0\0abcd", 12); /* says 5, holds 4 */
     CHECK_INT(tlv_next(&reader, &field), -EBADMSG);
     tlv_read(&reader, "\1\0\0\0", 4);

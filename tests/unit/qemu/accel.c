@@ -14,7 +14,6 @@
 
 static void ask(const char *script, uint64_t bound_usec, AccelProbe *probe) {
     char *argv[] = {(char[]){"/bin/sh"}, (char[]){"-c"}, (char *)script, NULL};
-
     accel_probe(argv, bound_usec, probe);
 }
 
@@ -23,7 +22,6 @@ static void ask(const char *script, uint64_t bound_usec, AccelProbe *probe) {
 static void expect(const char *script, AccelOutcome outcome, const char *words) {
     AccelProbe probe;
     _cleanup_free_ char *text = NULL;
-
     ask(script, LONG_BOUND, &probe);
     CHECK_INT(probe.outcome, outcome);
     text = accel_probe_describe(&probe);
@@ -53,7 +51,6 @@ static void test_sick_helpers(void) {
 static void test_missing_helper(void) {
     char *argv[] = {(char[]){"/no/such/program"}, NULL};
     AccelProbe probe;
-
     accel_probe(argv, LONG_BOUND, &probe);
     CHECK_INT(probe.outcome, ACCEL_OUTCOME_BROKEN);
     CHECK_INT(probe.errnum, ENOENT);
@@ -62,7 +59,6 @@ static void test_missing_helper(void) {
 static void test_hang(void) {
     AccelProbe probe;
     _cleanup_free_ char *text = NULL;
-
     ask("exec sleep 1000", 50000, &probe);
     CHECK_INT(probe.outcome, ACCEL_OUTCOME_HUNG);
     text = accel_probe_describe(&probe);
@@ -75,7 +71,6 @@ static void test_choose(void) {
     _cleanup_free_ char *a = NULL, *b = NULL, *c = NULL, *d = NULL;
     _cleanup_error_ Error error = ERROR_INIT;
     const char *accel = NULL;
-
     CHECK_INT(accel_choose(NULL, &good, &accel, &a, &error), 0);
     CHECK_STR(accel, "kvm");
     CHECK_INT(accel_choose("auto", &bad, &accel, &b, &error), 0);
@@ -83,6 +78,11 @@ static void test_choose(void) {
     CHECK_CONTAINS(b, "(it interprets): using software emulation");
     CHECK_INT(accel_choose("kvm", &good, &accel, &c, &error), 0);
     CHECK_STR(accel, "kvm");
+    free(c);
+    c = NULL;
+    CHECK_INT(accel_choose("kvm", &bad, &accel, &c, &error), 0);
+    CHECK_STR(accel, "kvm");
+    CHECK_CONTAINS(c, "RAMET_ACCEL asks for KVM, though");
     CHECK_INT(accel_choose("tcg", NULL, &accel, &d, &error), 0);
     CHECK_STR(accel, "tcg");
     CHECK(!accel_wish_needs_probe("tcg") && accel_wish_needs_probe(NULL) &&
@@ -94,7 +94,6 @@ static void test_choose_refuses(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     const char *accel = "unset";
     char *reason = NULL;
-
     CHECK_INT(accel_choose("kvm", &bad, &accel, &reason, &error), -ENODEV);
     CHECK_INT(error.kind, ERROR_UNSUPPORTED);
     CHECK_CONTAINS(error_message(&error), "may not be opened");
@@ -113,7 +112,6 @@ static void test_cache(void) {
                probe;
     AccelProbe absent = {.outcome = ACCEL_OUTCOME_NO_DEVICE};
     bool fresh;
-
     CHECK(mkdtemp(folder));
     CHECK_INT(accel_cache_load(folder, "boot-1", &probe), -ENOENT);
     CHECK_INT(accel_cache_store(folder, "boot-1", &absent), 0);
@@ -125,10 +123,28 @@ static void test_cache(void) {
     CHECK_INT(probe.turns, 5);
     CHECK_STR(probe.step, "KVM_RUN");
     char *argv[] = {(char[]){"/bin/sh"}, (char[]){"-c"}, (char[]){"echo works 0 - 1 1"}, NULL};
-    accel_probe_cached(folder, argv, &probe, &fresh);
+    accel_probe_cached(folder, NULL, argv, &probe, &fresh);
     CHECK(fresh && probe.outcome == ACCEL_OUTCOME_WORKS);
     argv[2][0] = '#';
-    accel_probe_cached(folder, argv, &probe, &fresh);
+    accel_probe_cached(folder, NULL, argv, &probe, &fresh);
+    CHECK(!fresh && probe.outcome == ACCEL_OUTCOME_WORKS);
+    CHECK_INT(path_remove_tree(folder), 0);
+}
+
+/* A host that was busy for a moment is not without KVM until it reboots. */
+static void test_cache_of_a_hang(void) {
+    char folder[] = "/tmp/ramet-test-accel-XXXXXX";
+    char *slow[] = {(char[]){"/bin/sh"}, (char[]){"-c"}, (char[]){"sleep 0.4; echo works 0 - 1 1"},
+                    NULL};
+    AccelProbe hung = {.outcome = ACCEL_OUTCOME_HUNG}, probe;
+    bool fresh;
+    CHECK(mkdtemp(folder));
+    CHECK_INT(accel_cache_store(folder, NULL, &hung), 0);
+    accel_probe_cached(folder, "auto", slow, &probe, &fresh);
+    CHECK(!fresh && probe.outcome == ACCEL_OUTCOME_HUNG);
+    accel_probe_cached(folder, "kvm", slow, &probe, &fresh);
+    CHECK(fresh && probe.outcome == ACCEL_OUTCOME_WORKS);
+    accel_probe_cached(folder, NULL, slow, &probe, &fresh);
     CHECK(!fresh && probe.outcome == ACCEL_OUTCOME_WORKS);
     CHECK_INT(path_remove_tree(folder), 0);
 }
@@ -138,17 +154,14 @@ static void test_json_refuses(void) {
                                       "{\"outcome\":\"works\",\"turns\":\"1\"}"};
     _cleanup_error_ Error error = ERROR_INIT;
     AccelProbe probe;
-
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         _cleanup_json_ json_t *json = json_loads(bad[i], 0, NULL);
-
         CHECK(accel_probe_from_json(json, &probe, &error) < 0);
     }
 }
 
 static void test_probe_without_device(void) {
     AccelProbe probe;
-
     accel_probe_run("/no/such/device", &probe);
     CHECK_INT(probe.outcome, ACCEL_OUTCOME_NO_DEVICE);
     CHECK_INT(probe.errnum, ENOENT);
@@ -162,7 +175,6 @@ static void test_real(void) {
     char *argv[] = {(char[]){"/proc/self/exe"}, (char[]){"--probe-kvm"}, NULL};
     _cleanup_free_ char *words = NULL;
     AccelProbe probe;
-
     accel_probe(argv, ACCEL_PROBE_BOUND_USEC, &probe);
     words = accel_probe_describe(&probe);
     printf("# %s: %llu us, %llu turns in %llu us\n", words, (unsigned long long)probe.duration_usec,
@@ -180,6 +192,7 @@ int main(int argc, char *argv[]) {
     RUN(test_choose);
     RUN(test_choose_refuses);
     RUN(test_cache);
+    RUN(test_cache_of_a_hang);
     RUN(test_json_refuses);
     RUN(test_probe_without_device);
     RUN(test_real);

@@ -1,52 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "qemu/argv.h"
+#include "qemu/machine.h"
 
 #include <errno.h>
 
 #include "check.h"
 
-/* The configuration that the tests vary: a TCG VM with a disk of two files and forwards. */
-static void fill(QemuConfig *config) {
-    qemu_config_init(config);
-    config->binary = "/usr/bin/qemu";
-    config->accel = "tcg";
-    config->machine = "microvm";
-    config->cpu = "qemu64";
-    config->memory_bytes = 256 * MIB;
-    config->cpus = 2;
-    config->memory_fd = 10;
-    config->n_disks = 1;
-    strcpy(config->disks[0].serial, "root");
-    config->disks[0].n_files = 2;
-    config->disks[0].files[0] = (QemuDiskFile){.fd = 11, .fd_write = 12, .format = "qcow2"};
-    config->disks[0].files[1] = (QemuDiskFile){.fd = 13, .fd_write = -1, .format = "raw"};
-    config->network_card = true;
-    memcpy(config->mac, "\x52\x54\x00\x01\x02\xff", 6);
-    config->network = QEMU_NETWORK_USER;
-    config->n_forwards = 2;
-    config->forwards[0] = (QemuForward){"127.0.0.1", 8080, 80, false};
-    config->forwards[1] = (QemuForward){"127.0.0.1", 5353, 53, true};
-    config->kernel_fd = 20;
-    config->initrd_fd = 21;
-    config->cmdline = "quiet a=b,c";
-    config->qmp_fd = 30;
-    config->agent_fd = 31;
-    config->console_fd = 32;
+static char binary[] = "/usr/bin/qemu", command_line[] = "quiet a=b,c";
+static const QemuSockets sockets = {.qmp = 30, .agent = 31, .console = 32};
+
+/* What the tests vary: a TCG VM with a disk of two files and forwards. */
+static void fill(Plan *plan) {
+    plan_init(plan);
+    plan->qemu = binary;
+    strcpy(plan->accel, "tcg");
+    strcpy(plan->machine, "microvm");
+    strcpy(plan->cpu, "qemu64");
+    plan->memory_bytes = 256 * MIB;
+    plan->cpus = 2;
+    plan->memory_fd = 10;
+    plan->n_disks = 1;
+    strcpy(plan->disks[0].serial, "root");
+    plan->disks[0].n_files = 2;
+    plan->disks[0].files[0] = (PlanDiskFile){.fd = 11, .fd_write = 12, .format = "qcow2"};
+    plan->disks[0].files[1] = (PlanDiskFile){.fd = 13, .fd_write = -1, .format = "raw"};
+    plan->n_cards = 1;
+    memcpy(plan->cards[0].mac, "\x52\x54\x00\x01\x02\xff", 6);
+    plan->cards[0].network = PLAN_NETWORK_USER;
+    plan->cards[0].forwards.count = 2;
+    plan->cards[0].forwards.items[0] = (PortForward){"127.0.0.1", 8080, 80, false};
+    plan->cards[0].forwards.items[1] = (PortForward){"127.0.0.1", 5353, 53, true};
+    plan->kernel_fd = 20;
+    plan->initrd_fd = 21;
+    plan->cmdline = command_line;
 }
 
-static char *build(const QemuConfig *config) {
+static char *build(const Plan *plan) {
     StrList argv = {0};
     StrBuf text = {0};
     Error error = ERROR_INIT;
-
-    CHECK_INT(qemu_build_argv(config, &argv, &error), 0);
+    CHECK_INT(qemu_build_argv(plan, &sockets, &argv, &error), 0);
     for (size_t i = 0; i < argv.count; i++) {
         strbuf_add_text(&text, argv.items[i]);
         strbuf_add_text(&text, "\n");
     }
     strlist_free(&argv);
-    return strbuf_take(&text);
+    return strbuf_steal(&text);
 }
 
 #define GOLDEN_HEAD(accel, cpu)                                                       \
@@ -57,8 +57,9 @@ static char *build(const QemuConfig *config) {
     "\n-smp\n2\n-m\n256M\n-nodefaults\n-no-user-config\n-no-reboot\n-display\nnone\n" \
     "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n"
 
-#define GOLDEN_MEMORY(more) \
-    "-object\nmemory-backend-file,id=ram0,size=256M,mem-path=/proc/self/fd/10,share=off" more "\n"
+#define GOLDEN_MEMORY(more)                                                  \
+    "-object\nmemory-backend-file,id=ram0,size=256M,mem-path=/proc/self/fd/" \
+    "10,share=off,merge=off" more "\n"
 
 #define GOLDEN_SOCKETS                                                            \
     "-chardev\nsocket,id=qmp,fd=30\n-mon\nchardev=qmp,mode=control\n"             \
@@ -90,146 +91,172 @@ static char *build(const QemuConfig *config) {
     "-append\nquiet a=b,c\n"
 
 static void test_tcg(void) {
-    QemuConfig config;
+    Plan plan;
     _cleanup_free_ char *text = NULL;
-
-    fill(&config);
-    text = build(&config);
+    fill(&plan);
+    text = build(&plan);
     CHECK_STR(text, GOLDEN_HEAD("tcg,thread=multi", "qemu64") GOLDEN_MEMORY("")
                         GOLDEN_SOCKETS GOLDEN_DISK GOLDEN_USER GOLDEN_COLD);
 }
 
 static void test_kvm_rom(void) {
-    QemuConfig config;
+    Plan plan;
     _cleanup_free_ char *text = NULL;
-
-    fill(&config);
-    config.accel = "kvm";
-    config.cpu = NULL;
-    config.memory_readonly_rom = true;
-    text = build(&config);
-    CHECK_STR(text, GOLDEN_HEAD("kvm", "host") GOLDEN_MEMORY(",readonly=on,rom=off")
+    fill(&plan);
+    strcpy(plan.accel, "kvm");
+    strcpy(plan.cpu, "host,only");
+    plan.memory_readonly_rom = true;
+    text = build(&plan);
+    CHECK_STR(text, GOLDEN_HEAD("kvm", "host,only") GOLDEN_MEMORY(",readonly=on,rom=off")
                         GOLDEN_SOCKETS GOLDEN_DISK GOLDEN_USER GOLDEN_COLD);
 }
 
-static void test_restore(void) {
-    QemuConfig config;
-    _cleanup_free_ char *text = NULL;
+/* What software emulation alone needs (docs/emulated.md), in any argument. */
+static void expect_nothing_emulated(const Plan *plan) {
+    static const char *const words[] = {"tcg",         "thread=", "qemu64", "arat",
+                                        "mitigations", "iomem",   "tsc",    "tb-size"};
+    _cleanup_free_ char *text = build(plan);
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        CHECK(!strstr(text, words[i]));
+    CHECK_CONTAINS(text, "\n-accel\nkvm\n");
+    CHECK_CONTAINS(text, "\n-cpu\nhost");
+}
 
-    fill(&config);
-    config.incoming = true;
-    config.kernel_fd = config.initrd_fd = -1;
-    text = build(&config);
+static void test_kvm_has_nothing_of_emulation(void) {
+    Plan plan;
+    _cleanup_free_ char *text = NULL;
+    fill(&plan);
+    plan.cpu[0] = '\0';
+    plan.cmdline = NULL;
+    text = build(&plan); /* the words are those that are used */
+    CHECK_CONTAINS(text, "tcg,thread=multi\n-cpu\nqemu64,+arat\n");
+    CHECK_CONTAINS(text, "mitigations=off iomem=relaxed");
+    strcpy(plan.accel, "kvm");
+    expect_nothing_emulated(&plan);
+    plan.boot = PLAN_BOOT_RESTORE;
+    plan.kernel_fd = plan.initrd_fd = -1;
+    expect_nothing_emulated(&plan);
+}
+
+static void test_restore(void) {
+    Plan plan;
+    _cleanup_free_ char *text = NULL;
+    fill(&plan);
+    plan.boot = PLAN_BOOT_RESTORE;
+    plan.kernel_fd = plan.initrd_fd = -1;
+    text = build(&plan);
     CHECK_STR(text, GOLDEN_HEAD("tcg,thread=multi", "qemu64") GOLDEN_MEMORY("")
                         GOLDEN_SOCKETS GOLDEN_DISK GOLDEN_USER
-              "-global\nmigration.send-configuration=off\n-incoming\ndefer\n");
+              "-global\nmigration.send-configuration=off\n"
+              "-device\nloader,addr=0xffff0,data-len=7,data=0xcc00001e010f2e\n"
+              "-incoming\ndefer\n");
 }
 
 /* Without a cable the card is still there: the device list must not depend on the network. */
 static void test_no_network(void) {
-    QemuConfig config;
+    Plan plan;
     _cleanup_free_ char *cable = NULL, *card = NULL;
-
-    fill(&config);
-    config.network = QEMU_NETWORK_NONE;
-    config.n_forwards = 0;
-    cable = build(&config);
+    fill(&plan);
+    plan.cards[0].network = PLAN_NETWORK_NONE;
+    plan.cards[0].forwards.count = 0;
+    cable = build(&plan);
     CHECK_CONTAINS(cable, "-device\nvirtio-net-device,id=nic0,guest_announce=off,mac=");
     CHECK(!strstr(cable, "netdev"));
-    config.network_card = false;
-    card = build(&config);
+    plan.n_cards = 0;
+    card = build(&plan);
     CHECK(!strstr(card, "virtio-net"));
 }
 
 static void test_tap(void) {
-    QemuConfig config;
+    Plan plan;
     _cleanup_free_ char *text = NULL;
-
-    fill(&config);
-    config.network = QEMU_NETWORK_TAP;
-    config.tap_fd = 40;
-    text = build(&config);
+    fill(&plan);
+    plan.cards[0].network = PLAN_NETWORK_TAP;
+    plan.cards[0].fd = 40;
+    text = build(&plan);
     CHECK_CONTAINS(text, "-netdev\ntap,id=net0,fd=40,vhost=off\n-device\nvirtio-net-device,id=nic0,"
                          "netdev=net0,guest_announce=off,");
 }
 
+/* Two cards, and what the state of a clone wants beside the network that it is in. */
+static void test_dgram(void) {
+    Plan plan;
+    _cleanup_free_ char *text = NULL, *clone = NULL;
+    fill(&plan);
+    plan.n_cards = 2;
+    plan.cards[1] = (PlanCard){.network = PLAN_NETWORK_DGRAM, .fd = 41, .peer_fd = PLAN_NO_FD};
+    text = build(&plan);
+    CHECK_CONTAINS(text, GOLDEN_USER "-netdev\ndgram,id=net1,local.type=fd,local.str=41\n-device\n"
+                                     "virtio-net-device,id=nic1,netdev=net1,guest_announce=off,");
+    plan.cards[1].user_state = true;
+    clone = build(&plan);
+    CHECK_CONTAINS(clone, "-netdev\nuser,id=state1,net=10.0.2.0/24,ipv6=off,restrict=on\n-netdev\n"
+                          "dgram,id=net1,");
+}
+
 /* A chain that ends in a qcow2 must not follow that file's own idea of its backing file. */
 static void test_closed_chain(void) {
-    QemuConfig config;
+    Plan plan;
     _cleanup_free_ char *text = NULL;
-
-    fill(&config);
-    config.disks[0].n_files = 1;
-    text = build(&config);
+    fill(&plan);
+    plan.disks[0].n_files = 1;
+    text = build(&plan);
     CHECK_CONTAINS(text, "\"detect-zeroes\":\"unmap\",\"backing\":null}");
 }
 
 static void test_read_only_disk(void) {
-    QemuConfig config;
+    Plan plan;
     _cleanup_free_ char *text = NULL;
-
-    fill(&config);
-    config.disks[0].read_only = true;
-    config.disks[0].files[0].fd_write = -1;
-    text = build(&config);
+    fill(&plan);
+    plan.disks[0].read_only = true;
+    plan.disks[0].files[0].fd_write = -1;
+    text = build(&plan);
     CHECK_CONTAINS(text, "\"node-name\":\"disk0-0\",\"read-only\":true,\"discard\":\"ignore\"");
     CHECK(!strstr(text, "unmap"));
 }
 
 static void test_defaults(void) {
-    CHECK_STR(qemu_default_cpu("kvm"), "host");
+    CHECK(str_has_prefix(qemu_default_cpu("kvm"), "host"));
     CHECK_CONTAINS(qemu_default_cmdline("tcg"), "console=ttyS0");
     CHECK(!strstr(qemu_default_cmdline("kvm"), "tsc_early_khz"));
     CHECK_CONTAINS(qemu_default_cmdline("tcg"), "mitigations=off");
     CHECK(!strstr(qemu_default_cmdline("kvm"), "mitigations"));
     CHECK(qemu_default_cmdline("tcg") == qemu_default_cmdline("tcg"));
     CHECK(!qemu_machine_options("pc", "tcg"));
+    CHECK_STR(qemu_machine_for(8), "microvm-8");
+    CHECK_STR(qemu_machine_for(9), "microvm");
+    CHECK_CONTAINS(qemu_machine_options("microvm-8", "kvm"), "ioapic2=off");
+    CHECK(!strstr(qemu_machine_options("microvm", "kvm"), "ioapic2"));
+    CHECK_STR(qemu_machine_with(qemu_machine_options("microvm-8", "tcg"), "tcg"), "microvm-8");
+    CHECK_STR(qemu_machine_with(qemu_machine_options("microvm", "tcg"), "tcg"), "microvm");
+    CHECK(!qemu_machine_with("microvm,isa-serial=off", "tcg"));
+    CHECK(!qemu_machine_with(NULL, "tcg"));
     CHECK(!qemu_machine_options("microvm", "xen"));
 }
 
-static void refuse(const QemuConfig *config, const char *part) {
+static void refuse(const Plan *plan, const char *part) {
     _cleanup_error_ Error error = ERROR_INIT;
     StrList argv = {0};
-
-    CHECK_INT(qemu_build_argv(config, &argv, &error), -EINVAL);
+    CHECK_INT(qemu_build_argv(plan, &sockets, &argv, &error), -EINVAL);
     CHECK_INT(error.kind, ERROR_USAGE);
     CHECK_CONTAINS(error_message(&error), part);
     CHECK_INT(argv.count, 0);
 }
 
-#define REFUSE(change, part)   \
-    do {                       \
-        QemuConfig config;     \
-        fill(&config);         \
-        change;                \
-        refuse(&config, part); \
-    } while (0)
-
 static void test_refusals(void) {
-    REFUSE(config.machine = "pc", "unknown machine");
-    REFUSE(config.accel = "xen", "unknown machine or accelerator");
-    REFUSE(config.memory_bytes = 1, "whole MiB");
-    REFUSE(config.memory_fd = 2, "whole MiB");
-    REFUSE(config.cpus = 0, "CPUs");
-    REFUSE(config.qmp_fd = -1, "monitor");
-    REFUSE(config.kernel_fd = -1, "no kernel");
-    REFUSE(config.disks[0].n_files = 0, "no file");
-    REFUSE(strcpy(config.disks[0].serial, "a,b"), "serial");
-    REFUSE(config.disks[0].files[0].fd_write = -1, "for writing");
-    REFUSE(config.disks[0].files[1].fd = -1, "for reading");
-    REFUSE(strcpy(config.disks[0].files[1].format, "vmdk"), "neither qcow2 nor raw");
-    REFUSE(strcpy(config.disks[0].files[0].format, "raw"), "raw file cannot lie over");
-    REFUSE(config.network_card = false, "without a card");
-    REFUSE(config.network = QEMU_NETWORK_TAP, "TAP");
-    REFUSE(strcpy(config.forwards[0].host_ip, "::1,x=y"), "IPv4");
-    REFUSE(config.cpu = "host;x", "CPU model");
+    Plan plan;
+    fill(&plan);
+    strcpy(plan.machine, "pc");
+    refuse(&plan, "machine pc");
+    fill(&plan);
+    strcpy(plan.accel, "xen");
+    refuse(&plan, "accelerator xen");
 }
 
 static void test_fdsets_are_distinct(void) {
     char name[QEMU_NODE_NAME_SIZE];
-
-    CHECK_INT(qemu_disk_fdset(0, QEMU_CHAIN_MAX - 1) + 1, qemu_disk_fdset(1, 0));
-    CHECK(qemu_disk_fdset(QEMU_DISKS_MAX - 1, QEMU_CHAIN_MAX - 1) < QEMU_FDSET_FREE);
+    CHECK_INT(qemu_disk_fdset(0, PLAN_CHAIN_MAX - 1) + 1, qemu_disk_fdset(1, 0));
+    CHECK(qemu_disk_fdset(PLAN_DISKS_MAX - 1, PLAN_CHAIN_MAX - 1) < QEMU_FDSET_FREE);
     qemu_disk_node(7, 63, name);
     CHECK_STR(name, "disk7-63");
 }
@@ -237,9 +264,11 @@ static void test_fdsets_are_distinct(void) {
 int main(void) {
     RUN(test_tcg);
     RUN(test_kvm_rom);
+    RUN(test_kvm_has_nothing_of_emulation);
     RUN(test_restore);
     RUN(test_no_network);
     RUN(test_tap);
+    RUN(test_dgram);
     RUN(test_closed_chain);
     RUN(test_read_only_disk);
     RUN(test_defaults);

@@ -21,7 +21,6 @@ static char folder[] = "/tmp/ramet-test-features-XXXXXX";
 static char *write_script(const char *name, const char *body) {
     char *path = path_join(folder, name);
     _cleanup_fclose_ FILE *file = fopen(path, "we");
-
     CHECK(file);
     CHECK(fprintf(file, "#!/bin/sh\n%s\n", body) > 0);
     CHECK_INT(fchmod(fileno(file), 0700), 0);
@@ -32,7 +31,6 @@ static void test_dies_at_start(void) {
     _cleanup_free_ char *path = write_script("dies", "echo 'libfoo.so: not found' >&2; exit 127");
     _cleanup_error_ Error error = ERROR_INIT;
     QemuFeatures features = {.version = "untouched"};
-
     CHECK(qemu_probe_features(path, BOUND, &features, &error) < 0);
     CHECK_INT(error.kind, ERROR_UNSUPPORTED);
     CHECK_CONTAINS(error_message(&error), "it said: libfoo.so: not found");
@@ -43,7 +41,6 @@ static void test_says_nothing(void) {
     _cleanup_free_ char *path = write_script("silent", "exec sleep 1000");
     _cleanup_error_ Error error = ERROR_INIT;
     QemuFeatures features;
-
     CHECK_INT(qemu_probe_features(path, clock_monotonic_usec() + 50000, &features, &error),
               -ETIMEDOUT);
     CHECK_INT(error.kind, ERROR_TIMEOUT);
@@ -53,7 +50,6 @@ static void test_no_binary(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     QemuFeatures features;
     char *path = NULL;
-
     CHECK_INT(qemu_probe_features("/no/such/qemu", BOUND, &features, &error), -ENOENT);
     CHECK_INT(qemu_find_binary("/no/such/qemu", &path, &error), -ENOENT);
     CHECK_INT(error.kind, ERROR_UNSUPPORTED);
@@ -68,7 +64,6 @@ static void test_scripted(void) {
                                  "\"micro\":2},\"package\":\"\"}}}' >&3");
     _cleanup_error_ Error error = ERROR_INIT;
     QemuFeatures features;
-
     CHECK(qemu_probe_features(path, BOUND, &features, &error) <
           0); /* hangs up after the greeting */
     CHECK_CONTAINS(error_message(&error), "does not answer");
@@ -80,17 +75,14 @@ static void test_json(void) {
                              .mtime_nsec = 8,
                              .sha256 = "ab",
                              .version = "9.9",
-                             .preload = "liba.so.1",
                              .microvm = true,
                              .memory_rom = true};
     _cleanup_json_ json_t *json = qemu_features_to_json(&features);
     _cleanup_error_ Error error = ERROR_INIT;
     QemuFeatures back;
-
     CHECK_INT(qemu_features_from_json(json, &back, &error), 0);
     CHECK(back.microvm && back.memory_rom && !back.kvm && back.size_bytes == 7);
     CHECK_STR(back.version, "9.9");
-    CHECK_STR(back.preload, "liba.so.1");
     qemu_features_free(&back);
     CHECK_INT(json_object_set_new(json, "kvm", json_integer(1)), 0);
     CHECK(qemu_features_from_json(json, &back, &error) < 0);
@@ -100,28 +92,10 @@ static void test_json(void) {
     CHECK_CONTAINS(error_message(&error), "lacks memory-backend-file");
 }
 
-static void test_preload(void) {
-    char preload[QEMU_PRELOAD_SIZE] = "untouched";
-
-    qemu_preload_read("7f1 r--p 0 08:01 7   /lib/libglib-2.0.so.0.7400.6\n"
-                      "7f2 r-xp 0 08:01 8   /lib/libcapstone.so.4\n"
-                      "7f3 r--p 0 08:01 9   /lib/x86_64-linux-gnu/libc.so.6\n"
-                      "7f4 r--p 0 08:01 9   /lib/x86_64-linux-gnu/libcrypto.so.3\n",
-                      preload);
-    CHECK_STR(preload, "libcrypto.so.3 libc.so.6 libglib-2.0.so.0");
-    qemu_preload_read("7f3 r--p 0 08:01 9   /lib/libc.so.6\n", preload);
-    CHECK_STR(preload, "libc.so.6");
-    qemu_preload_read("7f3 r-xp 0 08:01 9   /usr/bin/static-qemu\n", preload);
-    CHECK_STR(preload, "");
-    qemu_preload_find(getpid(), preload);
-    CHECK_CONTAINS(preload, "libc.so.");
-}
-
 static void test_real(void) {
     _cleanup_free_ char *path = NULL;
     _cleanup_error_ Error error = ERROR_INIT;
     QemuFeatures features, again;
-
     if (qemu_find_binary(NULL, &path, NULL) < 0) {
         printf("# no QEMU here: the real one is not asked\n");
         return;
@@ -142,10 +116,9 @@ static void test_real(void) {
 
 /* A binary that was replaced is asked again. */
 static void test_stale_cache(void) {
-    _cleanup_free_ char *path = NULL, *script = write_script("other", "exit 1");
+    _cleanup_free_ char *script = write_script("other", "exit 1");
     _cleanup_error_ Error error = ERROR_INIT;
     QemuFeatures features;
-
     CHECK(qemu_features_cached(folder, script, BOUND, &features, &error) < 0);
 }
 
@@ -156,7 +129,6 @@ int main(void) {
     RUN(test_no_binary);
     RUN(test_scripted);
     RUN(test_json);
-    RUN(test_preload);
     RUN(test_real);
     RUN(test_stale_cache);
     CHECK_INT(path_remove_tree(folder), 0);

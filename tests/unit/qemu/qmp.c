@@ -34,11 +34,9 @@ static void server_expect(int fd, const char *part, bool want_fd) {
     char line[65536];
     size_t size = 0;
     bool got_fd = false;
-
     while (size == 0 || line[size - 1] != '\n') {
         int fds[1];
         size_t n_fds = 1;
-
         CHECK(size < sizeof(line) - 1);
         CHECK(fd_receive_message(fd, line + size, 1, fds, &n_fds) == 1);
         size++;
@@ -68,7 +66,6 @@ static void server_step(int fd, const Step *step) {
 
 static void *server_run(void *data) {
     Server *server = data;
-
     for (const Step *step = server->steps; step->action; step++)
         server_step(server->fd, step);
     (void)close(server->fd);
@@ -77,7 +74,6 @@ static void *server_run(void *data) {
 
 static Qmp *server_start(Server *server, const Step *steps) {
     int pair[2];
-
     CHECK_INT(fd_socketpair(SOCK_STREAM, pair), 0);
     *server = (Server){.fd = pair[1], .steps = steps};
     CHECK_INT(pthread_create(&server->thread, NULL, server_run, server), 0);
@@ -109,7 +105,6 @@ static void test_greeting_and_call(void) {
     START(HELLO, {"<", "{\"execute\":\"query-status\",\"id\":2,\"arguments\":{\"a\":1}}"},
           {">", "{\"return\":{\"status\":\"running\"},\"id\":2}"});
     _cleanup_json_ json_t *greeting = NULL, *result = NULL, *arguments = json_pack("{s:i}", "a", 1);
-
     CHECK_INT(qmp_greeting(qmp, BOUND, &greeting, &error), 0);
     CHECK(json_object_get(greeting, "QMP"));
     CHECK_INT(qmp_call(qmp, "query-status", arguments, BOUND, &result, &error), 0);
@@ -121,7 +116,6 @@ static void test_one_byte_at_a_time(void) {
     START({".", GREETING}, {"<", "qmp_capabilities"}, {".", "{\"event\":\"STOP\"}"},
           {".", "{\"return\":{},\"id\":1}"});
     json_t *event;
-
     CHECK_INT(qmp_greeting(qmp, BOUND, NULL, &error), 0);
     event = qmp_next_event(qmp);
     CHECK_STR(qmp_event_name(event), "STOP");
@@ -138,7 +132,6 @@ static void test_reordered_replies_and_events_between(void) {
     static const char *const names[] = {"C", "B", NULL};
     uint64_t ids[3];
     json_t *result, *event;
-
     CHECK_INT(qmp_greeting(qmp, BOUND, NULL, &error), 0);
     CHECK_INT(qmp_send(qmp, "first", NULL, -1, BOUND, &ids[0], &error), 0);
     CHECK_INT(qmp_send(qmp, "second", NULL, -1, BOUND, &ids[1], &error), 0);
@@ -164,7 +157,6 @@ static void test_error_reply(void) {
           {">", "{\"id\":3,\"error\":{\"class\":\"CommandNotFound\",\"desc\":\"unknown\"}}"},
           {"<", "odd"}, {">", "{\"id\":4,\"error\":[]}"});
     json_t *untouched = NULL;
-
     CHECK_INT(qmp_greeting(qmp, BOUND, NULL, &error), 0);
     CHECK_INT(qmp_call(qmp, "quit", NULL, BOUND, &untouched, &error), -EREMOTEIO);
     CHECK_STR(error_message(&error), "QMP quit: no ?way");
@@ -177,7 +169,6 @@ static void test_error_reply(void) {
 
 static void test_descriptor(void) {
     START(HELLO, {"fd", "\"execute\":\"getfd\""}, {">", "{\"return\":{},\"id\":2}"});
-
     CHECK_INT(qmp_greeting(qmp, BOUND, NULL, &error), 0);
     CHECK_INT(qmp_call_fd(qmp, "getfd", NULL, STDOUT_FILENO, BOUND, NULL, &error), 0);
     STOP();
@@ -188,7 +179,6 @@ static void test_deadline_then_late_reply(void) {
     START(HELLO, {"<", "slow"}, {"<", "next"}, {">", "{\"return\":1,\"id\":2}"},
           {">", "{\"return\":2,\"id\":3}"});
     json_t *result;
-
     CHECK_INT(qmp_greeting(qmp, BOUND, NULL, &error), 0);
     CHECK_INT(qmp_call(qmp, "slow", NULL, clock_monotonic_usec(), NULL, &error), -ETIMEDOUT);
     CHECK_CONTAINS(error_message(&error), "slow");
@@ -201,7 +191,6 @@ static void test_deadline_then_late_reply(void) {
 static void test_end_of_stream(void) {
     START(HELLO, {"<", "quit"}, {">", "{\"event\":\"SHUTDOWN\"}"});
     json_t *event;
-
     CHECK_INT(qmp_greeting(qmp, BOUND, NULL, &error), 0);
     CHECK_INT(qmp_call(qmp, "quit", NULL, BOUND, NULL, &error), -ECONNRESET);
     event = qmp_next_event(qmp);
@@ -214,14 +203,12 @@ static void test_end_of_stream(void) {
 
 static void test_end_before_greeting(void) {
     START({"raw", "{\"QMP\":"});
-
     CHECK_INT(qmp_greeting(qmp, BOUND, NULL, &error), -ECONNRESET);
     STOP();
 }
 
 static void refuse_line(const char *line) {
     START(HELLO, {"<", "stop"}, {">", line}, {">", "{\"return\":{},\"id\":2}"});
-
     CHECK_INT(qmp_greeting(qmp, BOUND, NULL, &error), 0);
     CHECK_INT(qmp_call(qmp, "stop", NULL, BOUND, NULL, &error), -EBADMSG);
     CHECK_INT(error.kind, ERROR_CORRUPT);
@@ -246,7 +233,6 @@ static void test_foreign_ids(void) {
           {">", "{\"return\":{},\"id\":-5}"}, {">", "{\"return\":{},\"id\":1}"},
           {">", "{\"return\":7,\"id\":2}"});
     json_t *result;
-
     CHECK_INT(qmp_greeting(qmp, BOUND, NULL, &error), 0);
     CHECK_INT(qmp_call(qmp, "stop", NULL, BOUND, &result, &error), 0);
     CHECK_INT(json_integer_value(result), 7);
@@ -260,7 +246,6 @@ static void test_oversize_line(void) {
     const Step steps[] = {{"raw", line}, {NULL, NULL}};
     _cleanup_error_ Error error = ERROR_INIT;
     Qmp *qmp;
-
     memset(line, ' ', QMP_LINE_MAX);
     line[QMP_LINE_MAX] = '\0';
     qmp = server_start(&server, steps);
@@ -276,7 +261,6 @@ static void test_event_flood(void) {
     Server server;
     json_t *event;
     Qmp *qmp;
-
     for (unsigned i = 0; i < QMP_EVENTS_MAX + 10; i++)
         strbuf_add_format(&flood, "{\"event\":\"E%u\"}\n", i);
     steps[3].text = flood.data;
@@ -296,7 +280,6 @@ static void test_too_many_pending(void) {
     uint64_t id = 0;
     int pair[2];
     Qmp *qmp;
-
     CHECK_INT(fd_socketpair(SOCK_STREAM, pair), 0);
     qmp = qmp_new(pair[0]);
     for (unsigned i = 0; i < QMP_PENDING_MAX; i++)
@@ -318,7 +301,6 @@ static void test_server_reads_nothing(void) {
     _cleanup_json_ json_t *arguments = NULL;
     int pair[2];
     Qmp *qmp;
-
     memset(big, 'x', 4 * MIB);
     arguments = json_pack("{s:s%}", "a", big, (size_t)(4 * MIB));
     CHECK_INT(fd_socketpair(SOCK_STREAM, pair), 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "store/store.h"
+#include "store/open.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +29,6 @@ static Store *open_store(const char *name) {
     _cleanup_free_ char *path = file(name);
     _cleanup_error_ Error error = ERROR_INIT;
     Store *store = NULL;
-
     if (store_open(path, &store, &error) < 0)
         fprintf(stderr, "%s\n", error_message(&error));
     CHECK(store);
@@ -39,25 +38,23 @@ static Store *open_store(const char *name) {
 static void sql(const char *name, const char *text) {
     _cleanup_free_ char *path = file(name);
     sqlite3 *db = NULL;
-
     CHECK_INT(sqlite3_open(path, &db), SQLITE_OK);
     CHECK_INT(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
     (void)sqlite3_close(db);
 }
 
 static void fill_vm(VmRow *row, const char *id, const char *name, const char *mac, uint32_t uid) {
-    *row = (VmRow){.state = "created", .uid = uid, .created_at_usec = 1000, .remove = true};
+    *row = (VmRow){.state = STATE_CREATED, .uid = uid, .created_at_usec = 1000, .remove = true};
     (void)snprintf(row->id, sizeof(row->id), "%s", id);
     (void)snprintf(row->name, sizeof(row->name), "%s", name);
     (void)snprintf(row->mac, sizeof(row->mac), "%s", mac);
     (void)snprintf(row->image_digest, sizeof(row->image_digest), "sha256:%064d", 7);
-    row->spec = json_pack("{s:i}", "cpus", 2);
+    row->spec.cpus = 2;
 }
 
 static int add_vm(Store *store, const char *id, const char *name, const char *mac, uint32_t uid,
                   Error *error) {
     _cleanup_vm_row_ VmRow row = {0};
-
     fill_vm(&row, id, name, mac, uid);
     return vms_insert(store, &row, error);
 }
@@ -68,32 +65,45 @@ static int add_vm(Store *store, const char *id, const char *name, const char *ma
 static void test_vms_round_trip(void) {
     _cleanup_(store_close_p) Store *store = open_store("round.db");
     _cleanup_vm_row_ VmRow row = {0}, found = {0};
-
     fill_vm(&row, ID_A, "web", "52:54:00:00:00:01", 600000000);
     CHECK_INT(vms_insert(store, &row, NULL), 0);
-    row.runtime = json_pack("{s:s}", "boot", "cold");
-    (void)snprintf(row.state, sizeof(row.state), "running");
+    str_set(row.runtime.boot, "cold");
+    row.state = STATE_RUNNING;
     CHECK_INT(vms_update(store, &row, NULL), 0);
     CHECK_INT(vms_get(store, ID_A, &found, NULL), 0);
     CHECK_STR(found.name, "web");
-    CHECK_STR(found.state, "running");
+    CHECK_INT(found.state, STATE_RUNNING);
     CHECK_STR(found.mac, "52:54:00:00:00:01");
     CHECK_INT(found.uid, 600000000);
     CHECK(found.remove && !found.attached);
-    CHECK_INT(json_integer_value(json_object_get(found.spec, "cpus")), 2);
-    CHECK_STR(json_string_value(json_object_get(found.runtime, "boot")), "cold");
+    CHECK_INT(found.spec.cpus, 2);
+    CHECK_STR(found.runtime.boot, "cold");
     CHECK_INT(vms_delete(store, ID_A, NULL), 0);
     CHECK_INT(vms_delete(store, ID_A, NULL), 0);
     CHECK_INT(vms_update(store, &row, NULL), -ENOENT);
+}
+
+/* What a later version put into a specification is there after an update by this one. */
+static void test_vms_keep_unknown(void) {
+    _cleanup_(store_close_p) Store *store = open_store("unknown.db");
+    _cleanup_vm_row_ VmRow row = {0}, found = {0}, again = {0};
+    fill_vm(&row, ID_A, "web", "52:54:00:00:00:01", 1);
+    row.spec.unknown = json_pack("{s:{s:i}}", "later", "a", 7);
+    CHECK_INT(vms_insert(store, &row, NULL), 0);
+    CHECK_INT(vms_get(store, ID_A, &found, NULL), 0);
+    str_set(found.spec.hostname, "other");
+    CHECK_INT(vms_update(store, &found, NULL), 0);
+    CHECK_INT(vms_get(store, ID_A, &again, NULL), 0);
+    CHECK_STR(again.spec.hostname, "other");
+    CHECK(json_equal(again.spec.unknown, row.spec.unknown));
 }
 
 /* Who looked at a warm clone before it was claimed cannot make it warm again. */
 static void test_vms_claim(void) {
     _cleanup_(store_close_p) Store *store = open_store("claim.db");
     _cleanup_vm_row_ VmRow warm = {0}, claimed = {0}, again = {0};
-
     fill_vm(&warm, ID_A, "pool-1", "52:54:00:00:00:01", 1);
-    (void)snprintf(warm.state, sizeof(warm.state), "warm");
+    warm.state = STATE_WARM;
     (void)snprintf(warm.snapshot, sizeof(warm.snapshot), "s");
     CHECK_INT(vms_insert(store, &warm, NULL), 0);
     CHECK_INT(vms_claim_warm(store, "s", "web", "image", &claimed, NULL), 1);
@@ -106,29 +116,27 @@ static void test_vms_claim(void) {
 static void test_vms_release_warm(void) {
     _cleanup_(store_close_p) Store *store = open_store("release.db");
     _cleanup_vm_row_ VmRow warm = {0}, claimed = {0}, now = {0}, again = {0};
-
     fill_vm(&warm, ID_A, "pool-1", "52:54:00:00:00:01", 1);
-    (void)snprintf(warm.state, sizeof(warm.state), "warm");
+    warm.state = STATE_WARM;
     (void)snprintf(warm.snapshot, sizeof(warm.snapshot), "s");
     CHECK_INT(vms_insert(store, &warm, NULL), 0);
     CHECK_INT(vms_claim_warm(store, "s", "web", "image", &claimed, NULL), 1);
     CHECK_INT(vms_release_warm(store, ID_A, NULL), 0);
     CHECK_INT(vms_get(store, ID_A, &now, NULL), 0);
-    CHECK_STR(now.state, "warm");
+    CHECK_INT(now.state, STATE_WARM);
     CHECK(!str_equal(now.name, "web")); /* it is free again */
     CHECK_INT(vms_claim_warm(store, "s", "web", "image", &again, NULL), 1);
-    (void)snprintf(again.state, sizeof(again.state), "removing");
+    again.state = STATE_REMOVING;
     CHECK_INT(vms_update(store, &again, NULL), 0);
     CHECK_INT(vms_release_warm(store, ID_A, NULL), 0);
     vm_row_free(&now);
     CHECK_INT(vms_get(store, ID_A, &now, NULL), 0);
-    CHECK_STR(now.state, "removing"); /* who removes it goes on */
+    CHECK_INT(now.state, STATE_REMOVING); /* who removes it goes on */
 }
 
 static void test_vms_conflicts(void) {
     _cleanup_(store_close_p) Store *store = open_store("conflicts.db");
     _cleanup_error_ Error error = ERROR_INIT;
-
     CHECK_INT(add_vm(store, ID_A, "web", "52:54:00:00:00:01", 5, &error), 0);
     CHECK_INT(add_vm(store, ID_B, "web", "52:54:00:00:00:02", 6, &error), -EEXIST);
     CHECK_INT(error.kind, ERROR_CONFLICT);
@@ -143,7 +151,6 @@ static void test_vms_find(void) {
     _cleanup_(store_close_p) Store *store = open_store("find.db");
     _cleanup_error_ Error error = ERROR_INIT;
     VmRow row = {0};
-
     CHECK_INT(add_vm(store, ID_A, "web", "52:54:00:00:00:01", 0, &error), 0);
     CHECK_INT(add_vm(store, ID_B, "aaaa1", "52:54:00:00:00:02", 0, &error), 0);
     CHECK_INT(vms_find(store, "aaaa0", &row, &error), 0);
@@ -164,7 +171,6 @@ static void test_vms_pick_uid(void) {
     _cleanup_(store_close_p) Store *store = open_store("uid.db");
     _cleanup_error_ Error error = ERROR_INIT;
     uint32_t uid = 0;
-
     CHECK_INT(vms_pick_uid(store, 1000, 3, &uid, &error), 0);
     CHECK_INT(uid, 1000);
     CHECK_INT(add_vm(store, ID_A, "a", "52:54:00:00:00:01", 1000, &error), 0);
@@ -184,7 +190,6 @@ static void test_images(void) {
     ImageRow *rows = NULL;
     char id[IMAGE_ID_SIZE];
     size_t count;
-
     (void)snprintf(one.digest, sizeof(one.digest), "sha256:abcdef%058d", 1);
     (void)snprintf(two.digest, sizeof(two.digest), "sha256:abcdef%058d", 2);
     CHECK_INT(images_insert(store, &one, &error), 0);
@@ -209,17 +214,16 @@ static void test_images(void) {
     CHECK_INT(images_delete(store, "one", &error), -ENOENT);
 }
 
-static void test_digest_that_comes_later(void) {
+static void test_another_digest(void) {
     _cleanup_(store_close_p) Store *store = open_store("later.db");
     _cleanup_image_row_ ImageRow image = {.name = "late", .digest = "src:aa"}, found = {0};
     _cleanup_vm_row_ VmRow row = {0}, other = {0};
-
     CHECK_INT(images_insert(store, &image, NULL), 0);
     fill_vm(&row, ID_A, "web", "52:54:00:00:00:01", 1);
     (void)snprintf(row.image_digest, sizeof(row.image_digest), "src:aa");
     CHECK_INT(vms_insert(store, &row, NULL), 0);
     CHECK_INT(add_vm(store, ID_B, "db", "52:54:00:00:00:02", 2, NULL), 0);
-    CHECK_INT(images_settle_digest(store, "src:aa", "sha256:bb", NULL), 0);
+    CHECK_INT(images_replace_digest(store, "src:aa", "sha256:bb", NULL), 0);
     CHECK_INT(images_get(store, "late", &found, NULL), 1);
     CHECK_STR(found.digest, "sha256:bb");
     vm_row_free(&row);
@@ -233,7 +237,6 @@ static void test_events(void) {
     _cleanup_(store_close_p) Store *store = open_store("events.db");
     _cleanup_json_ json_t *detail = json_pack("{s:i}", "n", 1), *list = NULL, *rest = NULL;
     uint64_t first, second, last;
-
     CHECK_INT(events_last(store, &last, NULL), 0);
     CHECK_INT(last, 0);
     CHECK_INT(events_add(store, "vm.running", "id", "web", detail, &first, NULL), 0);
@@ -251,7 +254,6 @@ static void test_events_are_bounded(void) {
     _cleanup_(store_close_p) Store *store = open_store("bounded.db");
     _cleanup_json_ json_t *list = NULL;
     uint64_t id;
-
     CHECK_INT(events_add(store, "first", NULL, NULL, NULL, &id, NULL), 0);
     sql("bounded.db", "UPDATE sqlite_sequence SET seq = 100999 WHERE name = 'events'");
     CHECK_INT(events_add(store, "later", NULL, NULL, NULL, &id, NULL), 0);
@@ -264,7 +266,6 @@ static void test_events_are_bounded(void) {
 static void test_meta(void) {
     _cleanup_(store_close_p) Store *store = open_store("meta.db");
     _cleanup_free_ char *value = NULL;
-
     CHECK_INT(meta_get(store, "k", &value, NULL), 0);
     CHECK(!value);
     CHECK_INT(meta_set(store, "k", "1", NULL), 0);
@@ -277,7 +278,6 @@ static void test_newer_schema(void) {
     _cleanup_free_ char *path = file("newer.db");
     _cleanup_error_ Error error = ERROR_INIT;
     Store *store = NULL;
-
     CHECK(!store_close(open_store("newer.db")));
     sql("newer.db", "PRAGMA user_version = 999");
     CHECK_INT(store_open(path, &store, &error), -ENOTSUP);
@@ -291,7 +291,6 @@ static void test_damage(void) {
     _cleanup_close_ int fd = -1;
     Store *store = NULL;
     char junk[4096];
-
     memset(junk, 0x5a, sizeof(junk));
     fd = open(garbage, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     CHECK_INT(fd_write_full(fd, junk, sizeof(junk)), 0);
@@ -313,7 +312,6 @@ static void test_failed_migration(void) {
     _cleanup_free_ char *path = file("halfway.db");
     _cleanup_error_ Error error = ERROR_INIT;
     Store *store = NULL;
-
     sql("halfway.db", "CREATE TABLE events (x)");
     CHECK(store_open(path, &store, &error) < 0);
     CHECK_CONTAINS(error_message(&error), "version 1");
@@ -325,7 +323,6 @@ static void test_failed_migration(void) {
 static void test_transaction(void) {
     _cleanup_(store_close_p) Store *store = open_store("transaction.db");
     _cleanup_free_ char *value = NULL;
-
     CHECK_INT(store_begin(store, NULL), 0);
     CHECK_INT(meta_set(store, "k", "lost", NULL), 0);
     store_rollback(store);
@@ -343,13 +340,11 @@ static void test_kill(void) {
     int pipe_fds[2], status;
     uint64_t told = 0, id = 0;
     pid_t pid;
-
     CHECK(!store_close(open_store("kill.db")));
     CHECK_INT(pipe2(pipe_fds, O_CLOEXEC), 0);
     pid = fork();
     if (pid == 0) {
         Store *store = open_store("kill.db");
-
         for (;;) {
             if (events_add(store, "x", NULL, NULL, NULL, &id, NULL) < 0)
                 _exit(1);
@@ -366,7 +361,6 @@ static void test_kill(void) {
     (void)close(pipe_fds[0]);
     {
         _cleanup_(store_close_p) Store *store = open_store("kill.db");
-
         CHECK_INT(events_last(store, &id, NULL), 0);
         CHECK(id >= told);
     }
@@ -379,12 +373,10 @@ static int winners;
 
 static void *take_name(void *data) {
     int *number = data;
-
     for (int round = 0; round < 20; round++) {
         _cleanup_free_ char *id = str_format("%032d", round * THREADS + *number);
         _cleanup_free_ char *name = str_format("n%d", round);
         _cleanup_free_ char *mac = str_format("52:54:00:00:%02x:%02x", round, *number);
-
         if (add_vm(shared, id, name, mac, 0, NULL) == 0)
             (void)__atomic_add_fetch(&winners, 1, __ATOMIC_RELAXED);
         CHECK_INT(events_add(shared, "try", id, name, NULL, NULL, NULL), 0);
@@ -396,7 +388,6 @@ static void test_threads(void) {
     pthread_t threads[THREADS];
     int numbers[THREADS];
     uint64_t last;
-
     shared = open_store("threads.db");
     for (int i = 0; i < THREADS; i++) {
         numbers[i] = i;
@@ -413,13 +404,14 @@ static void test_threads(void) {
 int main(void) {
     CHECK(mkdtemp(folder));
     RUN(test_vms_round_trip);
+    RUN(test_vms_keep_unknown);
     RUN(test_vms_claim);
     RUN(test_vms_release_warm);
     RUN(test_vms_conflicts);
     RUN(test_vms_find);
     RUN(test_vms_pick_uid);
     RUN(test_images);
-    RUN(test_digest_that_comes_later);
+    RUN(test_another_digest);
     RUN(test_events);
     RUN(test_events_are_bounded);
     RUN(test_meta);

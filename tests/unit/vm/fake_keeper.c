@@ -10,6 +10,8 @@
  *   dies     ends when it is told to start
  *   noclaim  a warm one that is to get this name ends
  *   full     its snapshots fail for want of space
+ *   alone    it cannot be saved together with others, as it finds out when it is frozen
+ *   lost     it ends while it stands still to be saved together with others
  *   later    ends by itself with the cause in the file "cause", once that is there
  *
  * The folder's file "starts" counts the starts: "rebootN" in a cause file is not needed for that.
@@ -25,10 +27,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/path.h"
-#include "base/spawn.h"
+#include "base/process/process.h"
+#include "base/process/spawn.h"
 #include "base/str.h"
 #include "proto/keeper.h"
 #include "proto/plan.h"
@@ -53,14 +57,12 @@ static int start_fd = -1; /* who waits for the start's answer */
 
 static void send_json(int fd, json_t *message) {
     _cleanup_free_ char *text = json_to_text(message);
-
     (void)fd_send_message(fd, text, strlen(text), NULL, 0);
     json_decref(message);
 }
 
 static void answer_error(int fd, ErrorKind kind, const char *message) {
     _cleanup_error_ Error error = ERROR_INIT;
-
     (void)error_set(&error, kind, 0, "%s", message);
     send_json(fd, json_from_error(&error));
 }
@@ -75,7 +77,6 @@ static void end(const char *cause) {
     _cleanup_free_ char *text = str_format(
         "{\"cause\":\"%s\",\"status\":0,\"signal\":0,\"qemu\":\"\",\"console\":\"last line\"}",
         cause);
-
     if (qemu.pid > 0) {
         (void)kill(qemu.pid, SIGKILL);
         (void)waitpid(qemu.pid, NULL, 0);
@@ -85,7 +86,7 @@ static void end(const char *cause) {
 }
 
 static bool part_is(const char *part) {
-    return str_has_prefix(plan.name, part);
+    return str_has_prefix(name_within_lab(plan.name), part);
 }
 
 static void become_ready(void) {
@@ -109,7 +110,6 @@ static void stage(int fd, const char *name) {
 /* "noclaim" in the new name: it cannot. */
 static void claim(Client *client, const json_t *request) {
     const char *name = json_string_value(json_object_get(request, "name"));
-
     if (!str_equal(state, "warm") || str_has_prefix(name, "noclaim")) {
         end("start-failed");
         answer_error(client->fd, ERROR_GUEST_NOT_READY, "it cannot be claimed");
@@ -129,7 +129,6 @@ static void start_qemu(void) {
     char *argv[] = {(char *)"cat", NULL};
     int ends[2];
     char echo;
-
     if (fd_socketpair(SOCK_STREAM, ends) < 0)
         exit(1);
     const SpawnFd fds[] = {{.from = ends[1], .to = 0}, {.from = ends[1], .to = 1}};
@@ -148,7 +147,6 @@ static void start_qemu(void) {
 
 static void count_start(void) {
     int fd = openat(folder, "starts", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-
     (void)fd_write_full(fd, "x", 1);
     (void)fd_close(fd);
 }
@@ -183,31 +181,60 @@ static void start(Client *client, const json_t *request) {
         become_ready();
 }
 
+/* Waits for a word of who asked; false: it is over. */
+static bool meet(Client *client, const char *where) {
+    _cleanup_json_ json_t *message = NULL;
+    char text[100];
+    if (part_is("lost") && str_equal(where, "paused")) {
+        end("crashed");
+        _exit(3);
+    }
+    if (part_is("alone") && str_equal(where, "frozen")) {
+        answer_error(client->fd, ERROR_TIMEOUT, "its agent does not freeze");
+        return false;
+    }
+    send_json(client->fd, json_pack("{s:s, s:s, s:I}", "event", "meet", "where", where, "at_us",
+                                    (json_int_t)clock_monotonic_usec()));
+    ssize_t size = fd_receive_message(client->fd, text, sizeof(text), NULL, NULL);
+    if (size > 0 && json_parse("word", text, (size_t)size, &message, NULL) == 0 &&
+        json_is_true(json_object_get(message, "go_on")))
+        return true;
+    answer_error(client->fd, ERROR_CANCELLED, "another VM could not be saved");
+    return false;
+}
+
+static bool meet_all(Client *client, const json_t *request) {
+    return !json_is_true(json_object_get(request, "group")) ||
+           (meet(client, "copied") && meet(client, "frozen") && meet(client, "paused"));
+}
+
 /* "full" in the name: the disk is full once the VM's disk was switched. */
 static void save(Client *client, const json_t *request) {
     static const char digits[] = "00112233445566778899aabbccddeeff";
     bool paused = json_is_true(json_object_get(request, "stay_paused"));
-
+    if (!meet_all(client, request))
+        return;
     if (json_array_size(json_object_get(request, "disks")) > 0)
         send_json(client->fd, json_pack("{s:s}", "event", "disks_switched"));
     if (part_is("full")) {
         answer_error(client->fd, ERROR_NO_SPACE, "cannot save the memory: no space left");
         return;
     }
+    stage(client->fd, "write");
     (void)fd_write_full(client->fds[0], "state", 5);
     (void)ftruncate(client->fds[1], (off_t)plan.memory_bytes);
     (void)fd_pwrite_full(client->fds[1], "memory", 6, 4096);
+    (void)fd_pwrite_full(client->fds[2], "memory", 6, 4096);
     state = paused ? "paused" : state;
-    send_json(client->fd,
-              json_pack("{s:{s:I, s:s, s:b, s:I, s:I, s:I, s:s, s:s, s:I}}", "ok", "pause_us",
-                        (json_int_t)7, "kind", "full", "frozen", 1, "dirty_bytes", (json_int_t)4096,
-                        "memory_bytes", (json_int_t)4096, "state_bytes", (json_int_t)5, "marker",
-                        digits, "ram_nonce", digits, "counter", (json_int_t)1));
+    send_json(client->fd, json_pack("{s:{s:I, s:s, s:b, s:b, s:I, s:I, s:I, s:s, s:s, s:I}}", "ok",
+                                    "pause_us", (json_int_t)7, "kind", "full", "whole", 1, "frozen",
+                                    1, "dirty_bytes", (json_int_t)4096, "memory_bytes",
+                                    (json_int_t)4096, "state_bytes", (json_int_t)5, "marker",
+                                    digits, "ram_nonce", digits, "counter", (json_int_t)1));
 }
 
 static void serve(Client *client, const json_t *request) {
     const char *op = json_string_value(json_object_get(request, "op"));
-
     if (str_equal(op, "start")) {
         (void)prctl(PR_SET_PDEATHSIG, 0);
         start(client, request);
@@ -230,7 +257,7 @@ static void serve(Client *client, const json_t *request) {
     } else if (str_equal(op, "pause") || str_equal(op, "resume")) {
         state = str_equal(op, "pause") ? "paused" : "running";
         send_json(client->fd, json_pack("{s:{}}", "ok"));
-    } else if (str_equal(op, "snapshot") && client->n_fds >= 2) {
+    } else if (str_equal(op, "snapshot") && client->n_fds >= 3) {
         save(client, request);
     } else if (str_equal(op, "exec") && client->n_fds == 1) {
         _cleanup_free_ char *text = json_to_text(request);
@@ -258,7 +285,6 @@ static void hear(size_t i) {
     ssize_t size =
         fd_receive_message(client->fd, text, sizeof(text), client->fds + client->n_fds, &room);
     _cleanup_json_ json_t *request = NULL;
-
     if (size <= 0) {
         drop(i);
         return;
@@ -272,7 +298,6 @@ static void hear(size_t i) {
 /* The files that drive it are looked for a hundred times a second: they come from outside. */
 static void look_for_orders(void) {
     _cleanup_free_ char *cause = NULL;
-
     if (folder < 0)
         return;
     if (str_equal(state, "starting") && faccessat(folder, "go", F_OK, 0) == 0)
@@ -286,14 +311,12 @@ static void look_for_orders(void) {
 
 int main(int argc, char **argv) {
     struct pollfd fds[CLIENTS_MAX + 1];
-
     (void)signal(SIGPIPE, SIG_IGN);
     if (argc != 3)
         return 2;
     listener = atoi(argv[2]);
     for (;;) {
         size_t n = n_clients;
-
         fds[0] = (struct pollfd){.fd = n < CLIENTS_MAX ? listener : -1, .events = POLLIN};
         for (size_t i = 0; i < n; i++)
             fds[i + 1] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};

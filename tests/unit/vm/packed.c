@@ -2,13 +2,14 @@
 
 /* Compressed memory: there and back, sparse, and what is refused. */
 
-#include "vm/packed.h"
-
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "base/fd.h"
+#include "frozen/packed.h"
+
 #include "check.h"
 
 #define MIB_BYTES ((uint64_t)1 << 20)
@@ -16,7 +17,6 @@
 
 static int new_file(uint64_t size) {
     int fd = memfd_create("test", MFD_CLOEXEC);
-
     CHECK(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
     return fd;
 }
@@ -27,7 +27,6 @@ static uint64_t size_of(int fd) {
 
 static uint64_t blocks_of(int fd) {
     struct stat info;
-
     CHECK(fstat(fd, &info) == 0);
     return (uint64_t)info.st_blocks * 512;
 }
@@ -36,7 +35,6 @@ static uint64_t blocks_of(int fd) {
 static int new_memory(void) {
     static uint8_t data[3 * 4096 + 5];
     int fd = new_file(SIZE);
-
     random_bytes(data, sizeof(data));
     CHECK_INT(fd_pwrite_full(fd, data, sizeof(data), 3 * MIB_BYTES), 0);
     memset(data, 'x', sizeof(data));
@@ -51,7 +49,6 @@ static int pack(int memory, char sha256[SHA256_HEX_SIZE]) {
     _cleanup_error_ Error error = ERROR_INIT;
     int fd = new_file(0);
     uint64_t bytes = 0;
-
     CHECK_INT(packed_write(memory, fd, sha256, &bytes, &error), 0);
     CHECK_INT(bytes, size_of(memory));
     return fd;
@@ -62,7 +59,6 @@ static void test_there_and_back(void) {
     char plain[SHA256_HEX_SIZE], written[SHA256_HEX_SIZE], read[SHA256_HEX_SIZE];
     _cleanup_close_ int packed = pack(memory, written);
     _cleanup_error_ Error error = ERROR_INIT;
-
     CHECK_INT(sha256_file(memory, plain, &error), 0);
     CHECK_STR(written, plain);
     CHECK(size_of(packed) < 64 * 1024);
@@ -78,13 +74,11 @@ static void test_there_and_back(void) {
 
 static void test_small(void) {
     static const uint64_t sizes[] = {0, 1, 4095, 4097, MIB_BYTES, MIB_BYTES + 1};
-
     for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
         _cleanup_close_ int memory = new_file(sizes[i]), back = new_file(0);
         char written[SHA256_HEX_SIZE], read[SHA256_HEX_SIZE];
         _cleanup_close_ int packed = -1;
         _cleanup_error_ Error error = ERROR_INIT;
-
         if (sizes[i])
             CHECK_INT(fd_pwrite_full(memory, "y", 1, sizes[i] - 1), 0);
         packed = pack(memory, written);
@@ -99,7 +93,6 @@ static void expect_refused(int packed, uint64_t bytes, const char *why) {
     _cleanup_close_ int back = new_file(0);
     _cleanup_error_ Error error = ERROR_INIT;
     char read[SHA256_HEX_SIZE];
-
     CHECK(packed_read(packed, bytes, back, read, &error) < 0);
     CHECK_INT(error.kind, ERROR_CORRUPT);
     CHECK_CONTAINS(error_message(&error), why);
@@ -110,7 +103,6 @@ static void test_wrong_size(void) {
     _cleanup_close_ int memory = new_memory(), empty = new_file(0);
     char sha256[SHA256_HEX_SIZE];
     _cleanup_close_ int packed = pack(memory, sha256);
-
     expect_refused(packed, SIZE - 1, "it holds 8388608 bytes, not 8388607");
     expect_refused(packed, SIZE + 1, "it holds 8388608 bytes");
     expect_refused(packed, 0, "it holds 8388608 bytes");
@@ -121,7 +113,6 @@ static void test_cut(void) {
     _cleanup_close_ int memory = new_memory();
     char sha256[SHA256_HEX_SIZE];
     _cleanup_close_ int packed = pack(memory, sha256);
-
     CHECK(ftruncate(packed, (off_t)size_of(packed) - 1) == 0);
     expect_refused(packed, SIZE, "it was cut");
     CHECK(ftruncate(packed, (off_t)size_of(packed) / 2) == 0);
@@ -136,7 +127,6 @@ static void test_trailing(void) {
     _cleanup_close_ int packed = pack(memory, sha256);
     uint64_t size = size_of(packed);
     uint8_t head[64];
-
     CHECK_INT(fd_pwrite_full(packed, "z", 1, size), 0);
     expect_refused(packed, SIZE, "after its end");
     CHECK_INT(fd_pread_full(packed, head, sizeof(head), 0), sizeof(head));
@@ -151,10 +141,8 @@ static void test_flipped(void) {
     _cleanup_close_ int packed = pack(memory, sha256);
     uint64_t size = size_of(packed);
     uint8_t byte;
-
     for (uint64_t at = 0; at < size; at += 1 + size / 100) {
         _cleanup_error_ Error error = ERROR_INIT;
-
         CHECK_INT(fd_pread_full(packed, &byte, 1, at), 1);
         byte ^= 1;
         CHECK_INT(fd_pwrite_full(packed, &byte, 1, at), 0);

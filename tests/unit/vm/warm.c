@@ -8,19 +8,42 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/json.h"
 #include "base/path.h"
+#include "base/process/priority.h"
 #include "base/str.h"
-#include "check.h"
-#include "home.h"
-#include "vm/images.h"
-#include "vm/pool_internal.h"
-#include "vm/snapshot_internal.h"
+#include "catalog/images.h"
+#include "frozen/snapshot_files.h"
+#include "home/home.h"
+#include "home/inside.h"
+#include "home/op_lock.h"
+#include "home/operation.h"
+#include "home/row.h"
+#include "home/spec.h"
+#include "machine/machine.h"
+#include "machine/remove.h"
+#include "pool/pool.h"
+#include "pool/pool_fill.h"
+#include "run/keeper_status.h"
+#include "run/launch.h"
+#include "run/nice.h"
+#include "store/pools.h"
+#include "store/snapshots.h"
+#include "store/vms.h"
+#include "verbs/reconcile.h"
+#include "verbs/verbs.h"
 
-static Home home;
+#include "check.h"
+#include "test_home.h"
+
+static TestHome home;
 
 static void must(int r, const Error *error) {
     if (r < 0) {
@@ -31,7 +54,6 @@ static void must(int r, const Error *error) {
 
 static Operation operation(void) {
     Operation made;
-
     operation_init(&made, 0, -1);
     return made;
 }
@@ -39,24 +61,21 @@ static Operation operation(void) {
 static void remove_vm(const char *name) {
     _cleanup_error_ Error error = ERROR_INIT;
     Operation op = operation();
-
-    must(vm_remove(home.ramet, &op, name, true, &error), &error);
+    must(vm_remove(home.opened, &op, name, true, NULL, &error), &error);
 }
 
 static size_t count_events(const char *type) {
     _cleanup_json_ json_t *events = NULL;
     size_t i, count = 0;
     json_t *event;
-
-    CHECK_INT(ramet_events(home.ramet, 0, 100000, &events, NULL), 0);
+    CHECK_INT(home_events(home.opened, 0, 100000, &events, NULL), 0);
     json_array_foreach(events, i, event) count += str_equal(vm_text(event, "type"), type);
     return count;
 }
 
 static size_t count_shown(void) {
     _cleanup_json_ json_t *list = NULL;
-
-    CHECK_INT(vm_list(home.ramet, true, &list, NULL), 0);
+    CHECK_INT(vm_list(home.opened, true, NULL, &list, NULL), 0);
     return json_array_size(list);
 }
 
@@ -65,7 +84,6 @@ static size_t count_folders(void) {
     DIR *dir = opendir(path);
     struct dirent *entry;
     size_t count = 0;
-
     CHECK(dir);
     while ((entry = readdir(dir)))
         if (entry->d_name[0] != '.') {
@@ -80,8 +98,7 @@ static size_t count_folders(void) {
 static size_t find_entries(char ids[8][VM_ID_SIZE]) {
     SnapshotRow *rows = NULL;
     size_t count = 0, n = 0;
-
-    CHECK_INT(snapshots_list(ramet_store(home.ramet), &rows, &count, NULL), 0);
+    CHECK_INT(snapshots_list(home_store(home.opened), &rows, &count, NULL), 0);
     for (size_t i = 0; i < count && n < 8; i++)
         if (str_equal(rows[i].purpose, PURPOSE_CACHE))
             (void)snprintf(ids[n++], VM_ID_SIZE, "%s", rows[i].id);
@@ -93,14 +110,13 @@ static int run_with(const char *name, uint64_t memory_bytes, unsigned cpus, bool
                     Error *error) {
     _cleanup_vm_spec_ VmSpec spec;
     Operation op = operation();
-
     vm_spec_init(&spec);
     (void)snprintf(spec.name, sizeof(spec.name), "%s", name);
     (void)snprintf(spec.image, sizeof(spec.image), "test");
     spec.memory_bytes = memory_bytes;
     spec.cpus = cpus;
     spec.cold = cold;
-    return vm_run(home.ramet, &op, &spec, false, vm, error);
+    return vm_run(home.opened, &op, &spec, false, vm, error);
 }
 
 static void check_boot(const char *name, uint64_t memory_bytes, unsigned cpus, bool cold,
@@ -115,8 +131,7 @@ static void check_boot(const char *name, uint64_t memory_bytes, unsigned cpus, b
     remove_vm(name);
 }
 
-/* --- the boot cache ----------------------------------------------------------------------------
- */
+/* ---- the boot cache ---- */
 
 static void *run_one(void *data) {
     check_boot(data, 0, 1, false, "forked");
@@ -127,7 +142,6 @@ static void test_prepared_once(void) {
     static const char *const names[] = {"ok1", "ok2", "ok3", "ok4"};
     char ids[8][VM_ID_SIZE];
     pthread_t threads[4];
-
     check_boot("ok-cold", 0, 1, true, "cold");
     CHECK_INT(find_entries(ids), 0);
     for (size_t i = 0; i < 4; i++)
@@ -143,24 +157,52 @@ static void test_prepared_once(void) {
 /* Other sizes are other entries, and none of them makes another one stale. */
 static void test_keys(void) {
     char ids[8][VM_ID_SIZE];
-
-    check_boot("ok", 64 * MIB, 1, false, "forked");
+    check_boot("ok", 128 * MIB, 1, false, "forked");
     check_boot("ok", 0, 2, false, "forked");
     check_boot("ok", 0, 1, false, "forked");
     CHECK_INT(count_events("cache.prepared"), 3);
     CHECK_INT(find_entries(ids), 3);
 }
 
+/* Of a keeper, as it is beside our own. */
+static int priority_of(pid_t keeper) {
+    return getpriority(PRIO_PROCESS, (id_t)keeper) - priority_base();
+}
+
+static void await_priority(const char *name, int priority) {
+    for (;;) {
+        _cleanup_json_ json_t *vm = NULL;
+        pid_t keeper;
+        (void)vm_inspect(home.opened, name, &vm, NULL);
+        keeper = vm ? (pid_t)json_integer_value(json_object_get(vm, "keeper_pid")) : 0;
+        if (keeper > 0 && priority_of(keeper) == priority)
+            return;
+        (void)usleep(10000);
+    }
+}
+
+/* A guest that does not get ready has its priority for a moment only. */
+static void test_slow_start_is_not_preferred(void) {
+    pthread_t thread;
+    if (!priority_may_raise())
+        return;
+    check_boot("ok", 0, 1, false, "forked");
+    CHECK_INT(pthread_create(&thread, NULL, run_one, (void *)"slow"), 0);
+    await_priority("slow", NICE_STARTING);
+    await_priority("slow", NICE_RUNNING);
+    test_home_write(&home, "slow", "go", "");
+    (void)pthread_join(thread, NULL);
+}
+
 static void test_created_vm(void) {
     _cleanup_json_ json_t *vm = NULL, *again = NULL;
     _cleanup_error_ Error error = ERROR_INIT;
     Operation op = operation();
-
-    must(home_create(&home, "ok", NULL, &error), &error);
-    must(vm_start(home.ramet, &op, "ok", false, &vm, &error), &error);
+    must(test_home_create(&home, "ok", NULL, &error), &error);
+    must(vm_start(home.opened, &op, "ok", false, &vm, &error), &error);
     CHECK_STR(vm_text(vm, "boot"), "forked");
-    must(vm_stop(home.ramet, &op, "ok", USEC_PER_SEC, NULL, &error), &error);
-    must(vm_start(home.ramet, &op, "ok", false, &again, &error), &error);
+    must(vm_stop(home.opened, &op, "ok", USEC_PER_SEC, NULL, &error), &error);
+    must(vm_start(home.opened, &op, "ok", false, &again, &error), &error);
     CHECK_STR(vm_text(again, "boot"), "cold");
     remove_vm("ok");
 }
@@ -168,7 +210,6 @@ static void test_created_vm(void) {
 static void damage(const char *id) {
     _cleanup_free_ char *path = path_join(home.path, "snapshots", id, "state");
     FILE *file;
-
     CHECK_INT(chmod(path, 0600), 0);
     file = fopen(path, "we");
     CHECK(file);
@@ -182,7 +223,6 @@ static void test_damage_is_told(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_json_ json_t *vm = NULL;
     const json_t *fallback;
-
     for (size_t i = 0; i < n; i++)
         damage(before[i]);
     must(run_with("ok", 0, 1, false, &vm, &error), &error);
@@ -200,7 +240,6 @@ static int listen_somewhere(uint16_t *port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t size = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
     CHECK_INT(bind(fd, (struct sockaddr *)&address, size), 0);
     CHECK_INT(listen(fd, 1), 0);
     CHECK_INT(getsockname(fd, (struct sockaddr *)&address, &size), 0);
@@ -211,13 +250,13 @@ static int listen_somewhere(uint16_t *port) {
 static int run_with_port(const char *name, uint16_t port, Error *error) {
     _cleanup_vm_spec_ VmSpec spec;
     Operation op = operation();
-
     vm_spec_init(&spec);
     (void)snprintf(spec.name, sizeof(spec.name), "%s", name);
     (void)snprintf(spec.image, sizeof(spec.image), "test");
-    spec.forwards[0] = (SpecForward){.host_ip = "127.0.0.1", .host_port = port, .guest_port = 80};
-    spec.n_forwards = 1;
-    return vm_run(home.ramet, &op, &spec, false, NULL, error);
+    spec.forwards.items[0] =
+        (PortForward){.host_ip = "127.0.0.1", .host_port = port, .guest_port = 80};
+    spec.forwards.count = 1;
+    return vm_run(home.opened, &op, &spec, false, NULL, error);
 }
 
 /* It is not the entry's fault, so that stays. */
@@ -227,7 +266,6 @@ static void test_taken_port_is_told(void) {
     char ids[8][VM_ID_SIZE];
     uint16_t port;
     size_t n = find_entries(ids);
-
     fd = listen_somewhere(&port);
     CHECK_INT(run_with_port("ok", port, &error), -EADDRINUSE);
     CHECK_INT(error.kind, ERROR_CONFLICT);
@@ -246,32 +284,28 @@ static void test_crash_while_preparing(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     OpLock *lock = NULL;
     _cleanup_vm_row_ VmRow row = {0};
-
     must(run_with("cache-x", 0, 1, true, NULL, &error), &error);
-    must(row_lock(home.ramet, "cache-x", "being hidden", -1, &lock, &row, &error), &error);
-    row_set(&row, "hidden", json_string("cache"));
-    must(vms_update(ramet_store(home.ramet), &row, &error), &error);
+    must(row_lock(home.opened, "cache-x", "being hidden", -1, &lock, &row, &error), &error);
+    str_set(row.runtime.hidden, "cache");
+    must(vms_update(home_store(home.opened), &row, &error), &error);
     lock = op_unlock(lock);
     CHECK_INT(count_shown(), 0);
-    home_close(&home);
-    home_open(&home);
-    CHECK_INT(ramet_reconcile(home.ramet), 0);
+    test_home_close(&home);
+    test_home_open(&home);
+    CHECK_INT(home_reconcile(home.opened), 0);
     CHECK_INT(count_folders(), 0);
 }
 
-/* --- pools -------------------------------------------------------------------------------------
- */
+/* ---- pools ---- */
 
 static int set_pool(const char *source, unsigned count, json_t **pool, Error *error) {
     Operation op = operation();
-
-    return pool_set(home.ramet, &op, source, count, true, pool, error);
+    return pool_set(home.opened, &op, source, count, true, pool, error);
 }
 
 static void check_warm(const char *source, unsigned count) {
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_json_ json_t *pool = NULL;
-
     must(set_pool(source, count, &pool, &error), &error);
     CHECK_INT(json_integer_value(json_object_get(pool, "warm")), count);
     CHECK_INT(json_integer_value(json_object_get(pool, "wanted")), count);
@@ -280,21 +314,19 @@ static void check_warm(const char *source, unsigned count) {
 static void test_image_pool(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     Operation op = operation();
-
     check_warm("test", 2);
     CHECK_INT(count_shown(), 0);
     CHECK_INT(count_folders(), 2);
     check_boot("ok1", 0, 1, false, "claimed");
-    check_boot("ok2", 96 * MIB, 1, false, "forked"); /* of another size */
+    check_boot("ok2", 160 * MIB, 1, false, "forked"); /* of another size */
     check_warm("test", 2);
-    CHECK_INT(image_op_remove(home.ramet, &op, "test", &error), -EBUSY);
+    CHECK_INT(image_op_remove(home.opened, &op, "test", &error), -EBUSY);
     CHECK_CONTAINS(error.hint, "pool set test 0");
 }
 
 static void test_failed_claim_is_told(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_json_ json_t *vm = NULL;
-
     check_warm("test", 2);
     must(run_with("noclaim", 0, 1, false, &vm, &error), &error);
     CHECK_STR(vm_text(vm, "boot"), "forked");
@@ -307,11 +339,10 @@ static void test_failed_claim_is_told(void) {
 static size_t list_keepers(pid_t pids[8]) {
     VmRow *rows = NULL;
     size_t count = 0, n = 0;
-
-    CHECK_INT(vms_list(ramet_store(home.ramet), &rows, &count, NULL), 0);
+    CHECK_INT(vms_list(home_store(home.opened), &rows, &count, NULL), 0);
     for (size_t i = 0; i < count && n < 8; i++)
-        if (str_equal(rows[i].state, STATE_WARM))
-            pids[n++] = row_process(&rows[i], "keeper").pid;
+        if (rows[i].state == STATE_WARM)
+            pids[n++] = rows[i].runtime.keeper.pid;
     vm_rows_free(rows, count);
     return n;
 }
@@ -322,27 +353,25 @@ static void test_claim_is_not_undone(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     VmRow *rows = NULL;
     size_t count = 0;
-
     check_warm("test", 2);
-    CHECK_INT(vms_list(ramet_store(home.ramet), &rows, &count, NULL), 0);
+    CHECK_INT(vms_list(home_store(home.opened), &rows, &count, NULL), 0);
     for (size_t i = 0; i < count && !*old.id; i++)
-        if (str_equal(rows[i].state, STATE_WARM))
-            must(vms_get(ramet_store(home.ramet), rows[i].id, &old, &error), &error);
+        if (rows[i].state == STATE_WARM)
+            must(vms_get(home_store(home.opened), rows[i].id, &old, &error), &error);
     vm_rows_free(rows, count);
     CHECK_INT(
-        vms_claim_warm(ramet_store(home.ramet), old.snapshot, "claimed", "test", &claimed, &error),
+        vms_claim_warm(home_store(home.opened), old.snapshot, "claimed", "test", &claimed, &error),
         1);
     CHECK_STR(claimed.id, old.id);
-    must(vm_settle_locked(home.ramet, &old, NULL, &error), &error);
-    must(vms_get(ramet_store(home.ramet), old.id, &now, &error), &error);
-    CHECK_STR(now.state, STATE_CREATING);
+    must(run_refresh(home.opened, &old, NULL, &error), &error);
+    must(vms_get(home_store(home.opened), old.id, &now, &error), &error);
+    CHECK_INT(now.state, STATE_CREATING);
     CHECK_STR(now.name, "claimed");
-    must(vm_remove_locked(home.ramet, &now, &error), &error);
+    must(vm_remove_locked(home.opened, &now, &error), &error);
     check_warm("test", 2);
 }
 
-/* --- waits that end when the client leaves ------------------------------------------------------
- */
+/* ---- waits that end when the client leaves ---- */
 
 typedef struct Leaver {
     int cancel_fd; /* owned: readable once the client is gone */
@@ -363,19 +392,17 @@ static void *run_and_leave(void *data) {
     Leaver *leaver = data;
     _cleanup_vm_spec_ VmSpec spec;
     Operation op;
-
     operation_init(&op, 0, leaver->cancel_fd);
     vm_spec_init(&spec);
     (void)snprintf(spec.name, sizeof(spec.name), "ok-left");
     (void)snprintf(spec.image, sizeof(spec.image), "test");
-    leaver->result = vm_run(home.ramet, &op, &spec, false, NULL, &leaver->error);
+    leaver->result = vm_run(home.opened, &op, &spec, false, NULL, &leaver->error);
     return NULL;
 }
 
 static void await_claim(void) {
     _cleanup_vm_row_ VmRow row = {0};
-
-    while (vms_find(ramet_store(home.ramet), "ok-left", &row, NULL) < 0)
+    while (vms_find(home_store(home.opened), "ok-left", &row, NULL) < 0)
         (void)usleep(10000); /* a claim tells no event */
 }
 
@@ -384,12 +411,12 @@ static size_t lock_clones(OpLock *locks[8]) {
     _cleanup_error_ Error error = ERROR_INIT;
     VmRow *rows = NULL;
     size_t count = 0, n = 0;
-
-    must(vms_list(ramet_store(home.ramet), &rows, &count, &error), &error);
+    must(vms_list(home_store(home.opened), &rows, &count, &error), &error);
     for (size_t i = 0; i < count && n < 8; i++)
-        if (str_equal(rows[i].state, STATE_WARM))
-            must(op_lock(home.ramet->locks, rows[i].id, "being looked at", -1, &locks[n++], &error),
-                 &error);
+        if (rows[i].state == STATE_WARM)
+            must(
+                op_lock(home.opened->locks, rows[i].id, "being looked at", -1, &locks[n++], &error),
+                &error);
     vm_rows_free(rows, count);
     return n;
 }
@@ -401,7 +428,6 @@ static void unlock_clones(OpLock *locks[8], size_t n) {
 
 static void await_clones(size_t wanted) {
     pid_t pids[8];
-
     while (list_keepers(pids) != wanted || count_folders() != wanted)
         (void)usleep(10000); /* that a clone went tells no event */
 }
@@ -412,7 +438,6 @@ static void test_claim_ends_with_its_client(void) {
     OpLock *locks[8];
     pthread_t thread;
     size_t n;
-
     check_warm("test", 2);
     n = lock_clones(locks);
     CHECK_INT(pthread_create(&thread, NULL, run_and_leave, &leaver), 0);
@@ -428,9 +453,8 @@ static void test_claim_ends_with_its_client(void) {
 static void *set_and_leave(void *data) {
     Leaver *leaver = data;
     Operation op;
-
     operation_init(&op, 0, leaver->cancel_fd);
-    leaver->result = pool_set(home.ramet, &op, "test", 0, false, NULL, &leaver->error);
+    leaver->result = pool_set(home.opened, &op, "test", 0, false, NULL, &leaver->error);
     return NULL;
 }
 
@@ -440,9 +464,8 @@ static void test_pool_set_ends_with_its_client(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     OpLock *lock = NULL;
     pthread_t thread;
-
     check_warm("test", 2);
-    must(pools_lock(home.ramet, "being filled", -1, &lock, &error), &error);
+    must(pools_lock(home.opened, "being filled", -1, &lock, &error), &error);
     CHECK_INT(pthread_create(&thread, NULL, set_and_leave, &leaver), 0);
     leave(&leaver, thread);
     (void)op_unlock(lock);
@@ -456,11 +479,10 @@ static void test_end_of_pool_ends_with_its_client(void) {
     pthread_t thread;
     PoolRow pool;
     size_t n;
-
     check_warm("test", 2);
     n = lock_clones(locks);
     CHECK_INT(pthread_create(&thread, NULL, set_and_leave, &leaver), 0);
-    while (pools_get(ramet_store(home.ramet), "test", &pool, NULL) >= 0)
+    while (pools_get(home_store(home.opened), "test", &pool, NULL) >= 0)
         (void)usleep(10000); /* the end of a pool tells no event */
     leave(&leaver, thread);
     unlock_clones(locks, n);
@@ -469,16 +491,15 @@ static void test_end_of_pool_ends_with_its_client(void) {
 
 static void test_pool_outlives_the_daemon(void) {
     pid_t before[8], after[8];
-
     check_warm("test", 2);
     CHECK_INT(list_keepers(before), 2);
-    home_close(&home);
-    home_open(&home);
-    CHECK_INT(ramet_reconcile(home.ramet), 0);
+    test_home_close(&home);
+    test_home_open(&home);
+    CHECK_INT(home_reconcile(home.opened), 0);
     CHECK_INT(list_keepers(after), 2);
     CHECK(before[0] == after[0] && before[1] == after[1]);
     CHECK_INT(kill(before[0], SIGKILL), 0);
-    home_await_event(&home, "test", "pool.filled", 1);
+    test_home_await_event(&home, "test", "pool.filled", 1);
     while (list_keepers(after) != 2 || after[0] == before[0])
         (void)usleep(10000); /* the event may be of before */
     check_boot("ok", 0, 1, false, "claimed");
@@ -492,29 +513,27 @@ static void test_snapshot_pool(void) {
     size_t claimed = 0;
     json_t *vm;
     size_t i;
-
     must(run_with("ok", 0, 1, true, NULL, &error), &error);
-    must(snapshot_create(home.ramet, &op, "ok", "s", NULL, NULL, &error), &error);
+    must(snapshot_create(home.opened, &op, "ok", "s", NULL, NULL, &error), &error);
     check_warm("s", 2);
-    must(vm_fork(home.ramet, &op, &options, &answer, &error), &error);
+    must(vm_fork(home.opened, &op, &options, &answer, &error), &error);
     json_array_foreach(json_object_get(answer, "vms"), i, vm) {
         claimed += str_equal(vm_text(vm, "boot"), "claimed");
         remove_vm(vm_text(vm, "name"));
     }
     CHECK(claimed >= 2);
-    CHECK_INT(snapshot_remove(home.ramet, &op, "s", false, NULL, &error), -EBUSY);
+    CHECK_INT(snapshot_remove(home.opened, &op, "s", false, NULL, &error), -EBUSY);
     CHECK_CONTAINS(error.hint, "pool set s 0");
     must(set_pool("s", 0, NULL, &error), &error);
-    must(snapshot_remove(home.ramet, &op, "s", false, NULL, &error), &error);
+    must(snapshot_remove(home.opened, &op, "s", false, NULL, &error), &error);
     remove_vm("ok");
 }
 
 static void test_refusals(void) {
     _cleanup_error_ Error error = ERROR_INIT;
-
     CHECK_INT(set_pool("nosuch", 1, NULL, &error), -ENOENT);
     CHECK_INT(set_pool("test", POOL_COUNT_MAX + 1, NULL, &error), -EINVAL);
-    home.ramet->pool_budget_bytes = 100 * MIB;
+    home.opened->pool_budget_bytes = 100 * MIB;
     CHECK_INT(set_pool("test", 200, NULL, &error), -ENOMEM);
     CHECK_CONTAINS(error_message(&error), "budget");
 }
@@ -524,20 +543,20 @@ static void test_end(void) {
     _cleanup_json_ json_t *list = NULL;
     char ids[8][VM_ID_SIZE];
     Operation op = operation();
-
     must(set_pool("test", 0, NULL, &error), &error);
     CHECK_INT(count_folders(), 0);
-    must(pool_list(home.ramet, &list, &error), &error);
+    must(pool_list(home.opened, &list, &error), &error);
     CHECK_INT(json_array_size(list), 0);
-    must(image_op_remove(home.ramet, &op, "test", &error), &error);
+    must(image_op_remove(home.opened, &op, "test", &error), &error);
     CHECK_INT(find_entries(ids), 0);
 }
 
 int main(void) {
     (void)setenv("RAMET_BOOT_CACHE", "on", 1);
-    home_make(&home);
+    test_home_make(&home);
     RUN(test_prepared_once);
     RUN(test_keys);
+    RUN(test_slow_start_is_not_preferred);
     RUN(test_created_vm);
     RUN(test_damage_is_told);
     RUN(test_taken_port_is_told);
@@ -552,6 +571,6 @@ int main(void) {
     RUN(test_snapshot_pool);
     RUN(test_refusals);
     RUN(test_end);
-    home_remove(&home);
+    test_home_remove(&home);
     return 0;
 }

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Images by name. src/image makes bases and kernels; this file remembers what they are called.
+ *
+ * A base and its row come and go under images_mutex: a removal deletes the last row and then the
+ * file, and an import that found the file there already looks again, under the mutex, before it
+ * adds its row; if a removal came in between it makes the base once more. */
+
+#include "catalog/images.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "catalog/image_remove.h"
+#include "disk/base_file.h"
+#include "home/admission.h"
+#include "home/home.h"
+#include "home/inside.h"
+#include "home/operation.h"
+#include "image/context.h"
+#include "image/image.h"
+#include "image/oci/oci_reference.h"
+#include "store/images.h"
+
+#define MAKES_MAX 3
+
+/* ---- between a row and what src/image knows ---- */
+
+static json_t *detail_from_info(const ImageInfo *info) {
+    return json_pack("{s:I, s:I, s:s, s:s*, s:I, s:s, s:s*, s:O*, s:s*}", "virtual_bytes",
+                     (json_int_t)info->virtual_bytes, "minimum_disk_bytes",
+                     (json_int_t)info->minimum_disk_bytes, "kernel_key", info->kernel_key, "kernel",
+                     info->kernel_version, "default_memory_bytes",
+                     (json_int_t)info->default_memory_bytes, "init", image_init_name(info->init),
+                     "source", info->source, "config", info->settings, "manifest",
+                     *info->manifest ? info->manifest : NULL);
+}
+
+static json_t *member_or_null(const json_t *object, const char *key) {
+    json_t *value = json_object_get(object, key);
+    return value ? json_incref(value) : json_null();
+}
+
+/* It follows from the digest, so that a home can be moved while it holds no VMs. */
+char *image_row_path(const Home *home, const ImageRow *row) {
+    return base_path(home->path, row->digest);
+}
+
+static int describe(const Home *home, const ImageRow *row, json_t **image, Error *error) {
+    _cleanup_free_ char *created = clock_format_realtime(row->created_at_usec);
+    _cleanup_free_ char *path = image_row_path(home, row);
+    struct stat info = {0};
+    char id[IMAGE_ID_SIZE];
+    if (stat(path, &info) < 0)
+        info.st_blocks = 0;
+    image_row_id(row, id);
+    *image = json_pack(
+        "{s:s, s:s, s:s, s:s, s:o, s:I, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o}", "id", id, "name",
+        row->name, "digest", row->digest, "path", path, "virtual_bytes",
+        member_or_null(row->detail, "virtual_bytes"), "allocated_bytes",
+        (json_int_t)info.st_blocks * 512, "kernel", member_or_null(row->detail, "kernel"),
+        "kernel_key", member_or_null(row->detail, "kernel_key"), "agent_version", RAMET_VERSION,
+        "created_at", created, "minimum_disk_bytes",
+        member_or_null(row->detail, "minimum_disk_bytes"), "default_memory_bytes",
+        member_or_null(row->detail, "default_memory_bytes"), "init",
+        member_or_null(row->detail, "init"), "source", member_or_null(row->detail, "source"));
+    if (!*image)
+        return error_set(error, ERROR_CORRUPT, EBADMSG, "bad row of image %s", row->name);
+    (void)json_object_set_new(*image, "config", member_or_null(row->detail, "config"));
+    (void)json_object_set_new(*image, "manifest", member_or_null(row->detail, "manifest"));
+    return 0;
+}
+
+static void tell_progress(void *data, const char *step, uint64_t done, uint64_t total) {
+    operation_progress(data, step, done, total);
+}
+
+static ImageContext make_context(Home *home, Operation *operation) {
+    return (ImageContext){.home = home->path,
+                          .progress = tell_progress,
+                          .progress_data = operation,
+                          .cancel_fd = operation->cancel_fd};
+}
+
+/* ---- adding ---- */
+
+/* How an image comes to be: image_build or image_import with their requests. */
+typedef struct Maker {
+    int (*make)(const ImageContext *context, const void *request, ImageInfo *info, Error *error);
+    const void *request; /* borrowed */
+    const char *name;    /* borrowed */
+    const char *event;   /* static */
+    bool replace;        /* the name may stand for another image */
+} Maker;
+
+static int name_taken(const char *name, Error *error) {
+    error_set(error, ERROR_CONFLICT, EEXIST, "there is another image %s already", name);
+    error_set_hint(error,
+                   "choose another name, let --replace move this one, or remove it with ramet "
+                   "image rm %s",
+                   name);
+    return -EEXIST;
+}
+
+/* Lets the name of `row`, which is taken over on success, stand for it, or finds that it does
+ * already. *replaced: the digest that lost the name, or "". */
+static int put_name(Home *home, ImageRow *row, bool replace, const char *event,
+                    char replaced[IMAGE_ROW_DIGEST_SIZE], Error *error) {
+    _cleanup_image_row_ ImageRow there = {0};
+    int r = images_get(home->store, row->name, &there, error);
+    if (r < 0)
+        return r;
+    if (r > 0 && str_equal(there.digest, row->digest)) {
+        image_row_move(row, &there);
+        return 0;
+    }
+    if (r > 0 && !replace)
+        return name_taken(row->name, error);
+    r = r > 0 ? images_replace(home->store, row, error) : images_insert(home->store, row, error);
+    if (r < 0)
+        return r;
+    (void)snprintf(replaced, IMAGE_ROW_DIGEST_SIZE, "%s", there.digest);
+    home_event(home, event, NULL, row->name, row->detail);
+    return 0;
+}
+
+/* Adds the row, or finds the same one there. -EAGAIN: the base went away in between. */
+static int add_row(Home *home, ImageInfo *info, const Maker *maker, ImageRow *row,
+                   char replaced[IMAGE_ROW_DIGEST_SIZE], Error *error) {
+    _cleanup_image_row_ ImageRow added = {.created_at_usec = info->created_at_usec};
+    int r;
+    if (access(info->path, R_OK) < 0)
+        return error_set(error, ERROR_CONFLICT, EAGAIN, "%s was removed meanwhile", info->path);
+    if (!added.created_at_usec)
+        added.created_at_usec = clock_realtime_usec();
+    (void)snprintf(added.name, sizeof(added.name), "%s", info->name);
+    (void)snprintf(added.digest, sizeof(added.digest), "%s", info->digest);
+    added.detail = detail_from_info(info);
+    r = put_name(home, &added, maker->replace, maker->event, replaced, error);
+    if (r < 0)
+        return r;
+    image_row_move(row, &added);
+    return 0;
+}
+
+/* What a name was taken from: its base goes unless somebody stands on it. A pool of the name is
+ * filled anew. */
+static void leave_name(Home *home, const char *digest) {
+    if (!*digest)
+        return;
+    image_base_collect(home, digest);
+    home_pools_changed(home);
+}
+
+/* An earlier version may have made the base of that content, and named it otherwise. */
+static int compare_with_old(Home *home, int cancel_fd, ImageInfo *info, Error *error) {
+    _cleanup_image_row_ ImageRow there = {0};
+    _cleanup_free_ char *path = NULL;
+    _cleanup_close_ int fd = -1;
+    char found[BASE_ID_SIZE] = "";
+    int r = images_get(home->store, info->name, &there, error);
+    if (r <= 0 || !base_id_is_old(there.digest))
+        return MIN_OF(r, 0);
+    path = base_path(home->path, there.digest);
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    r = fd < 0 ? 0 : base_digest(fd, cancel_fd, found, error);
+    if (r >= 0 && str_equal(found, info->digest))
+        (void)snprintf(info->digest, sizeof(info->digest), "%s", there.digest);
+    return r;
+}
+
+static int make_once(Home *home, Operation *operation, const Maker *maker, ImageRow *row,
+                     Error *error) {
+    _cleanup_image_info_ ImageInfo info = {0};
+    ImageContext context = make_context(home, operation);
+    char replaced[IMAGE_ROW_DIGEST_SIZE] = "", made[BASE_ID_SIZE];
+    int r = maker->make(&context, maker->request, &info, error);
+    if (r < 0)
+        return r;
+    (void)snprintf(made, sizeof(made), "%s", info.digest);
+    r = compare_with_old(home, operation->cancel_fd, &info, error);
+    if (r < 0)
+        return r;
+    (void)pthread_mutex_lock(&home->images_mutex);
+    r = add_row(home, &info, maker, row, replaced, error);
+    (void)pthread_mutex_unlock(&home->images_mutex);
+    if (r == -EEXIST || !str_equal(made, info.digest))
+        image_base_collect(home, made);
+    leave_name(home, replaced);
+    return r;
+}
+
+static int make_image(Home *home, Operation *operation, const Maker *maker, ImageRow *row,
+                      Error *error) {
+    int r = name_check("image", maker->name ? maker->name : "", error);
+    if (r >= 0)
+        r = admission_check_disk(home, error);
+    if (r < 0)
+        return r;
+    operation_enter(operation, "image");
+    r = -EAGAIN;
+    for (int i = 0; i < MAKES_MAX && r == -EAGAIN; i++) {
+        error_clear(error);
+        r = make_once(home, operation, maker, row, error);
+    }
+    return r;
+}
+
+static int make_and_describe(Home *home, Operation *operation, const Maker *maker, json_t **image,
+                             Error *error) {
+    _cleanup_image_row_ ImageRow row = {0};
+    int r = make_image(home, operation, maker, &row, error);
+    stages_end(&operation->stages);
+    if (r < 0 || !image)
+        return r;
+    return describe(home, &row, image, error);
+}
+
+static int make_by_build(const ImageContext *context, const void *request, ImageInfo *info,
+                         Error *error) {
+    return image_build(context, request, info, error);
+}
+
+static int make_by_import(const ImageContext *context, const void *request, ImageInfo *info,
+                          Error *error) {
+    return image_import(context, request, info, error);
+}
+
+/* An image of another recipe is another one: that needs no building to be known. */
+static int check_recipe(Home *home, const char *name, const char *recipe, Error *error) {
+    _cleanup_image_row_ ImageRow there = {0};
+    int r = images_get(home->store, name, &there, error);
+    const char *source;
+    size_t size;
+    if (r <= 0 || !image_recipe_exists(recipe))
+        return MIN_OF(r, 0);
+    source = json_string_value(json_object_get(there.detail, "source"));
+    if (!source || !str_has_prefix(source, "recipe "))
+        return 0;
+    source += strlen("recipe ");
+    size = strcspn(source, ": ");
+    return size == strcspn(recipe, ":") && memcmp(source, recipe, size) == 0
+               ? 0
+               : name_taken(name, error);
+}
+
+int catalog_build_image(Home *home, Operation *operation, const ImageBuildOptions *options,
+                        json_t **image, Error *error) {
+    const ImageBuildRequest request = {.name = options->name,
+                                       .recipe = options->from,
+                                       .include = options->include,
+                                       .n_include = options->n_include,
+                                       .size_bytes = options->size_bytes,
+                                       .kernel = {options->kernel, options->modules}};
+    const Maker maker = {make_by_build, &request, options->name, "image.built",
+                         .replace = options->replace};
+    int r;
+    if (!options->from)
+        return error_set(error, ERROR_USAGE, EINVAL, "an image is built from a recipe; name one");
+    r = options->name && !options->replace ? check_recipe(home, options->name, options->from, error)
+                                           : 0;
+    if (r < 0)
+        return r;
+    return make_and_describe(home, operation, &maker, image, error);
+}
+
+int catalog_import_image(Home *home, Operation *operation, const ImageImportOptions *options,
+                         json_t **image, Error *error) {
+    const ImageImportRequest request = {.name = options->name,
+                                        .fd = options->fd,
+                                        .path = options->path ? options->path : "-",
+                                        .sha256 = options->sha256,
+                                        .format = options->format,
+                                        .size_bytes = options->size_bytes,
+                                        .kernel = {options->kernel, options->modules}};
+    const Maker maker = {make_by_import, &request, options->name, "image.imported",
+                         .replace = options->replace};
+    if (!options->path && options->fd < 0)
+        return error_set(error, ERROR_USAGE, EINVAL, "an import needs a path or the bytes");
+    if (options->path && options->path[0] != '/' && options->fd < 0)
+        return error_set(error, ERROR_USAGE, EINVAL, "%.100s is no absolute path", options->path);
+    return make_and_describe(home, operation, &maker, image, error);
+}
+
+static int make_by_adopt(const ImageContext *context, const void *request, ImageInfo *info,
+                         Error *error) {
+    return image_adopt(context, request, info, error);
+}
+
+int catalog_adopt_image(Home *home, Operation *operation, const ImageAdoptRequest *request,
+                        bool replace, const char *event, json_t **image, Error *error) {
+    const Maker maker = {make_by_adopt, request, request->name, event, .replace = replace};
+    return make_and_describe(home, operation, &maker, image, error);
+}
+
+static int make_by_pull(const ImageContext *context, const void *request, ImageInfo *info,
+                        Error *error) {
+    return image_pull(context, request, info, error);
+}
+
+/* Does the name stand for what the same reference gave before? Then it moves on, as a tag does. */
+static bool is_of_reference(Home *home, const ImagePullRequest *request) {
+    _cleanup_image_row_ ImageRow there = {0};
+    return images_get(home->store, request->name, &there, NULL) > 0 &&
+           str_equal(json_string_value(json_object_get(there.detail, "source")),
+                     request->reference);
+}
+
+int catalog_pull_image(Home *home, Operation *operation, const ImagePullOptions *options,
+                       json_t **image, Error *error) {
+    ImagePullRequest request = options->request;
+    _cleanup_free_ char *name = NULL;
+    OciReference reference = {0};
+    int r = oci_reference_parse(request.reference, &reference, error);
+    if (r >= 0 && !request.name)
+        r = oci_reference_name(&reference, &name, error);
+    oci_reference_free(&reference);
+    if (r < 0)
+        return r;
+    request.name = request.name ? request.name : name;
+    const Maker maker = {make_by_pull, &request, request.name, "image.pulled",
+                         .replace = options->replace || is_of_reference(home, &request)};
+    return make_and_describe(home, operation, &maker, image, error);
+}
+
+/* With the images' mutex. */
+static int tag_locked(Home *home, const char *reference, const char *name, bool replace,
+                      ImageRow *row, char replaced[IMAGE_ROW_DIGEST_SIZE], Error *error) {
+    _cleanup_image_row_ ImageRow tagged = {0};
+    int r = images_find(home->store, reference, &tagged, error);
+    if (r < 0)
+        return r;
+    (void)snprintf(tagged.name, sizeof(tagged.name), "%s", name);
+    tagged.created_at_usec = clock_realtime_usec();
+    r = put_name(home, &tagged, replace, "image.tagged", replaced, error);
+    if (r >= 0)
+        image_row_move(row, &tagged);
+    return r;
+}
+
+int catalog_tag_image(Home *home, Operation *operation, const char *reference, const char *name,
+                      bool replace, json_t **image, Error *error) {
+    _cleanup_image_row_ ImageRow row = {0};
+    char replaced[IMAGE_ROW_DIGEST_SIZE] = "";
+    int r = name_check("image", name, error);
+    if (r < 0)
+        return r;
+    operation_enter(operation, "tag");
+    (void)pthread_mutex_lock(&home->images_mutex);
+    r = tag_locked(home, reference, name, replace, &row, replaced, error);
+    (void)pthread_mutex_unlock(&home->images_mutex);
+    leave_name(home, replaced);
+    return r < 0 ? r : describe(home, &row, image, error);
+}
+
+int image_for_vm(Home *home, Operation *operation, const char *reference, ImageRow *image,
+                 Error *error) {
+    _cleanup_error_ Error failure = ERROR_INIT;
+    const ImageBuildRequest request = {.name = reference, .recipe = reference};
+    const Maker maker = {make_by_build, &request, reference, "image.built"};
+    int r = images_find(home->store, reference, image, &failure);
+    if (r != -ENOENT)
+        return r < 0 ? error_move(error, &failure) : 0;
+    if (!image_recipe_exists(reference)) {
+        error_set_hint(&failure, "see ramet image ls, or build one with ramet image build");
+        return error_move(error, &failure);
+    }
+    operation_note(operation, "there is no image %s yet; building it", reference);
+    r = make_image(home, operation, &maker, image, error);
+    if (r < 0)
+        return error_add_context(error, "cannot build image %s", reference);
+    operation_enter(operation, "plan");
+    return 0;
+}
+
+/* ---- looking ---- */
+
+int image_op_inspect(Home *home, const char *reference, json_t **image, Error *error) {
+    _cleanup_image_row_ ImageRow row = {0};
+    int r = images_find(home->store, reference, &row, error);
+    return r < 0 ? r : describe(home, &row, image, error);
+}
+
+int image_op_list(Home *home, json_t **list, Error *error) {
+    _cleanup_json_ json_t *array = json_array();
+    ImageRow *rows = NULL;
+    size_t count = 0;
+    int r = images_list(home->store, &rows, &count, error);
+    for (size_t i = 0; r >= 0 && i < count; i++) {
+        json_t *image = NULL;
+        r = describe(home, &rows[i], &image, error);
+        if (r >= 0)
+            (void)json_array_append_new(array, image);
+    }
+    image_rows_free(rows, count);
+    if (r < 0)
+        return r;
+    *list = TAKE_PTR(array);
+    return 0;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A tar made one folder too high unpacks well, and boots into nothing. */
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "disk/rootfs/rootfs_parts.h"
+
+static bool has_system(const char *folder) {
+    static const char *const names[] = {"bin", "sbin", "usr", "etc", "lib", "init"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        _cleanup_free_ char *path = str_format("%s/%s", folder, names[i]);
+        struct stat st;
+        if (lstat(path, &st) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The name of the folder's only entry; NULL when there are more. The caller owns it. */
+static char *only_entry(const char *folder) {
+    DIR *stream = opendir(folder);
+    char *found = NULL;
+    unsigned n = 0;
+    for (struct dirent *entry; stream && (entry = readdir(stream));) {
+        if (str_equal(entry->d_name, ".") || str_equal(entry->d_name, ".."))
+            continue;
+        if (n++ == 0)
+            found = str_copy(entry->d_name);
+    }
+    if (stream)
+        (void)closedir(stream);
+    if (n == 1)
+        return found;
+    free(found);
+    return NULL;
+}
+
+int rootfs_check_root(const char *folder, Error *error) {
+    _cleanup_free_ char *name = has_system(folder) ? NULL : only_entry(folder), *below = NULL,
+                        *clean = NULL;
+    if (!name)
+        return 0;
+    below = str_format("%s/%s", folder, name);
+    if (!has_system(below))
+        return 0;
+    clean = str_sanitize(name, strlen(name));
+    error_set(error, ERROR_CORRUPT, EBADMSG,
+              "the root file system lies in the archive's folder %s, not at its top", clean);
+    error_set_hint(error, "make the archive of what is in it: tar -C %s -cf FILE .", clean);
+    return -EBADMSG;
+}

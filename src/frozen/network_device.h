@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_FROZEN_NETWORK_DEVICE_H
+#define RAMET_FROZEN_NETWORK_DEVICE_H
+
+/* What a device state has of its VM's networks, as a text: for each card, in their order, "user",
+ * which has a section of its own in the state, "dgram", a network with a name, "unplugged", the
+ * same with the cable out from the start, or "none", a card of an earlier version's VM, which had
+ * nothing to be connected by, and whose driver agreed with QEMU on features that a connected one
+ * has not; joined by ';'. A state loads only where there are as many cards, and each has what it
+ * had.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "store/vm_spec.h"
+
+#define NETWORK_DEVICE_SIZE 64
+
+/* Of a VM that boots. */
+void network_device_of(const VmSpec *spec, char text[NETWORK_DEVICE_SIZE]);
+
+/* Of one that goes on from a state of `was`: a card that comes to the user-mode network has its
+ * section from then on. */
+void network_device_restored(const char *was, const VmSpec *spec, char text[NETWORK_DEVICE_SIZE]);
+
+/* How many cards; and is that one's network "user", or another that it can be connected to? */
+size_t network_device_count(const char *text);
+bool network_device_is_user(const char *text, size_t card);
+bool network_device_is_dgram(const char *text, size_t card);
+
+/* Is it made of what this version knows? */
+bool network_device_is_known(const char *text);
+
+#endif

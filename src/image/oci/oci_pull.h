@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_IMAGE_OCI_OCI_PULL_H
+#define RAMET_IMAGE_OCI_OCI_PULL_H
+
+/* An image of a container to a base of disk. */
+
+#include "image/image.h"
+#include "image/oci/oci_blobs.h"
+
+typedef struct ImagePullRequest {
+    const char *name;      /* borrowed, as are all of these */
+    const char *reference; /* docker://…, oci:FOLDER[:TAG] */
+    const char *platform;  /* NULL: linux/amd64 */
+    bool insecure;
+    int auth_fd;  /* an auth.json; -1: where skopeo looks for one */
+    OciOpen open; /* of a folder's files; NULL: by our own rights */
+    void *open_data;
+    uint64_t size_bytes; /* of the disk; 0: large enough */
+    KernelSource kernel; /* {0}: Debian's cloud kernel */
+} ImagePullRequest;
+
+/* info->settings is what the image says of how it is run. Layers that came once are not fetched
+ * again; an image whose manifest is known is only looked up. Errors: ERROR_USAGE, ERROR_NOT_FOUND
+ * (no such image or platform), ERROR_PERMISSION (credentials, policy), ERROR_CORRUPT (a digest that
+ * lies, hostile layers), ERROR_NO_SPACE, ERROR_CANCELLED. */
+int image_pull(const ImageContext *context, const ImagePullRequest *request, ImageInfo *info,
+               Error *error);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keeper/tasks/power.h"
+
+#include <errno.h>
+
+#include "proto/agent.h"
+#include "proto/tlv.h"
+
+#define SILENT_STOP_USEC (3 * USEC_PER_SEC)
+#define REST_USEC (10 * USEC_PER_SEC) /* for all that is not the program */
+
+int power_pause(Vm *vm, Error *error) {
+    int r = vm_require_up(vm, error);
+    if (r < 0 || vm->state == VM_PAUSED)
+        return r;
+    vm->state = VM_PAUSED; /* before its STOP event comes */
+    r = machine_call(&vm->machine, "stop", NULL, NULL, error);
+    vm_change_state(vm, r == 0 ? VM_PAUSED : VM_RUNNING);
+    return r;
+}
+
+int power_resume(Vm *vm, Error *error) {
+    int r = vm_require_up(vm, error);
+    if (r < 0 || vm->state == VM_RUNNING)
+        return r;
+    r = machine_call(&vm->machine, "cont", NULL, NULL, error);
+    if (r == 0 && vm->left_frozen) {
+        vm->left_frozen = false;
+        (void)agent_channel_thaw(&vm->channel);
+    }
+    if (r == 0)
+        vm_change_state(vm, VM_RUNNING);
+    return r;
+}
+
+static void on_stop_timeout(void *data) {
+    Vm *vm = data;
+    machine_kill(&vm->machine, "killed");
+}
+
+/* RESULT says only that the agent has begun; the link's loss is no news either. */
+static void on_power_off(void *data, const Frame *frame) {
+}
+
+/* The signal is for the VM's program, which gets most of the time to end. */
+static int ask_agent(Vm *vm, uint64_t timeout_usec, uint64_t signal) {
+    uint64_t rest = MIN_OF(timeout_usec / 2, REST_USEC);
+    LinkStream *stream;
+    uint8_t payload[64];
+    TlvWriter writer;
+    tlv_start(&writer, payload, sizeof(payload));
+    if (signal > 0) {
+        tlv_add_u64(&writer, TAG_SIGNAL, signal);
+        tlv_add_u64(&writer, TAG_LIMIT_USEC, timeout_usec - rest);
+    }
+    if (vm->state == VM_PAUSED && power_resume(vm, NULL) < 0)
+        return -EIO;
+    return link_open(&vm->channel.link, FRAME_POWER_OFF, payload, writer.size, on_power_off, vm,
+                     &stream);
+}
+
+int power_stop(Vm *vm, uint64_t timeout_usec, uint64_t signal, Error *error) {
+    if (vm->state == VM_WAITING || vm->state == VM_ENDED)
+        return error_set(error, ERROR_CONFLICT, 0, "the VM is %s", keeper_state_name(vm));
+    if (vm->pulse.silent) /* it has been waited for already */
+        timeout_usec = MIN_OF(timeout_usec, SILENT_STOP_USEC);
+    uint64_t when = clock_monotonic_usec() + MIN_OF(timeout_usec, UINT64_MAX / 2);
+    if (vm->state == VM_STOPPING) {
+        loop_set_timer(vm->stop_timer, when);
+        return 0;
+    }
+    bool up = vm->state == VM_RUNNING || vm->state == VM_PAUSED;
+    bool asked = up && ask_agent(vm, timeout_usec, signal) == 0;
+    vm->stop_timer = loop_add_timer(vm->loop, when, on_stop_timeout, vm);
+    if (vm->state != VM_STARTING)
+        vm_change_state(vm, VM_STOPPING);
+    if (!asked)
+        machine_kill(&vm->machine, "killed");
+    return 0;
+}
+
+int power_kill(Vm *vm, Error *error) {
+    if (vm->machine.pid.fd < 0)
+        return error_set(error, ERROR_CONFLICT, 0, "the VM is %s", keeper_state_name(vm));
+    machine_kill(&vm->machine, "killed");
+    return 0;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keeper/tasks/vm.h"
+
+#include <sys/stat.h>
+
+#include "base/str.h"
+
+const char *keeper_state_name(const Vm *vm) {
+    static const char *const names[] = {"waiting", "starting", "warm",   "running",
+                                        "paused",  "stopping", "stopped"};
+    return names[vm->state];
+}
+
+int vm_require_up(const Vm *vm, Error *error) {
+    if (vm->state == VM_RUNNING || vm->state == VM_PAUSED)
+        return 0;
+    return error_set(error, ERROR_CONFLICT, 0, "the VM is %s", keeper_state_name(vm));
+}
+
+void vm_tell(Vm *vm, json_t *event) {
+    vm->tell(vm->data, event);
+    json_decref(event);
+}
+
+void vm_change_state(Vm *vm, VmState state) {
+    vm->state = state;
+    vm_tell(vm, json_pack("{s:s, s:s}", "event", "state", "state", keeper_state_name(vm)));
+}
+
+json_t *vm_describe_memory(const Vm *vm) {
+    struct stat base = {0};
+    (void)fstat(vm->memory_fd, &base);
+    return json_pack("{s:s, s:I, s:I}", "owner", vm->memory_owner, "base_device",
+                     (json_int_t)base.st_dev, "base_inode", (json_int_t)base.st_ino);
+}
+
+static json_t *hex_json(const uint8_t bytes[16]) {
+    char text[2 * 16 + 1];
+    hex_encode(bytes, 16, text);
+    return json_string(text);
+}
+
+json_t *vm_describe_agent(const Vm *vm) {
+    const LinkWelcome *welcome = &vm->channel.welcome;
+    return json_pack("{s:o, s:o, s:I}", "marker", hex_json(vm->channel.link.marker), "ram_nonce",
+                     hex_json(welcome->ram_nonce), "counter",
+                     (json_int_t)MIN_OF(welcome->counter, (uint64_t)INT64_MAX));
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Taking a snapshot.
+ *
+ *   row `creating` → the disk gets a new overlay (layers.c) → the keeper saves device state and
+ *   memory into scratch files and switches the disk, the VM paused only for that → publish by
+ *   rename → row `ready` → answer; the memory is hashed behind (memory_digest.c)
+ *
+ * A VM that does not run has no memory: its overlay is frozen, and that is all. One in standby
+ * lends its memory files by hard links.
+ *
+ * What a failure or a crash leaves: a row `creating`, which nobody sees and which the next start
+ * removes with its files; scratch below tmp/, which is emptied; and a VM that runs on. A switch of
+ * the disk that was done is not undone: the frozen layer then stays as a part of the VM's chain. */
+
+#include "machine/snapshot_create.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "disk/publish.h"
+#include "frozen/behind.h"
+#include "frozen/hot_memory.h"
+#include "frozen/layers.h"
+#include "frozen/pins.h"
+#include "frozen/restore_memory.h"
+#include "frozen/snapshot_files.h"
+#include "frozen/snapshot_key.h"
+#include "frozen/snapshot_save.h"
+#include "home/admission.h"
+#include "home/home.h"
+#include "home/host.h"
+#include "home/inside.h"
+#include "home/operation.h"
+#include "home/row.h"
+#include "lineage/lineage.h"
+#include "machine/describe.h"
+#include "memory/copy.h"
+#include "proto/keeper.h"
+#include "qemu/features.h"
+#include "store/snapshots.h"
+#include "store/store.h"
+#include "store/vms.h"
+
+#define FREEZE_TIMEOUT_USEC (60 * USEC_PER_SEC)
+#define SAVE_TIMEOUT_USEC (1800 * USEC_PER_SEC)
+#define DEPTH_MAX 32 /* of a chain of diffs; a longer one is cut by a new base */
+
+typedef struct Saving {
+    Home *home;           /* borrowed */
+    Operation *operation; /* borrowed */
+    VmRow *vm;            /* borrowed */
+    const SnapshotOptions *options;
+    SnapshotRow row;         /* owned */
+    Publish *files;          /* owned; NULL: none */
+    char pinned[VM_ID_SIZE]; /* the snapshot whose memory the VM maps */
+    int hot_fd;              /* owned: a memfd with the whole memory; -1: none */
+    KeeperConnection keeper; /* while it saves */
+    bool switched;           /* the keeper said that the VM writes to the new overlay */
+} Saving;
+
+static void drop_files(Saving *saving) {
+    publish_free(saving->files);
+    saving->files = NULL;
+}
+
+static void saving_free(Saving *saving) {
+    if (*saving->pinned)
+        snapshot_unpin(saving->home, saving->pinned);
+    snapshot_row_free(&saving->row);
+    drop_files(saving);
+    (void)fd_close(saving->hot_fd);
+}
+
+/* ---- the row ---- */
+
+/* What the VM was started under may differ from what the host has by now. */
+static int find_facts(Home *home, const VmRow *vm, SnapshotFacts *facts, Error *error) {
+    _cleanup_(qemu_features_free) QemuFeatures features = {0};
+    const char *accel;
+    int r;
+    if (vm->runtime.facts.format && vm_state_is_active(vm->state)) {
+        snapshot_facts_copy(&vm->runtime.facts, facts);
+        return 0;
+    }
+    r = host_probe(home, &features, &accel, error);
+    if (r >= 0)
+        snapshot_facts(&features, accel, vm, facts);
+    return r;
+}
+
+static int fill_row(Saving *saving, Error *error) {
+    _cleanup_free_ char *id = random_hex(16);
+    const SnapshotOptions *options = saving->options;
+    const VmRow *vm = saving->vm;
+    SnapshotRow *row = &saving->row;
+    int r;
+    *row = (SnapshotRow){.state = SNAPSHOT_CREATING,
+                         .automatic = options->purpose != NULL,
+                         .created_at_usec = clock_realtime_usec(),
+                         .data = {.scheduled = options->scheduled,
+                                  .base_path = str_copy(vm->runtime.base),
+                                  .memory_bytes = vm->spec.memory_bytes}};
+    vm_spec_copy(&vm->spec, &row->data.spec);
+    str_set(row->id, id);
+    str_set(row->name, str_or_empty(options->name));
+    str_set(row->purpose, str_or_empty(options->purpose));
+    str_set(row->vm, vm->name);
+    str_set(row->vm_id, vm->id);
+    str_set(row->image, vm->image);
+    str_set(row->image_digest, vm->image_digest);
+    str_set(row->parent, vm->snapshot);
+    str_set(row->layer, vm->runtime.layer);
+    str_set(row->data.kernel_key, vm->runtime.kernel_key);
+    str_set(row->data.initramfs_key, vm->runtime.initramfs_key);
+    str_set(row->data.guest_macs, vm->runtime.guest_macs);
+    r = find_facts(saving->home, vm, &row->data.facts, error);
+    if (r >= 0 && vm_state_is_active(vm->state))
+        snapshot_key(&row->data.facts, row->key);
+    if (r >= 0 && options->key)
+        str_set(row->key, options->key);
+    return r;
+}
+
+/* ---- the memory ---- */
+
+/* The keeper waits for a word. Should that not reach it, its answer, or its end, says so. */
+static void meet(Saving *saving, const char *where, uint64_t at_usec) {
+    Meeting *meeting = saving->options->meeting;
+    MeetingPoint point;
+    bool go_on = meeting && meeting_point_from_name(where, &point) >= 0 &&
+                 meeting_arrive(meeting, point, at_usec) >= 0;
+    (void)keeper_tell(&saving->keeper, go_on, NULL);
+}
+
+static void on_event(void *data, const json_t *event) {
+    Saving *saving = data;
+    const char *kind = json_string_value(json_object_get(event, "event"));
+    const char *name = json_string_value(json_object_get(event, "name"));
+    uint64_t at_usec = (uint64_t)json_integer_value(json_object_get(event, "at_us"));
+    if (str_equal(kind, "disks_switched"))
+        saving->switched = true;
+    else if (str_equal(kind, "stage") && name)
+        operation_enter_at(saving->operation, name, at_usec);
+    else if (str_equal(kind, "meet"))
+        meet(saving, json_string_value(json_object_get(event, "where")), at_usec);
+    if (saving->options->meeting && str_equal(name, "write"))
+        meeting_pass(saving->options->meeting, MEET_RESUMED, at_usec);
+}
+
+/* Does the row say of what the keeper made the diff? */
+static bool knows_base(const Saving *saving, const json_t *ok) {
+    const VmRuntime *runtime = &saving->vm->runtime;
+    const char *told = str_or_empty(json_string_value(json_object_get(ok, "owner")));
+    return str_equal(told, runtime->memory_adopted ? runtime->memory_owner : "");
+}
+
+static int read_answer(const json_t *ok, Saving *saving, Error *error) {
+    bool diff = str_equal(json_string_value(json_object_get(ok, "kind")), "diff");
+    SnapshotData *data = &saving->row.data;
+    if (diff && !knows_base(saving, ok))
+        return error_set(error, ERROR_CORRUPT, EBADMSG,
+                         "its keeper says that it maps memory of another snapshot");
+    str_set(data->kind, diff ? "diff" : "full");
+    str_set(data->capture, str_or_empty(json_string_value(json_object_get(ok, "capture"))));
+    str_set(data->adoption, str_or_empty(json_string_value(json_object_get(ok, "adoption"))));
+    str_set(saving->row.base, diff ? saving->vm->runtime.memory_owner : saving->row.id);
+    str_set(data->marker, str_or_empty(json_string_value(json_object_get(ok, "marker"))));
+    str_set(data->ram_nonce, str_or_empty(json_string_value(json_object_get(ok, "ram_nonce"))));
+    data->counter = (uint64_t)json_integer_value(json_object_get(ok, "counter"));
+    data->mailbox = (uint64_t)json_integer_value(json_object_get(ok, "mailbox"));
+    data->pause_us = (uint64_t)json_integer_value(json_object_get(ok, "pause_us"));
+    data->dirty_bytes = (uint64_t)json_integer_value(json_object_get(ok, "dirty_bytes"));
+    data->state_bytes = (uint64_t)json_integer_value(json_object_get(ok, "state_bytes"));
+    json_replace(&data->held, json_incref(json_object_get(ok, "held")));
+    return 0;
+}
+
+/* What is copied, about. */
+static uint64_t private_bytes(const VmRow *vm) {
+    uint64_t bytes = 0;
+    (void)row_private_bytes(vm, &bytes);
+    return bytes;
+}
+
+static bool has_room(const Saving *saving) {
+    return hot_memory_has_room(saving->home, private_bytes(saving->vm), saving->row.automatic);
+}
+
+/* Will its clones map the copy? Not who goes into standby or is to wait long, nor where the memory,
+ * by what is known of it before, has no room in the budget. An earlier snapshot whose memory the VM
+ * maps gives its room to the next: what is saved every minute does not fill the budget. */
+static bool wants_hot(const Saving *saving) {
+    if (saving->options->standby || saving->options->compress)
+        return false;
+    if (has_room(saving))
+        return true;
+    if (!saving->vm->runtime.memory_adopted)
+        return false;
+    hot_memory_drop(saving->home, saving->vm->runtime.memory_owner);
+    return has_room(saving);
+}
+
+/* A VM does not keep the snapshot whose memory it has adopted, so who makes a diff over it does. */
+static void pin_base(Saving *saving) {
+    const char *owner = saving->vm->runtime.memory_owner;
+    _cleanup_snapshot_row_ SnapshotRow row = {0};
+    if (*owner && snapshot_pin(saving->home, owner, &row, NULL) >= 0)
+        str_set(saving->pinned, owner);
+}
+
+/* A new base is written where a diff would stand on too many others, or on one that no file has. */
+static bool wants_full(const Saving *saving) {
+    const char *owner = saving->vm->runtime.memory_owner;
+    _cleanup_snapshot_row_ SnapshotRow row = {0};
+    if (*owner && (!*saving->pinned || snapshots_get(saving->home->store, owner, &row, NULL) < 0 ||
+                   row.data.unwritten))
+        return true;
+    return restore_memory_depth(saving->home, owner) >= DEPTH_MAX;
+}
+
+static json_t *save_request(const Saving *saving, bool with_disk) {
+    bool whole = wants_hot(saving), for_fork = str_equal(saving->row.purpose, PURPOSE_FORK);
+    return json_pack("{s:s, s:i, s:i, s:i, s:b, s:b, s:b, s:b, s:b, s:o, s:b, s:b, s:I}", "op",
+                     "snapshot", "state_fd", 0, "memory_fd", 1, "capture_fd", 2, "whole", whole,
+                     "unwritten", whole && for_fork, "full", wants_full(saving), "adopt",
+                     whole && saving->options->adopt, "group", saving->options->meeting != NULL,
+                     "disks",
+                     with_disk ? json_pack("[{s:i, s:i}]", "fd", 3, "fd_write", 4) : json_array(),
+                     "freeze", true, "stay_paused", saving->options->standby, "freeze_timeout_us",
+                     (json_int_t)FREEZE_TIMEOUT_USEC);
+}
+
+/* The memory that clones map at once and a file gets later (frozen/behind.h), or now where it
+ * cannot be kept in memory. */
+static int keep_unwritten(Saving *saving, int memory, int memfd, Error *error) {
+    SnapshotRow *row = &saving->row;
+    int r;
+    row->data.unwritten = hot_memory_keep(saving->home, row->id, memfd, true, true);
+    r = row->data.unwritten ? 0 : memory_write_file(memfd, memory, row->data.memory_bytes);
+    return r < 0 ? error_set_errno(error, -r, "cannot write the memory") : 0;
+}
+
+static int ask_keeper(Saving *saving, int dir_fd, const json_t *request, const int *fds,
+                      size_t n_fds, json_t **ok, Error *error) {
+    int r = keeper_connect(dir_fd, &saving->keeper, error);
+    if (r >= 0)
+        r = keeper_send(&saving->keeper, request, fds, n_fds, error);
+    if (r >= 0)
+        r = keeper_await(&saving->keeper, clock_monotonic_usec() + SAVE_TIMEOUT_USEC, -1, on_event,
+                         saving, ok, error);
+    keeper_close(&saving->keeper);
+    return r;
+}
+
+/* The client's leaving does not end it: the keeper would go on by itself. */
+static int save_running(Saving *saving, Error *error) {
+    const char *overlay = saving->options->standby ? "" : saving->vm->runtime.freezing.file;
+    _cleanup_close_ int dir_fd = -1, state = -1, memory = -1, readable = -1, writable = -1;
+    _cleanup_close_ int capture = -1;
+    pin_base(saving);
+    _cleanup_json_ json_t *request = save_request(saving, *overlay != '\0'), *ok = NULL;
+    int r = admission_check_memory(private_bytes(saving->vm), error);
+    if (r >= 0)
+        r = vm_folder_open(saving->home, saving->vm->id, &dir_fd, error);
+    if (r >= 0)
+        r = snapshot_save_open(saving->files, &state, &memory, error);
+    if (r < 0)
+        return r;
+    if (*overlay) {
+        readable = openat(dir_fd, overlay, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        writable = readable < 0 ? -1 : openat(dir_fd, overlay, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (writable < 0)
+            return error_set_errno(error, errno, "cannot open %s", overlay);
+    }
+    capture = hot_memory_new(saving->row.id, saving->row.data.memory_bytes, error);
+    if (capture < 0)
+        return capture;
+    r = ask_keeper(saving, dir_fd, request,
+                   (const int[]){state, memory, capture, readable, writable}, *overlay ? 5 : 3, &ok,
+                   error);
+    if (r < 0)
+        return r;
+    r = read_answer(ok, saving, error);
+    if (r < 0)
+        return r;
+    if (json_is_true(json_object_get(ok, "unwritten")))
+        return keep_unwritten(saving, memory, capture, error);
+    if (json_is_true(json_object_get(ok, "whole")) && !saving->options->standby)
+        saving->hot_fd = TAKE_FD(capture);
+    return 0;
+}
+
+/* The memory of a VM in standby was saved already: the same files under another name, and all that
+ * was said of them. The disk is frozen anew. */
+static int borrow_standby(Saving *saving, Error *error) {
+    _cleanup_snapshot_row_ SnapshotRow from = {0};
+    SnapshotRow *row = &saving->row;
+    SnapshotData own = row->data;
+    int r = snapshots_get(saving->home->store, saving->vm->runtime.standby, &from, error);
+    if (r >= 0)
+        r = snapshot_save_link(saving->home, saving->files, &from, error);
+    if (r < 0)
+        return r;
+    row->data = from.data;
+    from.data = own;
+    from.data.spec = row->data.spec;
+    row->data.spec = own.spec;
+    str_replace(&row->data.base_path, own.base_path);
+    str_set(row->data.kernel_key, own.kernel_key);
+    str_set(row->data.initramfs_key, own.initramfs_key);
+    str_set(row->key, from.key);
+    str_set(row->base, str_equal(from.base, from.id) ? row->id : from.base);
+    return 0;
+}
+
+static int save_memory(Saving *saving, Error *error) {
+    bool runs = vm_state_is_active(saving->vm->state);
+    int r = 0;
+    if (runs || saving->vm->state == STATE_STANDBY)
+        r = snapshot_save_begin(saving->home, saving->row.id, saving->operation->cancel_fd,
+                                &saving->files, error);
+    if (r < 0 || !saving->files)
+        return r;
+    return runs ? save_running(saving, error) : borrow_standby(saving, error);
+}
+
+/* ---- all of it ---- */
+
+static int check_state(const VmRow *vm, Error *error) {
+    static const VmState fit[] = {STATE_CREATED, STATE_RUNNING, STATE_PAUSED,
+                                  STATE_STOPPED, STATE_FAILED,  STATE_STANDBY};
+    for (size_t i = 0; i < ARRAY_SIZE(fit); i++)
+        if (vm->state == fit[i])
+            return 0;
+    return error_set(error, ERROR_CONFLICT, EBUSY, "%s is %s", vm->name, vm_state_name(vm->state));
+}
+
+/* Which overlay does the VM write to now? so_far: a failure of what came before, which stays. */
+static int end_freeze(Saving *saving, int so_far, Error *error) {
+    bool failed = so_far < 0;
+    int r = layer_freeze_recover(saving->home, saving->vm, !failed || saving->switched,
+                                 failed ? NULL : error);
+    str_set(saving->row.layer, saving->vm->runtime.layer);
+    return failed ? so_far : r;
+}
+
+/* Only diffs need hot memory where QEMU maps a base's file itself. */
+static void keep_hot(Home *home, const SnapshotRow *row, int hot_fd) {
+    _cleanup_close_ int fd = hot_fd;
+    if (fd >= 0 && (snapshot_is_diff(row) || restore_memory_seals_bases(home)))
+        (void)hot_memory_keep(home, row->id, fd, row->automatic, false);
+}
+
+static int become_ready(Home *home, SnapshotRow *row, Error *error) {
+    _cleanup_json_ json_t *detail = json_pack("{s:s, s:s, s:b}", "snapshot", row->id, "vm", row->vm,
+                                              "automatic", row->automatic);
+    int r;
+    row->state = SNAPSHOT_READY;
+    if (row->automatic)
+        snapshot_pin_id(home, row->id);
+    r = snapshots_update(home->store, row, error);
+    if (r >= 0)
+        r = store_sync(home->store, error);
+    if (r >= 0)
+        home_event(home, "snapshot.created", row->vm_id, *row->name ? row->name : NULL, detail);
+    else if (row->automatic)
+        snapshot_unpin(home, row->id);
+    return r;
+}
+
+int snapshot_create_locked(Home *home, Operation *operation, VmRow *vm,
+                           const SnapshotOptions *options, SnapshotRow *row, Error *error) {
+    _cleanup_(saving_free) Saving saving = {.home = home,
+                                            .operation = operation,
+                                            .vm = vm,
+                                            .options = options,
+                                            .hot_fd = -1,
+                                            .keeper = {.fd = -1}};
+    SnapshotRow *made = &saving.row;
+    bool with_disk = !options->standby;
+    int r = check_state(vm, error);
+    if (r >= 0)
+        r = admission_check_disk(home, error);
+    if (r >= 0)
+        r = fill_row(&saving, error);
+    if (r >= 0)
+        r = snapshots_insert(home->store, made, error);
+    if (r < 0)
+        return r;
+    if (with_disk)
+        r = layer_freeze_begin(home, vm, error);
+    if (r >= 0)
+        r = save_memory(&saving, error);
+    if (r < 0)
+        drop_files(&saving); /* a full disk has room again for the store's own pages */
+    if (with_disk)
+        r = end_freeze(&saving, r, error);
+    if (r >= 0 && saving.files)
+        r = snapshot_save_finish(operation, saving.files, options->compress, made, error);
+    if (r >= 0 && with_disk)
+        r = snapshots_update(home->store, made, error); /* its layer is in use from here on */
+    if (r >= 0 && with_disk)
+        r = layer_flatten(home, operation, made, error);
+    if (r >= 0)
+        keep_hot(home, made, TAKE_FD(saving.hot_fd));
+    if (r >= 0)
+        r = become_ready(home, made, error);
+    if (r < 0) {
+        drop_files(&saving);
+        (void)snapshot_undo(home, made->id);
+        lineage_collect(home);
+        return error_add_context(error, "cannot take a snapshot of %s", vm->name);
+    }
+    snapshots_finish_later(home);
+    *row = *made;
+    *made = (SnapshotRow){0};
+    return 0;
+}

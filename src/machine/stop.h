@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_MACHINE_STOP_H
+#define RAMET_MACHINE_STOP_H
+
+#include "base/error.h"
+#include "home/home.h"
+#include "run/run_end.h"
+#include "store/vms.h"
+
+/* For a caller that holds the lock: op is "stop" (agent, power off, kill: each with its share of
+ * the time) or "kill". end may be NULL. */
+int vm_stop_locked(Home *home, VmRow *row, const char *op, uint64_t timeout_usec, int cancel_fd,
+                   RunEnd *end, Error *error);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_NETWORK_COUNTERS_H
+#define RAMET_NETWORK_COUNTERS_H
+
+/* What the switches count for their ports. */
+
+#include "base/json.h"
+#include "home/home.h"
+#include "store/vms.h"
+
+/* The counters of all ports of a network's switch, an object by port, the caller's:
+ * {"received_bytes","received_packets","sent_bytes","sent_packets","dropped_packets","drops":{by
+ * reason, only those that there are}}. Received is what the guest got. Empty when no switch runs.
+ */
+json_t *network_counters(Home *home, const char *name);
+
+/* Those of a card of the VM (borrowed); NULL: there are none. */
+const json_t *network_counters_of(const json_t *counters, const VmRow *vm, size_t card);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A command in a guest, for the daemon itself. It takes the place of a client: the keeper gets one
+ * end of a socket pair and speaks frames on it. Of what the command prints only the end is kept,
+ * and only if somebody wants it. */
+
+#include "run/guest_run.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "home/home.h"
+#include "home/row.h"
+#include "proto/agent.h"
+#include "proto/frame.h"
+#include "proto/keeper.h"
+#include "proto/tlv.h"
+#include "store/vms.h"
+
+#define HAND_TIMEOUT_USEC (60 * USEC_PER_SEC)
+
+static int hand(Home *home, const VmRow *row, const char *const *argv, int stream_fd,
+                Error *error) {
+    _cleanup_json_ json_t *request = json_pack("{s:s, s:[], s:o}", "op", "exec", "argv", "env",
+                                               vm_spec_env_to_json(&row->spec)),
+                          *ok = NULL;
+    _cleanup_close_ int dir_fd = -1;
+    int r = vm_folder_open(home, row->id, &dir_fd, error);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; argv[i]; i++)
+        (void)json_array_append_new(json_object_get(request, "argv"), json_string(argv[i]));
+    return keeper_call(dir_fd, request, &stream_fd, 1, clock_monotonic_usec() + HAND_TIMEOUT_USEC,
+                       -1, NULL, NULL, &ok, error);
+}
+
+/* The last GUEST_OUTPUT_MAX bytes. */
+static void keep_output(StrBuf *output, const Frame *frame) {
+    size_t room = GUEST_OUTPUT_MAX, length = MIN_OF((size_t)frame->length, room);
+    const char *bytes = (const char *)frame->payload + (frame->length - length);
+    if (output->size + length > room) {
+        size_t drop = output->size + length - room;
+        memmove(output->data, output->data + drop, output->size - drop);
+        output->size -= drop;
+    }
+    strbuf_add(output, bytes, length);
+}
+
+static int read_exit_status(const Frame *frame, int *status, Error *error) {
+    TlvReader reader;
+    TlvField field;
+    uint64_t code;
+    tlv_read(&reader, frame->payload, frame->length);
+    while (tlv_next(&reader, &field) > 0)
+        if (field.tag == TAG_EXIT_CODE && tlv_u64(&field, &code) == 0) {
+            *status = (int)(code & 0xff);
+            return 0;
+        }
+    return error_set(error, ERROR_CORRUPT, EBADMSG, "an exit without a status");
+}
+
+static int read_error(const Frame *frame, Error *error) {
+    _cleanup_json_ json_t *json = NULL;
+    _cleanup_error_ Error told = ERROR_INIT;
+    if (json_parse("error", (const char *)frame->payload, frame->length, &json, NULL) < 0 ||
+        json_to_error(json, &told) < 0)
+        return error_set(error, ERROR_CORRUPT, EBADMSG, "an error that cannot be read");
+    return error_move(error, &told);
+}
+
+/* 1: it ended. */
+static int read_frames(FrameReader *reader, int *status, StrBuf *output, Error *error) {
+    Frame frame;
+    int r = 0;
+    while (r == 0 && frame_reader_next(reader, &frame) > 0) {
+        if (output && (frame.type == FRAME_DATA || frame.type == FRAME_DATA_ERR))
+            keep_output(output, &frame);
+        else if (frame.type == FRAME_EXIT)
+            r = read_exit_status(&frame, status, error) < 0 ? -EBADMSG : 1;
+        else if (frame.type == FRAME_ERROR)
+            r = read_error(&frame, error);
+    }
+    return r;
+}
+
+static int read_some(FrameReader *reader, int fd, Error *error) {
+    size_t room;
+    uint8_t *space = frame_reader_space(reader, &room);
+    ssize_t n = read(fd, space, room);
+    if (n < 0 && errno == EINTR)
+        return 0;
+    if (n <= 0)
+        return error_set(error, ERROR_FAILED, ECONNRESET, "the connection to the VM broke off");
+    frame_reader_added(reader, (size_t)n);
+    return 0;
+}
+
+static int wait_exit(int fd, uint64_t deadline_usec, int cancel_fd, int *status, StrBuf *output,
+                     Error *error) {
+    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = cancel_fd, .events = POLLIN}};
+    FrameReader reader;
+    int r = frame_reader_init(&reader);
+    if (r < 0)
+        return error_set_errno(error, -r, "cannot read from the VM");
+    while (r == 0) {
+        int n = poll(fds, 2, clock_poll_timeout(deadline_usec));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            r = error_set(error, ERROR_TIMEOUT, ETIMEDOUT, "the command does not end");
+        else if (fds[1].revents)
+            r = error_set(error, ERROR_CANCELLED, ECANCELED, "the client went away");
+        else
+            r = read_some(&reader, fd, error);
+        if (r == 0)
+            r = read_frames(&reader, status, output, error);
+    }
+    frame_reader_free(&reader);
+    return r < 0 ? r : 0;
+}
+
+int guest_run(Home *home, const VmRow *row, const char *const *argv, uint64_t timeout_usec,
+              int cancel_fd, int *exit_status, StrBuf *output, Error *error) {
+    uint64_t deadline = clock_monotonic_usec() + timeout_usec;
+    int pair[2], r;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return error_set_errno(error, errno, "cannot make a socket pair");
+    r = hand(home, row, argv, pair[1], error);
+    (void)fd_close(pair[1]);
+    if (r >= 0)
+        r = wait_exit(pair[0], deadline, cancel_fd, exit_status, output, error);
+    (void)fd_close(pair[0]);
+    return r;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Images. The disk and the kernel come in one stream, so both are written in one pass, wherever
+ * they are not here already; the disk's digest is its name, and is known before. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "catalog/images.h"
+#include "disk/base_file.h"
+#include "home/admission.h"
+#include "home/inside.h"
+#include "store/images.h"
+#include "transfer/transfer.h"
+#include "transfer/transfer_parts.h"
+
+/* ---- going out ---- */
+
+static json_t *describe(const ImageRow *row, const char *digest) {
+    static const char *const KEPT[] = {"minimum_disk_bytes", "default_memory_bytes", "init",
+                                       "source"};
+    json_t *json = json_pack("{s:s, s:s}", "name", row->name, "digest", digest);
+    for (size_t i = 0; i < ARRAY_SIZE(KEPT); i++) {
+        json_t *value = json_object_get(row->detail, KEPT[i]);
+        if (value)
+            (void)json_object_set_new(json, KEPT[i], json_incref(value));
+    }
+    return json;
+}
+
+int image_export(Home *home, Operation *operation, const char *reference,
+                 const ArchiveOutput *output, Error *error) {
+    _cleanup_archive_members_ ArchiveMembers members = {0};
+    _cleanup_json_ json_t *manifest = transfer_manifest("image");
+    _cleanup_image_row_ ImageRow row = {0};
+    _cleanup_free_ char *path = NULL;
+    const char *kernel;
+    int r = images_find(home->store, reference, &row, error);
+    if (r < 0)
+        return r;
+    operation_enter(operation, "plan");
+    path = image_row_path(home, &row);
+    kernel = str_or_empty(json_string_value(json_object_get(row.detail, "kernel_key")));
+    r = transfer_add_base(&members, path, row.digest, operation->cancel_fd, error);
+    if (r >= 0)
+        r = archive_kernel_add(home->path, kernel, manifest, &members, operation->cancel_fd, error);
+    if (r < 0)
+        return error_add_context(error, "cannot export image %s", row.name);
+    (void)json_object_set_new(manifest, "image", describe(&row, members.items[0].digest));
+    operation_enter(operation, "write");
+    r = archive_write(output, manifest, &members, error);
+    return r < 0 ? error_add_context(error, "cannot export image %s", row.name) : 0;
+}
+
+/* ---- arriving ---- */
+
+typedef struct Arrival {
+    Operation *operation;  /* borrowed */
+    Home *home;            /* borrowed */
+    ArchiveReader *reader; /* borrowed */
+    ArchiveKernel kernel;  /* owned */
+    bool was_read;
+} Arrival;
+
+/* The base that was here when the archive was looked at may have gone: it cannot be read twice. */
+static int read_all(Arrival *arrival, Error *error) {
+    int r;
+    if (arrival->was_read)
+        return error_set(error, ERROR_CONFLICT, EBUSY,
+                         "its disk was removed while the archive was read; import it again");
+    arrival->was_read = true;
+    r = transfer_check_room(arrival->home, arrival->reader, error);
+    if (r >= 0)
+        r = transfer_run(arrival->reader, arrival->operation, error);
+    return r < 0 ? r : archive_kernel_finish(&arrival->kernel, error);
+}
+
+static int write_disk(void *data, int fd, const char *path, Error *error) {
+    Arrival *arrival = data;
+    ArchiveMember *disk = archive_members_find(&arrival->reader->members, TRANSFER_BASE);
+    (void)path;
+    disk->file.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (disk->file.fd < 0)
+        return error_set_errno(error, errno, "cannot keep a descriptor");
+    disk->wanted = true;
+    return read_all(arrival, error);
+}
+
+static uint64_t number_of(const json_t *json, const char *key, uint64_t most) {
+    uint64_t value = 0;
+    return json_get_u64("image", json, key, &value, NULL) < 0 || value > most ? 0 : value;
+}
+
+static int find_source(const json_t *json, char **source, Error *error) {
+    const char *text = json_string_value(json_object_get(json, "source"));
+    *source = str_copy(text ? text : "an archive");
+    for (char *p = *source; *p; p++)
+        if ((unsigned char)*p < ' ')
+            return error_set(error, ERROR_CORRUPT, EBADMSG, "the archive's manifest is damaged");
+    if (strlen(*source) > 255)
+        (*source)[255] = '\0';
+    return 0;
+}
+
+/* The disk that is here already is not written again, but the archive is read: for its kernel, and
+ * since one that is damaged is told of. */
+static int adopt(Arrival *arrival, const ArchiveImport *import, json_t **image, Error *error) {
+    const json_t *json = json_object_get(arrival->reader->manifest, "image");
+    const char *name = json_string_value(json_object_get(json, "name"));
+    const ArchiveMember *disk = archive_members_find(&arrival->reader->members, TRANSFER_BASE);
+    _cleanup_free_ char *source = NULL, *path = NULL;
+    ImageAdoptRequest request = {
+        .name = import->name ? import->name : str_or_empty(name),
+        .kernel_key = arrival->kernel.key,
+        .digest = disk->digest,
+        .checked = true,
+        .minimum_disk_bytes = number_of(json, "minimum_disk_bytes", (uint64_t)1 << 50),
+        .default_memory_bytes = number_of(json, "default_memory_bytes", (uint64_t)1 << 42),
+        .init = image_init_from_name(json_string_value(json_object_get(json, "init"))),
+        .write = write_disk,
+        .data = arrival};
+    int r = name_check("image", request.name, error);
+    if (r >= 0)
+        r = find_source(json, &source, error);
+    if (r < 0)
+        return r;
+    request.source = source;
+    if (request.minimum_disk_bytes < disk->file.bytes)
+        request.minimum_disk_bytes = 0;
+    path = base_path(arrival->home->path, disk->digest);
+    if (access(path, R_OK) == 0)
+        r = read_all(arrival, error);
+    return r < 0 ? r
+                 : catalog_adopt_image(arrival->home, arrival->operation, &request, import->replace,
+                                       "image.imported", image, error);
+}
+
+int archive_import_image(Home *home, Operation *operation, const ArchiveImport *import,
+                         json_t **image, Error *error) {
+    _cleanup_archive_reader_ ArchiveReader reader = {0};
+    Arrival arrival = {.operation = operation, .home = home, .reader = &reader};
+    int r;
+    operation_enter(operation, "plan");
+    r = transfer_open(&reader, import->fd, "image", error);
+    if (r >= 0 && !archive_members_find(&reader.members, TRANSFER_BASE))
+        r = error_set(error, ERROR_CORRUPT, EBADMSG, "the archive has no disk");
+    if (r >= 0)
+        r = admission_check_disk(home, error);
+    if (r >= 0)
+        r = archive_kernel_begin(home->path, &reader, operation->cancel_fd, &arrival.kernel, error);
+    if (r >= 0)
+        r = adopt(&arrival, import, image, error);
+    archive_kernel_free(&arrival.kernel);
+    return r < 0 ? error_add_context(error, "cannot import the image") : 0;
+}

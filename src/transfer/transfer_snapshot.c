@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A snapshot goes out with all that it stands on: the whole memory, whatever chain of diffs it lies
+ * in here; device state; the layers of its disk; the image's base; the kernel. With `since` what
+ * that snapshot has is left out: of the memory the pages that are the same, layers, base and
+ * kernel.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "disk/base_file.h"
+#include "frozen/layers.h"
+#include "frozen/memory_digest.h"
+#include "frozen/pins.h"
+#include "frozen/restore_memory.h"
+#include "frozen/snapshot_files.h"
+#include "home/inside.h"
+#include "memory/diff.h"
+#include "store/layers.h"
+#include "store/snapshots.h"
+#include "transfer/transfer.h"
+#include "transfer/transfer_layer.h"
+#include "transfer/transfer_parts.h"
+
+typedef struct Outgoing {
+    Home *home;             /* borrowed */
+    Operation *operation;   /* borrowed */
+    SnapshotRow row, since; /* owned, pinned */
+    bool has_row, has_since;
+    ArchiveMembers members;    /* owned */
+    json_t *manifest, *layers; /* owned */
+} Outgoing;
+
+static void outgoing_free(Outgoing *out) {
+    if (out->has_row)
+        snapshot_unpin(out->home, out->row.id);
+    if (out->has_since)
+        snapshot_unpin(out->home, out->since.id);
+    snapshot_row_free(&out->row);
+    snapshot_row_free(&out->since);
+    archive_members_free(&out->members);
+    json_decref(out->manifest);
+    json_decref(out->layers);
+}
+
+static int pin(Home *home, const char *reference, SnapshotRow *row, bool *pinned, Error *error) {
+    _cleanup_snapshot_row_ SnapshotRow found = {0};
+    int r = snapshots_find(home->store, reference, &found, error);
+    if (r >= 0)
+        r = snapshot_pin(home, found.id, row, error);
+    *pinned = r >= 0;
+    return r;
+}
+
+/* ---- memory and state ---- */
+
+static int scratch_file(Home *home, Error *error) {
+    _cleanup_free_ char *folder = path_join(home->path, "tmp");
+    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    return fd < 0 ? error_set_errno(error, errno, "cannot make scratch") : fd;
+}
+
+static int open_whole(Outgoing *out, const SnapshotRow *row, int *fd, Error *error) {
+    if (snapshot_is_diff(row) || row->data.unwritten)
+        return restore_memory_open_hot(out->home, row, fd, error);
+    return snapshot_open_memory(out->home, row, fd, error);
+}
+
+static int open_diff(Outgoing *out, int *fd, Error *error) {
+    _cleanup_close_ int then = -1, now = -1, diff = -1;
+    int r;
+    if (snapshot_is_diff(&out->row) && str_equal(out->row.base, out->since.id))
+        return snapshot_open_memory(out->home, &out->row, fd, error);
+    r = open_whole(out, &out->since, &then, error);
+    if (r >= 0)
+        r = open_whole(out, &out->row, &now, error);
+    if (r >= 0)
+        r = diff = scratch_file(out->home, error);
+    if (r >= 0)
+        r = memory_diff_compare(then, now, out->row.data.memory_bytes, diff, error);
+    if (r >= 0)
+        *fd = TAKE_FD(diff);
+    return r;
+}
+
+static int add_memory(Outgoing *out, Error *error) {
+    int cancel_fd = out->operation->cancel_fd, memory = -1, state = -1, r;
+    if (!snapshot_has_memory(&out->row))
+        return 0;
+    if (out->has_since && out->since.data.memory_bytes != out->row.data.memory_bytes)
+        return error_set(error, ERROR_USAGE, EINVAL,
+                         "snapshot %s has no memory, or memory of another size",
+                         *out->since.name ? out->since.name : out->since.id);
+    r = out->has_since ? open_diff(out, &memory, error)
+                       : open_whole(out, &out->row, &memory, error);
+    if (r >= 0)
+        r = archive_members_add(&out->members, "memory", memory, NULL, cancel_fd, error);
+    if (r >= 0)
+        r = snapshot_open_file(out->home, &out->row, &out->row.data.files.state, &state, NULL,
+                               error);
+    return r < 0 ? r : archive_members_add(&out->members, "state", state, NULL, cancel_fd, error);
+}
+
+/* ---- the disk ---- */
+
+static bool has_layer(Outgoing *out, const char *id) {
+    char at[VM_ID_SIZE];
+    str_set(at, out->has_since ? out->since.layer : "");
+    while (*at) {
+        _cleanup_layer_row_ LayerRow row = {0};
+        if (str_equal(at, id))
+            return true;
+        if (layers_get(out->home->store, at, &row, NULL) < 0)
+            return false;
+        str_set(at, row.parent);
+    }
+    return false;
+}
+
+static int add_layer(Outgoing *out, const LayerRow *row, Error *error) {
+    _cleanup_free_ char *path = layer_path(out->home, row->id);
+    _cleanup_free_ char *name = str_format("layer-%s", row->id);
+    _cleanup_archive_file_ ArchiveFile file = ARCHIVE_FILE_INIT;
+    char digest[TREE_DIGEST_SIZE];
+    bool here = has_layer(out, row->id);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int r = fd < 0 ? error_set_errno(error, errno, "cannot open %s", path)
+                   : transfer_layer_open(&file, fd, error);
+    if (r >= 0)
+        r = archive_file_digest(&file, out->operation->cancel_fd, digest, error);
+    if (r < 0)
+        return r;
+    (void)json_array_insert_new(out->layers, 0,
+                                json_pack("{s:s, s:s, s:I, s:b}", "id", row->id, "digest", digest,
+                                          "virtual_bytes", (json_int_t)row->virtual_bytes, "stored",
+                                          !here));
+    return here ? 0
+                : archive_members_add_file(&out->members, name, &file, out->operation->cancel_fd,
+                                           error);
+}
+
+/* Those that `since` stands on, too, are only named. The list has the lowest first. */
+static int add_layers(Outgoing *out, Error *error) {
+    char id[VM_ID_SIZE];
+    int r = 0;
+    str_set(id, out->row.layer);
+    while (r >= 0 && *id) {
+        _cleanup_layer_row_ LayerRow row = {0};
+        r = layers_get(out->home->store, id, &row, error);
+        if (r >= 0)
+            r = add_layer(out, &row, error);
+        str_set(id, row.parent);
+    }
+    return r;
+}
+
+static int add_disk(Outgoing *out, Error *error) {
+    int r = add_layers(out, error);
+    if (r >= 0 && !(out->has_since && str_equal(out->since.image_digest, out->row.image_digest)))
+        r = transfer_add_base(&out->members, str_or_empty(out->row.data.base_path),
+                              out->row.image_digest, out->operation->cancel_fd, error);
+    if (r >= 0 &&
+        !(out->has_since && str_equal(out->since.data.kernel_key, out->row.data.kernel_key)))
+        r = archive_kernel_add(out->home->path, out->row.data.kernel_key, out->manifest,
+                               &out->members, out->operation->cancel_fd, error);
+    return r;
+}
+
+/* ---- all of it ---- */
+
+static json_t *describe(const SnapshotRow *row) {
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "id", row->id, "name", row->name, "vm",
+                     row->vm, "vm_id", row->vm_id, "image", row->image, "created_at_usec",
+                     (json_int_t)row->created_at_usec, "data", snapshot_data_to_json(&row->data));
+}
+
+static json_t *describe_since(const Outgoing *out) {
+    const SnapshotRow *row = &out->since;
+    return !out->has_since ? json_null()
+                           : json_pack("{s:s, s:s, s:s}", "id", row->id, "name", row->name,
+                                       "state_sha256", row->data.files.state.sha256);
+}
+
+static int collect(Outgoing *out, Error *error) {
+    int r = 0;
+    if (out->has_since && str_equal(out->since.id, out->row.id))
+        return error_set(error, ERROR_USAGE, EINVAL, "a snapshot is not newer than itself");
+    if (out->has_since && !snapshot_has_memory(&out->since))
+        return error_set(error, ERROR_USAGE, EINVAL,
+                         "snapshot %s has no memory: nothing can be told from it",
+                         *out->since.name ? out->since.name : out->since.id);
+    operation_enter(out->operation, "collect");
+    r = add_memory(out, error);
+    if (r >= 0)
+        r = add_disk(out, error);
+    if (r < 0)
+        return r;
+    (void)json_object_set_new(out->manifest, "snapshot", describe(&out->row));
+    (void)json_object_set_new(out->manifest, "since", describe_since(out));
+    (void)json_object_set(out->manifest, "layers", out->layers);
+    return 0;
+}
+
+int snapshot_export(Home *home, Operation *operation, const char *reference, const char *since,
+                    const ArchiveOutput *output, Error *error) {
+    _cleanup_(outgoing_free) Outgoing out = {.home = home,
+                                             .operation = operation,
+                                             .manifest = transfer_manifest("snapshot"),
+                                             .layers = json_array()};
+    int r = pin(home, reference, &out.row, &out.has_row, error);
+    if (r >= 0 && since)
+        r = pin(home, since, &out.since, &out.has_since, error);
+    if (r >= 0)
+        r = collect(&out, error);
+    if (r >= 0) {
+        operation_enter(operation, "write");
+        r = archive_write(output, out.manifest, &out.members, error);
+    }
+    return r < 0 ? error_add_context(error, "cannot export snapshot %s", reference) : 0;
+}

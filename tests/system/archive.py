@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+"""Images and snapshots going out of a home and into another: commit, export, import."""
+import os
+import re
+import socket
+import subprocess
+
+import harness
+from harness import expect, expect_equal, expect_match
+
+
+@harness.booted
+def test_commit(home):
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    home.ramet("exec", "a", "--", "sh", "-c", "echo kept >/root/file")
+    home.ramet("commit", "a", "nosuch/name", status=2)
+    home.ramet("commit", "nosuch", "made", status=3)
+    home.ramet("commit", "a", "busybox", status=4)
+    made = home.json("commit", "a", "made")
+    expect_equal(made["name"], "made")
+    expect_match(made["source"], r"^commit of VM a$")
+    expect_equal(home.ramet("exec", "a", "cat", "/root/file").out, "kept\n", "the VM goes on")
+    home.ramet("exec", "a", "--", "sh", "-c", "echo later >/root/file; sync")
+    expect_equal(home.ramet("run", "--name", "b", "made", "--", "sh", "-c", "cat /root/file; hostname").out, "kept\nb\n")
+    home.ramet("stop", "a")  # without memory
+    home.ramet("commit", "a", "made", status=4)
+    home.ramet("commit", "a", "made", "--replace")
+    home.ramet("rm", "-f", "a", "b")
+    home.ramet("image", "rm", "busybox")
+    expect_equal(home.ramet("run", "--rm", "made", "--", "cat", "/root/file").out, "later\n", "it stands alone")
+    expect_equal([one["name"] for one in home.json("image", "ls")], ["made"])
+    expect("made" not in home.json("prune", "--keep-bytes", "0")["images"], "there is no other of it")
+    home.ramet("image", "rm", "made")
+    expect_equal([name for name in os.listdir(os.path.join(home.path, "images")) if name.endswith(".raw")], [])
+    expect_equal(os.listdir(os.path.join(home.path, "tmp")), [])
+    expect(not [name for name in os.listdir(os.path.join(home.path, "locks")) if "adopt" in name], "locks stay")
+    home.check_no_leftovers()
+
+
+def damage(path, damaged, change):
+    """A copy of an archive in which something is another."""
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    data = change(data) or data
+    with open(damaged, "wb") as file:
+        file.write(data)
+
+
+def flip(at):
+    def change(data):
+        data[at] ^= 0x10
+    return change
+
+
+def check_clean(home, images=()):
+    """Nothing half made is left."""
+    expect_equal([one["name"] for one in home.json("image", "ls")], list(images))
+    expect_equal(home.json("snapshot", "ls", "-a"), [], "snapshots")
+    expect_equal(os.listdir(os.path.join(home.path, "tmp")), [], "scratch")
+    expect_equal(os.listdir(os.path.join(home.path, "layers")), [], "layers")
+    expect_equal(os.listdir(os.path.join(home.path, "snapshots")), [], "snapshots' folders")
+
+
+@harness.booted
+def test_image(home):
+    file = os.path.join(home.folder, "busybox.ramet")
+    source = home.json("image", "inspect", "busybox")
+    made = home.json("image", "export", "busybox", file)
+    expect_equal(made["bytes"], os.path.getsize(file))
+    home.ramet("image", "export", "nosuch", file + "2", status=3)
+    expect(not os.path.exists(file + "2"), "a failed export left a file")
+    piped = home.ramet("image", "export", "busybox", "-", binary=True).out
+    with open(file, "rb") as whole:
+        same = whole.read()
+    expect(len(piped) == len(same), "standard output has other bytes")
+
+    home.ramet("image", "import", file)  # it is here: only read
+    home.ramet("image", "import", file, "--name", "twin")
+    expect_equal(home.json("image", "inspect", "twin")["digest"], source["digest"])
+
+    other = harness.Home(template=None)
+    try:
+        damaged = os.path.join(home.folder, "damaged.ramet")
+        size = os.path.getsize(file)
+        cases = [(flip(20), "damaged"), (flip(8), "newer ramet"), (flip(90), "damaged"), (flip(size // 2), "damaged"),
+                 (flip(size - 20), "damaged"), (lambda data: data + b"x", "after its end")]
+        cases += [(lambda data, end=end: data[:end], "damaged") for end in (17, 70, 5000, size // 2, size - 64, size - 1)]
+        for change, message in cases:
+            damage(file, damaged, change)
+            result = other.ramet("image", "import", damaged, status=1)
+            expect(message in result.err, f"{result.err} says nothing of {message}")
+            check_clean(other)
+        expect_equal(os.listdir(os.path.join(other.path, "images")), [], "bases")
+        expect_equal(os.listdir(os.path.join(other.path, "kernels")), [], "kernels")
+        other.ramet("image", "import", file, "--sha256", "0" * 64, status=2)
+        with open(file, "rb") as stream:
+            imported = other.ramet("image", "import", "-", "--json", stdin=stream.read()).json()
+        expect_equal(imported["name"], "busybox")
+        for key in ("digest", "kernel", "minimum_disk_bytes", "init"):
+            expect_equal(imported[key], source[key], key)
+        other.ramet("image", "import", file)  # what it is already
+        expect_equal(other.ramet("run", "--name", "a", "busybox", "--", "hostname").out, "a\n")
+        other.ramet("rm", "-f", "a")
+    finally:
+        other.close()
+    home.ramet("image", "rm", "twin")
+
+
+def counter(home, vm):
+    """What a program in its memory counts, which no reboot would know."""
+    return home.ramet("exec", vm, "cat", "/dev/shm/count").out.strip()
+
+
+@harness.booted
+def test_snapshot(home):
+    """Exported here, forked there, and its memory is alive."""
+    file, later = (os.path.join(home.folder, name) for name in ("warm.ramet", "later.ramet"))
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    home.ramet("exec", "a", "--", "sh", "-c", "head -c 8m /dev/urandom >/dev/shm/x; md5sum </dev/shm/x >/dev/shm/count; "
+               "echo disk >/root/file; sync")
+    home.ramet("snapshot", "create", "a", "warm")
+    count = counter(home, "a")
+    home.ramet("snapshot", "export", "warm", file)
+    home.ramet("fork", "warm", "--name", "b")
+    home.ramet("exec", "b", "--", "sh", "-c", "head -c 1m /dev/urandom >/dev/shm/y; md5sum </dev/shm/y >/dev/shm/count; "
+               "echo later >/root/file; sync")
+    home.ramet("snapshot", "create", "b", "later")
+    second = counter(home, "b")
+    home.ramet("snapshot", "export", "later", later, "--since", "warm")
+    home.ramet("snapshot", "export", "later", later + "2", "--since", "later", status=2)
+    home.ramet("snapshot", "export", "later", later + "2", "--since", "nosuch", status=3)
+    expect(os.path.getsize(later) < os.path.getsize(file) / 3, "what warm has is not left out")
+    home.ramet("snapshot", "import", file, status=4)
+    home.ramet("snapshot", "import", file, "--name", "again")
+    expect_equal(home.ramet("fork", "again", "--name", "c", "--", "cat", "/root/file").out, "disk\n")
+
+    other = harness.Home(template=None)
+    try:
+        result = other.ramet("snapshot", "import", later, status=3)
+        expect("snapshot warm" in result.err, result.err)
+        check_clean(other)
+        damaged = os.path.join(home.folder, "damaged.ramet")
+        for change in (flip(os.path.getsize(file) // 3), flip(os.path.getsize(file) - 400), lambda data: data[:len(data) - 70]):
+            damage(file, damaged, change)
+            expect("damaged" in other.ramet("snapshot", "import", damaged, status=1).err, "damage is not told of")
+            check_clean(other)
+        other.ramet("image", "import", file, status=2)
+        shown = other.json("snapshot", "import", file)
+        expect_equal(shown["name"], "warm")
+        expect_equal(shown["memory"]["kind"], "full")
+        verified = other.json("snapshot", "verify", "warm")
+        expect(verified["ok"], f"{verified}")
+        vms = other.json("fork", "warm", "-n", "2", "--name", "v")
+        expect_equal([vm["boot"] for vm in vms], ["forked", "forked"])
+        for vm in ("v-1", "v-2"):
+            expect_equal(counter(other, vm), count, "its memory")
+            expect_equal(other.ramet("exec", vm, "--", "sh", "-c", "md5sum </dev/shm/x").out.split()[0], count.split()[0])
+            expect_equal(other.ramet("exec", vm, "cat", "/root/file").out, "disk\n")
+        with open(later, "rb") as stream:
+            shown = other.ramet("snapshot", "import", "-", "--json", stdin=stream.read()).json()
+        expect_equal(shown["memory"]["kind"], "diff")
+        expect(other.json("snapshot", "verify", "later")["ok"], "later is not what it was")
+        other.ramet("fork", "later", "--name", "w")
+        expect_equal(counter(other, "w"), second, "its memory")
+        expect_equal(other.ramet("exec", "w", "cat", "/root/file").out, "later\n")
+        expect("needed by" in other.ramet("snapshot", "rm", "warm", status=4).err, "later stands on warm")
+        other.ramet("stop", "w")
+        other.ramet("start", "w")  # boots with the kernel that came along
+        expect_equal(other.ramet("exec", "w", "cat", "/root/file").out, "later\n")
+        other.ramet("rm", "-f", "v-1", "v-2", "w")
+        other.ramet("snapshot", "rm", "later", "warm")
+        check_clean(other)
+        expect_equal([name for name in os.listdir(os.path.join(other.path, "images")) if name.endswith(".raw")], [])
+    finally:
+        other.close()
+
+
+class Registry:
+    """Debian's docker-registry on the loopback, with a folder of its own."""
+
+    def __init__(self, folder):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.log = os.path.join(folder, "registry.log")
+        config = os.path.join(folder, "registry.yml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/registry}}}}\n"
+                       f"http: {{addr: '127.0.0.1:{self.port}'}}\n")
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(["docker-registry", "serve", config], stdout=log, stderr=log)
+        harness.wait_until(self.answers, "the registry")
+
+    def answers(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def reference(self, name):
+        return f"docker://127.0.0.1:{self.port}/{name}:1"
+
+    def sent_bytes(self):
+        with open(self.log, "rb") as file:
+            return sum(int(number) for number in re.findall(rb"http.response.written=(\d+)", file.read()))
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+@harness.booted
+def test_registry(home):
+    """What a second host has already is not fetched."""
+    plain = ["--tls-verify", "false"]
+    registry = Registry(home.folder)
+    other = harness.Home(template=None)
+    try:
+        home.ramet("run", "-d", "--name", "a", "busybox")
+        home.ramet("exec", "a", "--", "sh", "-c", "echo first >/dev/shm/count")
+        home.ramet("snapshot", "create", "a", "warm")
+        home.ramet("fork", "warm", "--name", "b")
+        home.ramet("exec", "b", "--", "sh", "-c", "head -c 1m /dev/urandom >/dev/shm/x; echo second >/dev/shm/count")
+        made = home.json("snapshot", "create", "b", "later")
+        home.ramet("snapshot", "push", "warm", registry.reference("warm"), *plain)
+        home.ramet("snapshot", "push", "later", registry.reference("later"), "--since", "warm", *plain)
+        home.ramet("snapshot", "push", "warm", "oci:somewhere", status=2)
+        other.ramet("snapshot", "pull", registry.reference("later"), *plain, status=3)
+        other.ramet("snapshot", "pull", registry.reference("none"), *plain, status=1)
+        check_clean(other)
+        other.ramet("snapshot", "pull", registry.reference("warm"), *plain)
+        before = registry.sent_bytes()
+        other.ramet("snapshot", "pull", registry.reference("later"), *plain)
+        moved = registry.sent_bytes() - before
+        expect(0 < moved <= 1.05 * made["memory"]["allocated_bytes"], f"{moved} bytes for {made['memory']}")
+        before = registry.sent_bytes()
+        other.ramet("snapshot", "pull", registry.reference("warm"), "--name", "again", *plain)
+        memory = other.json("snapshot", "inspect", "warm")["memory"]["allocated_bytes"]
+        expect(registry.sent_bytes() - before < memory, "disk or kernel were fetched again")
+        other.ramet("fork", "later", "--name", "v")
+        expect_equal(counter(other, "v"), "second")
+        home.ramet("image", "push", "busybox", registry.reference("busybox"), *plain)
+        other.ramet("snapshot", "pull", registry.reference("busybox"), *plain, status=2)
+        other.ramet("rm", "-f", "v")
+    finally:
+        other.close()
+        registry.close()
+
+
+if __name__ == "__main__":
+    harness.main()

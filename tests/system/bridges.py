@@ -1,0 +1,441 @@
+#!/usr/bin/env python3
+"""Networks over a bridge, in a network namespace of its own: who reaches whom, what leaves and arrives, and what is left of
+whose end. A second namespace is the world outside."""
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import harness
+from harness import expect, expect_equal, expect_match
+
+INSIDE = "BRIDGES_TEST_INSIDE"
+HOST, WORLD = "198.51.100.1", "198.51.100.2"
+METADATA = "169.254.169.254"
+
+# Says to each who connects what address it sees; and as the address of any name (RFC 1035).
+SERVER = """
+import socket, sys, threading
+def tcp(s):
+    while True:
+        c, peer = s.accept()
+        c.sendall(peer[0].encode() + b"\\n")
+        c.close()
+def names(s):
+    while True:
+        data, peer = s.recvfrom(512)
+        end = data.index(b"\\0", 12) + 5
+        known = data[end - 4:end - 2] == b"\\0\\1"
+        s.sendto(data[:2] + b"\\x81\\x80\\0\\1\\0" + bytes([known]) + b"\\0\\0\\0\\0" + data[12:end] +
+                 (b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\0\\0\\4" + socket.inet_aton(peer[0]) if known else b""), peer)
+t = socket.create_server(("", 7000))
+if "names" in sys.argv:
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("", 53))
+    threading.Thread(target=names, args=(u,), daemon=True).start()
+print("ready", flush=True)
+tcp(t)
+"""
+ASK = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as s:
+    print(s.recv(100).decode(), end="")
+"""
+SEND = """
+import socket, sys
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(sys.argv[3].encode().ljust(16, b"\\0"), (sys.argv[1], int(sys.argv[2])))
+"""
+
+
+def run(*command, check=True):
+    return subprocess.run(command, capture_output=True, text=True, check=check).stdout
+
+
+class World:
+    """The namespace outside, behind a device of the host's."""
+
+    def __init__(self):
+        # pylint: disable=consider-using-with
+        self.holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up; echo ready; exec cat"],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        expect_equal(self.holder.stdout.readline(), b"ready\n")
+        run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "out0")
+        run("ip", "link", "set", "out0", "netns", str(self.holder.pid))
+        run("ip", "addr", "add", f"{HOST}/24", "dev", "up0")
+        run("ip", "link", "set", "up0", "up")
+        run("ip", "route", "add", "default", "via", WORLD)
+        self.run("ip", "addr", "add", f"{WORLD}/24", "dev", "out0")
+        self.run("ip", "link", "set", "out0", "up")
+        self.server = subprocess.Popen([*self.enter(), sys.executable, "-c", SERVER, "names"], stdout=subprocess.PIPE)
+        expect_equal(self.server.stdout.readline(), b"ready\n")
+
+    def enter(self):
+        return ["nsenter", "-t", str(self.holder.pid), "-n"]
+
+    def run(self, *command, check=True):
+        return run(*self.enter(), *command, check=check)
+
+    def ask(self, port):
+        """What a port of the host says to somebody outside."""
+        return self.run(sys.executable, "-c", ASK, HOST, str(port), check=False)
+
+    def send(self, port, text):
+        self.run(sys.executable, "-c", SEND, HOST, str(port), text)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in (self.server, self.holder):
+            process.kill()
+            process.wait()
+        run("ip", "link", "del", "up0", check=False)
+
+
+def create(home, name, *options):
+    return home.json("network", "create", name, "--backend", "bridge", *options)
+
+
+def start(home, *names, network="lan", ports=()):
+    for name in names:
+        home.ramet("run", "-d", "--name", name, "--network", network, *ports, "busybox")
+
+
+def ping(home, vm, target, status=0):
+    return home.ramet("exec", vm, "--", "ping", "-c", "1", "-w", "60" if status == 0 else "2", target, status=status)
+
+
+def ask(home, vm, address, port):
+    """What a guest is told at an address."""
+    return home.ramet("exec", vm, "--", "sh", "-c", f"nc {address} {port} </dev/null").out.strip()
+
+
+def is_refused(home, vm, address, port):
+    result = home.ramet("exec", vm, "--", "sh", "-c", f"nc {address} {port} </dev/null", status=1)
+    expect_match(result.err, "refused", f"what {vm} hears of {address}:{port}")
+
+
+def serve(home, vm, port=80):
+    home.ramet("exec", vm, "--", "sh", "-c", f"nc -ll -p {port} -e hostname >/dev/null 2>&1 & sleep 0.1")
+
+
+def links():
+    return [line.split()[0].split("@")[0] for line in run("ip", "-br", "link").splitlines()]
+
+
+def bridge_of(home):
+    return next(name for name in links() if name.startswith("ramet"))
+
+
+def clean(function):
+    """A test whose namespace has nothing of one that failed before."""
+    def test(home):
+        for name in links():
+            if name.startswith(("ramet", "rt", "ri")):
+                run("ip", "link", "del", name, check=False)
+        run("nft", "flush", "ruleset")
+        function(home)
+    return test
+
+
+def check_nothing_left(home, *networks):
+    """Neither VMs, nor networks, nor anything of them in the host."""
+    home.ramet("rm", "-f", "*")
+    home.ramet("network", "rm", *networks)
+    expect_equal([name for name in links() if name.startswith(("ramet", "rt", "ri"))], [], "devices that are left")
+    expect(" ramet-" not in run("nft", "list", "tables"), "tables are left")
+    home.check_no_leftovers()
+
+
+@clean
+def test_siblings(home):
+    """They find each other by name and by address, of both kinds; TAP devices are made ahead, and made again."""
+    lan = create(home, "lan", "--subnet", "10.201.0.0/24", "--taps", "3")
+    expect_equal([lan["backend"], lan["taps"]["size"]], ["bridge", 3])
+    harness.wait_until(lambda: home.json("network", "inspect", "lan")["taps"]["free"] == 3, "a full pool")
+    start(home, "a", "b")
+    for target in ("10.201.0.3", "b", "b.lan.ramet", home.vm("b")["networks"][0]["ip6"], "10.201.0.1", lan["gateway6"]):
+        ping(home, "a", target)
+    ping(home, "b", "a")
+    expect_match(home.ramet("exec", "a", "--", "nslookup", "10.201.0.3").out, r"b\.lan\.ramet")
+    home.ramet("rename", "b", "renamed")
+    ping(home, "a", "renamed")
+    home.ramet("standby", "renamed")
+    home.ramet("resume", "renamed")
+    ping(home, "a", "renamed")
+    ping(home, "renamed", "a")
+    harness.wait_until(lambda: home.json("network", "inspect", "lan")["taps"]["free"] == 3, "a pool that is full again")
+    home.ramet("network", "create", "other", "--subnet", "10.201.0.128/25", status=4)
+    expect_match(home.ramet("network", "rm", "lan", status=4).err, "in use")
+    check_nothing_left(home, "lan")
+
+
+@clean
+def test_reachability(home):
+    """Of four networks: within each, between them, the gateways, and outside."""
+    with World() as world:
+        networks = {"open": (), "alone": ("--isolated",), "inner": ("--no-uplink",), "shut": ("--isolated", "--no-uplink")}
+        for name, options in networks.items():
+            create(home, name, *options)
+            start(home, f"{name}-a", f"{name}-b", network=name)
+        address = {vm["name"]: vm["ip"] for vm in home.json("ps")}
+        for name, options in networks.items():
+            guest = f"{name}-a"
+            ping(home, guest, home.json("network", "inspect", name)["gateway"])
+            ping(home, guest, address[f"{name}-b"], status=1 if "--isolated" in options else 0)
+            ping(home, guest, address["inner-b" if name != "inner" else "open-b"], status=1)
+            ping(home, guest, WORLD, status=1 if "--no-uplink" in options else 0)
+        expect_equal(ask(home, "open-a", WORLD, 7000), HOST, "who comes to the world outside")
+        expect_match(home.ramet("exec", "open-a", "--", "nslookup", "me.example", WORLD).out, rf"Address.*: {HOST}", "who comes by UDP")
+        serve(home, "open-a")
+        expect_equal(run(sys.executable, "-c", ASK, address["open-a"], "80"), "open-a\n", "what the host hears")
+        world.run("ip", "route", "add", "10.77.0.0/16", "via", HOST)
+        expect_equal(world.run(sys.executable, "-c", ASK, address["open-a"], "80", check=False), "", "what is heard outside")
+        check_nothing_left(home, *networks)
+
+
+def listen_everywhere():
+    """A server of the host, at all of its addresses."""
+    # pylint: disable=consider-using-with
+    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE)
+    expect_equal(server.stdout.readline(), b"ready\n")
+    return server
+
+
+def check_closed(home):
+    create(home, "lan")
+    create(home, "friends", "--allow-host")
+    start(home, "a", network="lan")
+    start(home, "f", network="friends")
+    gateway, friend = (home.json("network", "inspect", name)["gateway"] for name in ("lan", "friends"))
+    for address in (METADATA, gateway):
+        is_refused(home, "a", address, 7000)
+    home.ramet("exec", "a", "--", "ip", "route", "add", "127.0.0.9", "via", gateway, status=None)
+    for address in ("100.100.100.200", "192.0.0.192"):
+        is_refused(home, "a", address, 80)
+    expect_match(ask(home, "a", HOST, 7000), r"^10\.77\.")
+    expect_match(ask(home, "f", METADATA, 7000), r"^10\.77\.")
+    expect_match(ask(home, "f", friend, 7000), r"^10\.77\.")
+
+
+@clean
+def test_closed(home):
+    """The host's loopback, its link-local addresses and the clouds' metadata, and when they are open."""
+    with World():
+        run("ip", "addr", "replace", f"{METADATA}/32", "dev", "lo")
+        server = listen_everywhere()
+        try:
+            check_closed(home)
+        finally:
+            server.kill()
+            server.wait()
+        check_nothing_left(home, "lan", "friends")
+
+
+@clean
+def test_spoofing(home):
+    """Of all that a guest may forge its neighbour hears nothing."""
+    create(home, "lan", "--subnet", "10.201.0.0/24")
+    start(home, "a", "b")
+    for name in ("a", "b"):
+        home.ramet("cp", os.path.join(harness.BUILD, "tests/system/spoofer"), f"{name}:/spoofer")
+    listener = home.start("exec", "b", "--", "/spoofer", "listen")
+    expect_equal(listener.stdout.readline(), b"ready\n")
+    home.ramet("exec", "a", "--", "/spoofer", "send", home.vm("b")["mac"], home.vm("b")["ip"])
+    expect_equal(listener.communicate(timeout=harness.BOUND)[0], b"honest\n", "frames that arrived")
+    check_nothing_left(home, "lan")
+
+
+def said(port):
+    return run(sys.executable, "-c", ASK, "127.0.0.1", str(port), check=False)
+
+
+@clean
+def test_forwards(home):
+    """From the host and from outside, while the VM runs and after its next start; a port leads to one VM."""
+    with World() as world:
+        create(home, "lan", "--no-uplink")
+        start(home, "b", ports=("-p", "0:80", "-p", "0.0.0.0:8080:80", "-p", "0.0.0.0:8081:7000/udp"))
+        start(home, "c")
+        serve(home, "b")
+        serve(home, "c")
+        port = home.vm("b")["forwards"][0]["host_port"]
+        expect_equal(said(port), "b\n", "what the loopback gives")
+        expect_equal(world.ask(8080), "b\n", "what is heard outside")
+        expect_equal(world.ask(port), "", "a port of the loopback is not seen outside")
+        home.ramet("cp", os.path.join(harness.BUILD, "tests/system/spoofer"), "b:/spoofer")
+        listener = home.start("exec", "b", "--", "/spoofer", "listen")
+        expect_equal(listener.stdout.readline(), b"ready\n")
+        world.send(8081, "honest")
+        expect_equal(listener.communicate(timeout=harness.BOUND)[0], b"honest\n", "what came by UDP")
+        expect_match(home.ramet("port", "add", "c", "0.0.0.0:8080:80", status=4).err, "leads to another VM")
+        home.ramet("port", "rm", "b", "8080")
+        expect_equal(world.ask(8080), "", "a port that was removed")
+        home.ramet("port", "add", "c", "0.0.0.0:8080:80")
+        expect_equal(world.ask(8080), "c\n")
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            home.ramet("port", "add", "b", f"{taken.getsockname()[1]}:80", status=4)
+        home.ramet("stop", "b")
+        home.ramet("start", "b")
+        serve(home, "b")
+        expect_equal(said(port), "b\n", "what the loopback gives after a start")
+        check_nothing_left(home, "lan")
+
+
+@clean
+def test_forks(home):
+    """Each has an address of its own; a snapshot fits networks of every kind."""
+    create(home, "lan", "--taps", "4")
+    home.ramet("network", "create", "switched", "--backend", "switch")
+    start(home, "a")
+    forks = home.json("fork", "a", "--name", "f", "-n", "6")
+    expect_equal(len({vm["ip"] for vm in forks} | {home.vm("a")["ip"]}), 7, "different addresses")
+    for i in range(6):
+        ping(home, f"f-{i + 1}", f"f-{(i + 1) % 6 + 1}")
+    home.ramet("rm", "-f", "f-*")
+    home.ramet("fork", "a", "--name", "s", "-n", "2", "--network", "switched")
+    ping(home, "s-1", "s-2")
+    home.ramet("fork", "s-1", "--name", "back", "--network", "lan")
+    ping(home, "back", "a")
+    ping(home, "a", "back")
+    left = home.json("fork", "back", "--name", "left", "--network", "user")
+    expect_equal(left["ip"], "10.0.2.15")
+    home.ramet("fork", "left", "--name", "joined", "--network", "lan")
+    ping(home, "joined", "a")
+    home.ramet("snapshot", "create", "a", "ready")
+    home.ramet("pool", "set", "--wait", "ready", "1")
+    expect_equal(home.json("fork", "ready", "--name", "claimed")["boot"], "claimed")
+    ping(home, "claimed", "joined")
+    home.ramet("pool", "set", "ready", "0")
+    check_nothing_left(home, "lan", "switched")
+
+
+FOREIGN = """table inet theirs {
+\tset addresses {
+\t\ttype ipv4_addr
+\t\telements = { 10.1.2.3 }
+\t}
+
+\tchain input {
+\t\ttype filter hook input priority filter; policy accept;
+\t\tip saddr @addresses drop
+\t}
+}
+"""
+
+
+@clean
+def test_neighbours(home):
+    """Somebody else's table, and a device whose name is like ours, stay as they are; two homes do not meet."""
+    other = harness.Home(template=harness.BOOTED)
+    subprocess.run(["nft", "-f", "-"], input=FOREIGN, text=True, check=True)
+    run("ip", "link", "add", "ramet12345678", "type", "bridge")
+    try:
+        create(home, "lan", "--subnet", "10.201.0.0/24")
+        create(other, "lan", "--subnet", "10.202.0.0/24")
+        other.ramet("network", "create", "more", "--backend", "bridge", "--subnet", "10.201.0.0/25", status=4)
+        start(home, "a", ports=("-p", "0:80"))
+        start(other, "a")
+        ping(home, "a", "10.201.0.1")
+        ping(other, "a", "10.202.0.1")
+        ping(other, "a", home.vm("a")["ip"], status=1)
+        expect_equal(run("nft", "list", "table", "inet", "theirs"), FOREIGN, "somebody else's table")
+        home.ramet("rm", "-f", "a")
+        home.ramet("network", "rm", "lan")
+        ping(other, "a", "10.202.0.1")
+        other.ramet("rm", "-f", "a")
+        other.ramet("network", "rm", "lan")
+        expect_equal([name for name in links() if name.startswith(("ramet", "rt", "ri"))], ["ramet12345678"], "devices")
+        expect_equal(run("nft", "list", "table", "inet", "theirs"), FOREIGN, "somebody else's table")
+    finally:
+        other.close()
+        run("ip", "link", "del", "ramet12345678", check=False)
+        run("nft", "flush", "ruleset")
+
+
+@clean
+def test_ends(home):
+    """Whatever is killed or removed is there again: the daemon, the switch that knows the names, the bridge, the tables."""
+    create(home, "lan", "--taps", "2")
+    start(home, "a")
+    start(home, "b", ports=("-p", "0:80"))
+    serve(home, "b")
+    port, ip = home.vm("b")["forwards"][0]["host_port"], home.vm("b")["ip"]
+    home.kill_daemon()
+    expect_equal(said(port), "b\n", "a forward without a daemon")
+    ping(home, "a", "b")
+    harness.wait_until(lambda: home.json("network", "inspect", "lan")["taps"]["free"] == 2, "a pool of the next daemon")
+    run("ip", "link", "del", bridge_of(home))
+    harness.wait_until(lambda: any(name.startswith("ramet") for name in links()), "another bridge")
+    ping(home, "a", ip)
+    harness.wait_until(lambda: said(port) == "b\n", "the forward")
+    run("nft", "flush", "ruleset")
+    harness.wait_until(lambda: said(port) == "b\n", "the tables")
+    os.kill(next(pid for pid in harness.processes_of(home.path) if comm(pid) == "ramet-switch"), signal.SIGKILL)
+    harness.wait_until(lambda: home.ramet("exec", "a", "--", "nslookup", "b.lan.ramet", status=None).status == 0, "names")
+    home.kill_daemon()
+    run("ip", "link", "del", bridge_of(home))
+    run("nft", "flush", "ruleset")
+    ping(home, "a", ip)
+    harness.wait_until(lambda: said(port) == "b\n", "all of it after another start")
+    home.ramet("stop", "b")
+    home.ramet("start", "b")
+    ping(home, "a", "b")
+    check_nothing_left(home, "lan")
+
+
+def comm(pid):
+    with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+        return file.read().strip()
+
+
+@clean
+def test_left_overs(home):
+    """A bridge without a network, as a daemon leaves that is killed while it removes one."""
+    create(home, "lan")
+    alias = run("ip", "-d", "link", "show", bridge_of(home)).split("alias ")[1].splitlines()[0]
+    home.kill_daemon()
+    words = alias.split()
+    words[2] = "0123456789abcdef" * 2
+    run("ip", "link", "add", "ramet01234567", "type", "bridge")
+    run("ip", "link", "set", "ramet01234567", "alias", " ".join(words))
+    run("ip", "link", "add", "ramet89abcdef", "type", "bridge")
+    home.json("network", "ls")
+    harness.wait_until(lambda: "ramet01234567" not in links(), "the end of what was left")
+    expect("ramet89abcdef" in links(), "somebody else's device is left alone")
+    run("ip", "link", "del", "ramet89abcdef")
+    start(home, "a")
+    ping(home, "a", home.json("network", "inspect", "lan")["gateway"])
+    check_nothing_left(home, "lan")
+
+
+@clean
+def test_exhausted(home):
+    """Addresses that are all taken, a pool that is empty, a device's name that somebody has."""
+    create(home, "lan", "--subnet", "10.201.0.0/29", "--taps", "1")
+    for i in range(5):
+        home.ramet("create", "--name", f"v{i}", "--network", "lan", "busybox")
+    expect_match(home.ramet("create", "--network", "lan", "busybox", status=4).err, "no free address")
+    home.ramet("start", "v0", "v1", "v2")
+    ping(home, "v0", home.vm("v2")["ip"])
+    home.ramet("network", "create", "many", "--backend", "bridge", "--taps", "2000", status=2)
+    check_nothing_left(home, "lan")
+
+
+def enter_namespace():
+    """Starts this program again in a namespace that it may do in what it likes."""
+    if INSIDE in os.environ:
+        run("ip", "link", "set", "lo", "up")
+        return
+    if os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
+        print("bridges want root, and /dev/net/tun", file=sys.stderr)
+        sys.exit(77)
+    os.environ[INSIDE] = "1"
+    os.execvp("unshare", ["unshare", "-n", sys.executable, *sys.argv])
+
+
+if __name__ == "__main__":
+    enter_namespace()
+    harness.main(harness.BOOTED)

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""VMs that go to standby when they are idle, and wake when they are wanted."""
+import concurrent.futures
+import os
+import socket
+import time
+
+import harness
+from harness import expect, expect_equal, wait_until
+
+
+def events(home, name, kind):
+    return [event for event in home.json("events", "--no-follow") if event["name"] == name and event["type"] == kind]
+
+
+def await_sleep(home, name="w"):
+    keys = ("state", "idle", "qemu_pid", "keeper_pid")
+    wait_until(lambda: [home.vm(name)[key] for key in keys] == ["standby", True, None, None], f"{name} to go to sleep")
+
+
+def ask(port):
+    """What a web server in the guest says."""
+    with socket.create_connection(("127.0.0.1", port), timeout=harness.BOUND) as client:
+        client.settimeout(harness.BOUND)
+        client.sendall(b"GET /hello HTTP/1.0\r\n\r\n")
+        answer = b""
+        while part := client.recv(4096):
+            answer += part
+        return answer
+
+
+def check_answers(port, count):
+    """All at once; none may be lost."""
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        for answer in pool.map(ask, [port] * count):
+            expect(answer.endswith(b"\r\n\r\nworld\n"), f"the answer is {answer!r}")
+
+
+def start_web(home, *options):
+    home.ramet("network", "create", "n")
+    home.ramet("run", "-d", "--name", "w", "--network", "n", "-p", "0:80", *options, "busybox")
+    home.ramet("exec", "w", "sh", "-c", "mkdir /www && echo world >/www/hello && httpd -p 80 -h /www")
+    return home.vm("w")["forwards"][0]["host_port"]
+
+
+def test_clients(home):
+    """exec, cp and proxy wake it; a session that goes on keeps it awake, and so does work."""
+    home.ramet("run", "-d", "--name", "w", "--idle-standby", "2s", "busybox")
+    await_sleep(home)
+    expect_equal(home.ramet("exec", "w", "hostname").out, "w\n")
+    expect_equal(events(home, "w", "vm.waking")[-1]["detail"], {"by": "client"})
+    slept = len(events(home, "w", "vm.standby"))
+    expect_equal(home.ramet("exec", "w", "sleep", "7").status, 0)
+    expect_equal(home.ramet("exec", "w", "sh", "-c", "end=$(($(date +%s) + 6)); while [ $(date +%s) -lt $end ]; do :; done").status, 0)
+    expect_equal(len(events(home, "w", "vm.standby")), slept, "how often it slept while it was in use")
+    await_sleep(home)
+    home.ramet("cp", "w:/etc/passwd", os.path.join(home.folder, "passwd"))
+    await_sleep(home)
+    # several at once wake it once
+    count = len(events(home, "w", "vm.waking"))
+    clients = [home.start("exec", "w", "echo", "here") for _ in range(4)]
+    expect_equal([client.communicate(timeout=harness.BOUND)[0] for client in clients], [b"here\n"] * 4)
+    expect_equal(len(events(home, "w", "vm.waking")), count + 1, "how often it woke")
+    # what somebody put into standby stays there
+    home.ramet("update", "w", "--idle-standby", "0")
+    home.ramet("standby", "w")
+    expect_equal(home.vm("w")["idle"], False)
+    home.ramet("exec", "w", "true", status=125)
+    home.ramet("rm", "-f", "w")
+    home.check_no_leftovers()
+
+
+def test_connections(home):
+    """The first connection wakes it, and none is lost: also over the daemon's end."""
+    port = start_web(home, "--idle-standby", "2s")
+    check_answers(port, 2)
+    await_sleep(home)
+    check_answers(port, 8)
+    expect_equal(events(home, "w", "vm.waking")[-1]["detail"], {"by": "connection"})
+    await_sleep(home)
+    home.kill_daemon()
+    home.ramet("ps")
+    wait_until(lambda: is_open(port), "the next daemon to listen")
+    check_answers(port, 2)
+    # it sleeps for a port that is led to it later, too
+    home.ramet("port", "rm", "w", str(port))
+    expect(not is_open(port), "a port that leads nowhere is open")
+    home.ramet("port", "add", "w", f"{port}:80")
+    await_sleep(home)
+    check_answers(port, 1)
+    await_sleep(home)
+    home.ramet("stop", "w")
+    expect(not is_open(port), "the port of a VM that was stopped is open")
+    home.ramet("rm", "w")
+    home.ramet("network", "rm", "n")
+    home.check_no_leftovers()
+
+
+def is_open(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def figures(home):
+    """Not a test: what waking costs beside a fork, of the same VM in the same run."""
+    port = start_web(home, "--idle-standby", "2s")
+    forks, wakes, execs = [], [], []
+    for _ in range(5):
+        check_answers(port, 1)
+        clone = home.json("fork", "w", "--network", "none")
+        forks.append(sum(stage["duration_us"] for stage in clone["stages"]) / 1000)
+        home.ramet("rm", "-f", clone["name"])
+        for times, use in ((wakes, lambda: ask(port)), (execs, lambda: home.ramet("exec", "w", "true"))):
+            await_sleep(home)
+            began = time.monotonic()
+            use()
+            times.append((time.monotonic() - began) * 1000)
+    print(f"fork {sorted(forks)[2]:.0f} ms, connection {sorted(wakes)[2]:.0f} ms, exec {sorted(execs)[2]:.0f} ms")
+
+
+if __name__ == "__main__":
+    harness.main(harness.BOOTED)

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Images of containers: from folders and registries, what arrives once, who may, what is refused."""
+import base64
+import json
+import os
+import subprocess
+import tarfile
+
+import harness
+import oci_images
+from harness import expect, expect_equal, expect_match
+from oci_images import Image, Index, entry, layer
+
+
+def two_layers():
+    return [oci_images.base_layer(),
+            layer(entry("srv/one", b"1\n", mode=0o640, uid=1234, gid=50), entry("bin/su-test", b"x", mode=0o4755),
+                  entry("dev/zero-test", type=tarfile.CHRTYPE, devmajor=1, devminor=5), entry("gone", b"gone\n"),
+                  entry("old/a", b"a"), entry("srv/link", type=tarfile.LNKTYPE, linkname="srv/one"),
+                  entry("srv/attributes", b"y", pax_headers={"SCHILY.xattr.user.colour": "blue"}),
+                  entry("two\nlines", b"z")),
+            layer(entry(".wh.gone"), entry("old/b", b"b"), entry("old/.wh..wh..opq"), entry("srv/two", b"2\n"))]
+
+
+def run(home, image, *command, status=0):
+    return home.ramet("run", "--rm", image, "--", *command, status=status).out
+
+
+def look(home, image, path):
+    """What debugfs says of a path of the image's disk."""
+    base = home.json("image", "inspect", image)["path"]
+    return subprocess.run(["debugfs", "-R", f'stat "{path}"', base], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          check=True, encoding="utf-8", errors="replace").stdout
+
+
+def test_folder(home):
+    """All kinds of entries come through, and the image runs."""
+    folder = f"{home.path}-layout"
+    oci_images.write_folder(folder, {"plain": Image(two_layers(), compress=lambda data: data),
+                                     "zstd": Image(two_layers(), compress=oci_images.zstd), "gzip": Image(two_layers())})
+    home.ramet("image", "pull", f"oci:{folder}:zstd", "--name", "first")
+    base = home.json("image", "inspect", "first")
+    subprocess.run(["e2fsck", "-fn", base["path"]], stdout=subprocess.DEVNULL, check=True)
+    expect_match(look(home, "first", "/srv/one"), r"Mode: *0640.*\nGen.*\nUser: *1234 *Group: *50 ", "srv/one")
+    expect_match(look(home, "first", "/srv/one"), r"Links: 2 ", "links")
+    expect_match(look(home, "first", "/bin/su-test"), r"Mode: *04755", "set-user-ID")
+    expect_match(look(home, "first", "/dev/zero-test"), r"Device major/minor number: 01:05", "device")
+    expect_match(look(home, "first", "/srv/attributes"), "user.colour.*blue", "attribute")
+    for path in ("/gone", "/old/a"):
+        expect_match(look(home, "first", path), "not found", path)
+    out = run(home, "first", "sh", "-c", "cat /srv/link /srv/two; cat /old/b; ls -d /two*; id -u")
+    expect_equal(out.split(), ["1", "2", "b/two?lines", "0"], "output")
+    # the same layers packed otherwise are other manifests, and the same content
+    home.ramet("image", "pull", f"oci:{folder}:gzip", "--name", "second")
+    home.ramet("image", "pull", f"oci:{folder}:plain", "--name", "third")
+    expect("several" not in home.ramet("image", "pull", f"oci:{folder}:none", status=3).err, "unknown tag")
+    home.ramet("image", "pull", f"oci:{folder}", status=2)
+    home.ramet("image", "pull", "oci:/nowhere:x", status=3)
+    home.ramet("image", "pull", "docker://", status=2)
+    for name in ("first", "second", "third"):
+        home.ramet("image", "rm", name)
+
+
+def test_registry(home):
+    """From Debian's registry, with an index; a second pull fetches nothing."""
+    registry = oci_images.Registry()
+    try:
+        ours = Image(two_layers() + [layer(entry("which", b"amd64"))])
+        other = Image([oci_images.base_layer(), layer(entry("which", b"arm64"))], architecture="arm64")
+        folder = f"{home.path}-layout"
+        oci_images.write_folder(folder, {"both": Index({("arm64", "v8"): other, ("amd64", None): ours}),
+                                         "other": Index({("arm64", "v8"): other})})
+        registry.push(folder, "both", "team/web:1")
+        registry.push(folder, "other", "team/other:1")
+        reference = f"docker://{registry.address}/team/web:1"
+        error = home.ramet("image", "pull", reference, status=1).err
+        expect_match(error, "--insecure", "hint for plain http")
+        expect_equal(home.ramet("image", "pull", reference, "--insecure").out, "web\n", "name")
+        image = home.json("image", "inspect", "web")
+        expect_equal(run(home, "web", "cat", "/which"), "amd64", "platform")
+        home.ramet("image", "pull", reference, "--insecure")
+        expect_equal(home.json("image", "inspect", "web")["digest"], image["digest"], "digest")
+        by_digest = f"docker://{registry.address}/team/web@sha256:{image['manifest']}"
+        home.ramet("image", "pull", by_digest, "--name", "same")
+        expect_equal(home.json("image", "inspect", "same")["digest"], image["digest"], "digest by digest")
+        error = home.ramet("image", "pull", f"docker://{registry.address}/team/other:1", "--insecure", status=3).err
+        expect_match(error, "none for linux/amd64; there are: linux/arm64/v8", "platforms")
+        home.ramet("image", "pull", f"docker://{registry.address}/team/other:1", "--insecure", "--platform", "linux/arm64")
+        error = home.ramet("image", "pull", f"docker://{registry.address}/team/none:1", "--insecure", status=3).err
+        expect_match(error, "(manifest|name) unknown", "unknown image")
+        for name in ("web", "same", "other"):
+            home.ramet("image", "rm", name)
+    finally:
+        registry.close()
+
+
+def test_private(home):
+    """A registry that asks for a password, which comes from the caller's auth.json."""
+    registry = oci_images.Registry(private=True)
+    try:
+        folder = f"{home.path}-layout"
+        oci_images.write_folder(folder, {"x": Image([oci_images.base_layer()])})
+        registry.push(folder, "x", "secret:1", "--dest-creds", "tester:secret")
+        reference = f"docker://{registry.address}/secret:1"
+        error = home.ramet("image", "pull", reference, "--insecure", status=1).err
+        expect_match(error, "skopeo login", "hint")
+        authfile = f"{home.path}-auth.json"
+        with open(authfile, "w", encoding="utf-8") as file:
+            json.dump({"auths": {registry.address: {"auth": base64.b64encode(b"tester:secret").decode()}}}, file)
+        home.ramet("image", "pull", reference, "--insecure", env={"REGISTRY_AUTH_FILE": authfile})
+        home.ramet("image", "pull", reference, "--insecure", "--authfile", authfile, "--name", "again")
+        os.unlink(authfile)
+        home.ramet("image", "rm", "secret")
+        home.ramet("image", "rm", "again")
+    finally:
+        registry.close()
+
+
+def test_cut(home):
+    """A registry that breaks off: the next pull fetches what is missing, and a layer of another image is there already."""
+    layers = [oci_images.base_layer(), layer(entry("big", os.urandom(1 << 20))), layer(entry("small", b"s"))]
+    first = Image(layers, kind=oci_images.DOCKER)
+    second = Image(layers + [layer(entry("more", b"m"))])
+    registry = oci_images.FakeRegistry({"app:1": first, "app:2": second})
+    try:
+        big = first.manifest["layers"][1]["digest"]
+        registry.cut.add(big)
+        error = home.ramet("image", "pull", f"docker://{registry.address}/app:1", "--insecure", status=1).err
+        expect("app:1" in error, error)
+        registry.cut.clear()
+        registry.asked.clear()
+        home.ramet("image", "pull", f"docker://{registry.address}/app:1", "--insecure")
+        expect_match(look(home, "app", "/big"), f"Size: {1 << 20}", "the layer that broke off")
+        expect(big in registry.asked, "the layer that broke off was fetched")
+        expect(first.manifest["layers"][0]["digest"] not in registry.asked, "the layer that had come was fetched again")
+        registry.asked.clear()
+        home.ramet("image", "pull", f"docker://{registry.address}/app:2", "--insecure", "--name", "app2")
+        for item in second.manifest["layers"][:-1]:
+            expect(item["digest"] not in registry.asked, f"{item['digest']} came again")
+        registry.asked.clear()
+        home.ramet("image", "pull", f"docker://{registry.address}/app:2", "--insecure", "--name", "app2")
+        expect_equal(registry.asked, [second.top["digest"]], "what a second pull asks for")
+        home.ramet("image", "rm", "app")
+        home.ramet("image", "rm", "app2")
+    finally:
+        registry.close()
+
+
+def test_lies(home):
+    """Digests that lie are found out wherever they are."""
+    folder = f"{home.path}-lies"
+    image = Image([oci_images.base_layer(), layer(entry("x", b"x"))])
+    names = {"manifest": image.top["digest"], "config": image.manifest["config"]["digest"],
+             "layer": image.manifest["layers"][1]["digest"]}
+    for what, name in names.items():
+        changed = Image([oci_images.base_layer(), layer(entry("x", b"x"))])
+        data = changed.blobs[name]
+        changed.blobs[name] = data.replace(b'"amd64"', b'"AMD64"') if what == "config" else \
+            data.replace(b'"layers"', b' "layers"') if what == "manifest" else layer(entry("x", b"evil"))
+        oci_images.write_folder(folder, {what: changed})
+        error = home.ramet("image", "pull", f"oci:{folder}:{what}", "--name", "liar", status=1).err
+        expect_match(error, "digest", what)
+    changed = Image([oci_images.base_layer()])
+    changed.config["rootfs"]["diff_ids"] = [oci_images.digest(b"other")]
+    changed.manifest["config"] = changed.add(json.dumps(changed.config).encode(), image.manifest["config"]["mediaType"])
+    changed.top = changed.finish()
+    oci_images.write_folder(folder, {"decoded": changed})
+    expect_match(home.ramet("image", "pull", f"oci:{folder}:decoded", "--name", "liar", status=1).err, "decodes to", "diff_id")
+    registry = oci_images.FakeRegistry({"liar:1": image})
+    try:
+        registry.changed[image.top["digest"]] = image.blobs[image.top["digest"]].replace(b'"layers"', b' "layers"')
+        home.ramet("image", "pull", f"docker://{registry.address}/liar@{image.top['digest']}", "--insecure", status=1)
+    finally:
+        registry.close()
+
+
+def test_hostile(home):
+    """What a layer must not do is an error that names the entry, and nothing stays."""
+    folder = f"{home.path}-hostile"
+    hostile = {
+        "out": [entry("../../out", b"x")],
+        "whiteout": [entry("a/.wh...")],
+        "link": [entry("l", type=tarfile.LNKTYPE, linkname="../../../etc/passwd")],
+        "loop": [entry("a", type=tarfile.SYMTYPE, linkname="b"), entry("b", type=tarfile.SYMTYPE, linkname="a"),
+                 entry("a/x", b"x")],
+        "deep": [entry("d/" * 300 + "f", b"x")],
+    }
+    for what, entries in hostile.items():
+        oci_images.write_folder(folder, {what: Image([oci_images.base_layer(), layer(*entries)])})
+        error = home.ramet("image", "pull", f"oci:{folder}:{what}", "--name", "hostile", status=1).err
+        expect_match(error, "entry ", what)
+    # a link to the host's root leads to the guest's
+    oci_images.write_folder(folder, {"host": Image([oci_images.base_layer(), layer(
+        entry("up", type=tarfile.SYMTYPE, linkname="../../../../../../tmp"), entry("up/ramet-was-here", b"in\n"))])})
+    home.ramet("image", "pull", f"oci:{folder}:host", "--name", "hostile")
+    expect(not os.path.exists("/tmp/ramet-was-here"), "a file outside")
+    expect_match(look(home, "hostile", "/tmp/ramet-was-here"), "Size: 3", "inside")
+    home.ramet("image", "rm", "hostile")
+    expect(not [name for name in os.listdir(f"{home.path}/tmp") if name.startswith("oci")], "scratch stays")
+
+
+if __name__ == "__main__":
+    harness.main()

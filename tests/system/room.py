@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""What takes room, and what of it goes: ramet df adds up, prune keeps what something grows from, also beside creates."""
+import os
+import shutil
+import threading
+
+import harness
+from harness import expect, expect_equal
+
+
+def kinds(home):
+    return {one["kind"]: one for one in home.json("df")["kinds"]}
+
+
+def other_image(home, name):
+    """One of its own content."""
+    path = os.path.join(home.folder, name + ".raw")
+    shutil.copyfile(home.json("image", "inspect", "busybox")["path"], path)
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as file:
+        file.seek(512)  # before the file system's superblock
+        file.write(os.urandom(16))
+    home.ramet("image", "import", path, "--name", name)
+    os.unlink(path)
+
+
+@harness.booted
+def test_df_and_prune(home):
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    home.ramet("snapshot", "create", "a", "warm")
+    home.ramet("snapshot", "create", "a")
+    home.ramet("fork", "warm", "--name", "b")
+    other_image(home, "spare")
+    shown = kinds(home)
+    expect_equal(shown["images"]["count"], 2)
+    expect_equal(shown["images"]["used"], 1, "images in use")
+    expect_equal(shown["VM disks"]["count"], 2)
+    expect_equal(shown["snapshots"]["count"], 2)
+    expect_equal(shown["boot cache"]["count"], 1)
+    expect(shown["images"]["shared_bytes"] > 0, "busybox is shared")
+    for one in shown.values():
+        expect(0 <= one["reclaimable_bytes"] <= one["bytes"], f"does not add up: {one}")
+        expect(one["shared_bytes"] <= one["bytes"], f"does not add up: {one}")
+    table = home.ramet("df").out
+    for kind in shown:
+        expect(kind in table, f"{kind} is not in the table: {table}")
+    verbose = home.ramet("df", "-v").out
+    expect("spare" in verbose and "something stands on it" in verbose, verbose)
+
+    dry = home.json("prune", "--all", "--dry-run")
+    expect_equal(dry["images"], ["spare"])
+    expect(dry["dry_run"] and dry["freed_bytes"] > 0, f"{dry}")
+    expect_equal(kinds(home)["images"]["count"], 2, "a dry run removed something")
+    expect_equal(home.json("prune", "--until", "1h")["images"], [], "it is a minute old")
+    kept = home.json("prune", "--until", "1h")["kept"]
+    expect(any(one.get("image") == "spare" and "old" in one["why"] for one in kept), f"{kept}")
+    expect_equal(home.json("prune", "--keep-bytes", "100G")["images"], [], "it is within the budget")
+    first = home.json("prune")  # the snapshot without a name; names stay
+    expect_equal(len(first["snapshots"]), 1, "snapshots that went")
+    expect_equal(first["images"], [])
+    home.ramet("snapshot", "inspect", "warm")
+    expect_equal(home.json("prune", "--keep-bytes", "0")["images"], ["spare"])
+    home.ramet("image", "inspect", "spare", status=3)
+    home.ramet("prune", "--keep-bytes", "some", status=2)
+    expect_equal(home.ramet("exec", "b", "hostname").out, "b\n")
+    home.ramet("rm", "-f", "a", "b")
+    last = home.json("prune", "--all")
+    expect("warm" in last["snapshots"] and last["images"] == ["busybox"], f"{last}")
+    shown = kinds(home)
+    for kind in ("images", "layers", "VM disks", "snapshots", "boot cache", "hot memory", "scratch"):
+        expect_equal(shown[kind]["count"], 0, kind)
+    home.check_no_leftovers()
+
+
+@harness.booted
+def test_scratch(home):
+    """What a thread left that is gone goes; what is worked on, or is nobody's, stays."""
+    home.ramet("ps")
+    pid = home.json("daemon", "status")["pid"]
+    names = {"old": f"snapshots-{pid}-4194303-00", "new": f"snapshots-{pid}-{pid}-00", "else": "somebody"}
+    for name in names.values():
+        os.makedirs(os.path.join(home.path, "tmp", name, "x"))
+    expect_equal(home.json("prune")["scratch"], 1)
+    expect_equal(sorted(os.listdir(os.path.join(home.path, "tmp"))), sorted([names["new"], names["else"]]))
+    for name in ("new", "else"):
+        shutil.rmtree(os.path.join(home.path, "tmp", names[name]))
+
+
+@harness.booted
+def test_beside_creates(home):
+    """Each create is whole or refused, whatever goes meanwhile."""
+    stop = threading.Event()
+
+    def prune():
+        while not stop.is_set():
+            home.json("prune", "--keep-bytes", "0")
+
+    home.ramet("create", "--name", "stay", "busybox")
+    thread = threading.Thread(target=prune)
+    thread.start()
+    try:
+        for i in range(3):
+            home.ramet("run", "-d", "--name", f"v{i}", "busybox")
+            home.ramet("fork", f"v{i}", "--name", f"w{i}")
+            expect_equal(home.ramet("exec", f"w{i}", "hostname").out, f"w{i}\n")
+            home.ramet("rm", "-f", f"v{i}", f"w{i}")
+    finally:
+        stop.set()
+        thread.join()
+    home.ramet("rm", "-f", "stay")
+    home.ramet("prune")
+    home.check_no_leftovers()
+
+
+if __name__ == "__main__":
+    harness.main()
