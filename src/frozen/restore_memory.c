@@ -178,10 +178,17 @@ static bool is_mapped_itself(const QemuFeatures *features, const SnapshotRow *ro
            !snapshot_file_is_packed(&row->data.files.memory);
 }
 
+/* A file that is still to be written is not looked at: it may be half written, by a daemon that was
+ * killed or at this moment. */
 static int open_shared(Home *home, const QemuFeatures *features, const SnapshotRow *row,
                        RestoreMemory *memory, Error *error) {
+    const SnapshotFile *file = &row->data.files.memory;
     _cleanup_close_ int opened = -1;
-    int r = snapshot_open_file(home, row, &row->data.files.memory, &opened, &memory->name, error);
+    int r = 0;
+    if (row->data.unwritten)
+        memory->name = snapshot_path(home, row->id, file->name);
+    else
+        r = snapshot_open_file(home, row, file, &opened, &memory->name, error);
     if (r < 0)
         return r;
     if (is_mapped_itself(features, row))

@@ -40,7 +40,8 @@ typedef struct Adopting {
 
 /* What clones map, if it is there; it is not made for this. */
 static int open_memory(Home *home, const SnapshotRow *snapshot, int *fd, Error *error) {
-    if (!snapshot_is_diff(snapshot) && !restore_memory_seals_bases(home))
+    bool whole = !snapshot_is_diff(snapshot) && !snapshot->data.unwritten;
+    if (whole && !restore_memory_seals_bases(home))
         return snapshot_open_file(home, snapshot, &snapshot->data.files.memory, fd, NULL, error);
     *fd = hot_memory_find(home, snapshot->id);
     return *fd < 0 ? error_set(error, ERROR_CONFLICT, ENOENT, "its memory is not hot any more") : 0;
