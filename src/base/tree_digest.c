@@ -73,16 +73,12 @@ static int read_chunk(int fd, uint64_t offset, size_t size, uint8_t *chunk) {
     return 0;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t size) {
-    return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
-}
-
 /* Returns whether any page is not all zero. */
 static bool map_pages(const uint8_t *chunk, size_t size, uint8_t map[MAP_BYTES]) {
     bool any = false;
     memset(map, 0, MAP_BYTES);
     for (size_t at = 0, page = 0; at < size; at += PAGE_BYTES, page++) {
-        if (is_zero(chunk + at, MIN_OF(PAGE_BYTES, size - at)))
+        if (bytes_are_zero(chunk + at, MIN_OF(PAGE_BYTES, size - at)))
             continue;
         map[page / 8] |= (uint8_t)(1u << page % 8);
         any = true;

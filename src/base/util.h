@@ -8,10 +8,12 @@
  * TAKE_PTR and TAKE_FD: the variable gives up what it held, so its cleanup has nothing left to do.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -68,6 +70,13 @@ static inline void fclose_p(FILE **file) {
         __typeof__(b) max_b_ = (b);        \
         max_a_ > max_b_ ? max_a_ : max_b_; \
     })
+
+/* Are all bytes zero? Equal to themselves moved by one and zero in the first means zero everywhere;
+ * memcmp is vectorised, and ends at the first difference. */
+static inline bool bytes_are_zero(const void *data, size_t size) {
+    const uint8_t *bytes = data;
+    return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
 
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)

@@ -6,8 +6,8 @@
  * leave the host short of memory, or until the host has so much to do with those that are there
  * that a fork takes many times as long as at first. What one costs is the fall of MemAvailable
  * (proc_meminfo(5)) divided by their number, so page tables, stacks, socket buffers and all else of
- * the kernel's count. The first ones and the last ones come one at a time, when the others are
- * idle; those between in groups. Whatever happens, all of them are removed. */
+ * the kernel's count. The first ones and the last ones come one at a time, the last ones beside
+ * others that have been idle for a while; those between in groups. Whatever happens, all of them are removed. */
 
 #include <errno.h>
 #include <poll.h>
@@ -114,11 +114,19 @@ static int grow_group(Density *density, size_t count, Error *error) {
     return r;
 }
 
-static int make_all(Density *density, size_t wanted, Error *error) {
+/* All but the last ones. */
+static int make_most(Density *density, size_t wanted, Error *error) {
     int r = grow_singly(density, MIN_OF(wanted, (size_t)SINGLE), &density->first, error);
     while (r >= 0 && !density->end && count_of(density) + SINGLE < wanted)
         r = grow_group(density, MIN_OF(wanted - SINGLE - count_of(density), (size_t)GROUP), error);
-    if (r >= 0 && wanted > SINGLE)
+    return r;
+}
+
+/* Beside clones that have been idle for a while: what a new one takes, not what its siblings do
+ * when they are new. */
+static int make_last(Density *density, size_t wanted, Error *error) {
+    int r = 0;
+    if (wanted > count_of(density))
         r = grow_singly(density, wanted - count_of(density), &density->last, error);
     if (r >= 0 && density->end)
         report_note(density->fork.bench->report, "no more clones than %zu: %s", count_of(density),
@@ -221,13 +229,15 @@ static int measure(Density *density, Error *error) {
     if (r >= 0)
         r = host_memory(&density->before, error);
     if (r >= 0)
-        r = make_all(density, wanted, error);
+        r = make_most(density, wanted, error);
     if (r >= 0 && count_of(density) == 0)
         r = error_set(error, ERROR_NO_MEMORY, ENOMEM, "not even one clone fits");
     if (r >= 0)
         r = measure_idle(density, error);
     if (r >= 0)
         r = measure_memory(density, error);
+    if (r >= 0)
+        r = make_last(density, wanted, error);
     return r < 0 ? r : measure_answers(density, error);
 }
 

@@ -21,16 +21,6 @@
 #define BLOCK_BYTES 4096
 #define COPY_BYTES ((size_t)1 << 20)
 
-bool buffer_is_zero(const void *data, size_t size) {
-    const uint8_t *bytes = data;
-    /* Equal to itself moved by 16 and zero in the first 16 means zero everywhere; memcmp is
-     * vectorised. */
-    for (size_t i = 0; i < size && i < 16; i++)
-        if (bytes[i] != 0)
-            return false;
-    return size <= 16 || memcmp(bytes, bytes + 16, size - 16) == 0;
-}
-
 /* Bytes to the next block boundary of the file, at most `size`. */
 static size_t block_part(uint64_t offset, size_t size) {
     size_t part = BLOCK_BYTES - (size_t)(offset % BLOCK_BYTES);
@@ -40,10 +30,10 @@ static size_t block_part(uint64_t offset, size_t size) {
 /* The length of the run of whole blocks, from the start of data, that are all zero or all not. */
 static size_t block_run(const uint8_t *data, size_t size, uint64_t offset, bool *zero) {
     size_t run = block_part(offset, size), part;
-    *zero = buffer_is_zero(data, run);
+    *zero = bytes_are_zero(data, run);
     while (run < size) {
         part = block_part(offset + run, size - run);
-        if (buffer_is_zero(data + run, part) != *zero)
+        if (bytes_are_zero(data + run, part) != *zero)
             break;
         run += part;
     }

@@ -9,9 +9,6 @@
 
 #include "base/error.h"
 
-/* Are all `size` bytes zero? */
-bool buffer_is_zero(const void *data, size_t size);
-
 /* Writes data at offset, except blocks of 4 KiB (aligned in the file) that are all zero: the range
  * must be a hole yet. *stored, when not NULL, gets the count of bytes written. 0 or a negative
  * errno. */

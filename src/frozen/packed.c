@@ -146,18 +146,14 @@ static int refuse(Error *error, const char *why) {
     return error_set(error, ERROR_CORRUPT, EBADMSG, "the compressed memory is damaged: %s", why);
 }
 
-static bool is_zero(const uint8_t *data, size_t size) {
-    return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
-}
-
 /* Runs of pages with content. */
 static int put_sparse(const Reader *reader, const uint8_t *data, size_t size) {
     size_t at = 0, end;
     int r = 0;
     while (r >= 0 && at < size) {
-        while (at < size && is_zero(data + at, MIN_OF(PAGE_BYTES, size - at)))
+        while (at < size && bytes_are_zero(data + at, MIN_OF(PAGE_BYTES, size - at)))
             at += MIN_OF(PAGE_BYTES, size - at);
-        for (end = at; end < size && !is_zero(data + end, MIN_OF(PAGE_BYTES, size - end));)
+        for (end = at; end < size && !bytes_are_zero(data + end, MIN_OF(PAGE_BYTES, size - end));)
             end += MIN_OF(PAGE_BYTES, size - end);
         if (end > at)
             r = fd_pwrite_full(reader->to, data + at, end - at, reader->at + at);

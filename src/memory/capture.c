@@ -127,10 +127,6 @@ static int read_ram(const GuestRam *ram, const Part *part, uint8_t *buffer) {
     return read_slowly(ram, part, buffer);
 }
 
-static bool is_zero(const uint8_t *page) {
-    return page[0] == 0 && memcmp(page, page + 1, RAM_PAGE_SIZE - 1) == 0;
-}
-
 /* Does it stay a hole? Not where an earlier copy has written something, nor the base been laid. */
 static bool note_page(MemoryCapture *capture, uint64_t page, bool zero) {
     bool had = page_set_add(&capture->pages, page), was_zero;
@@ -143,7 +139,8 @@ static int store_range(const Copying *copying, const PageRange *range, const uin
     MemoryCapture *capture = copying->capture;
     uint64_t start = 0, page;
     for (page = 0; page <= range->count; page++) {
-        bool hole = page < range->count && is_zero(bytes + page * RAM_PAGE_SIZE);
+        bool hole =
+            page < range->count && bytes_are_zero(bytes + page * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
         if (page < range->count && copying->base_fd < 0)
             hole = note_page(capture, range->first + page, hole);
         if (page < range->count && !hole)

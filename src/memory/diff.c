@@ -154,10 +154,6 @@ static void add_page(Compare *compare, uint64_t page, uint32_t kind) {
     compare->pages++;
 }
 
-static bool is_zero_page(const uint8_t *page) {
-    return page[0] == 0 && memcmp(page, page + 1, RAM_PAGE_SIZE - 1) == 0;
-}
-
 static int compare_chunk(Compare *compare, int base_fd, int memfd, uint64_t at, size_t size,
                          uint8_t *then, uint8_t *now) {
     ssize_t a = fd_pread_full(base_fd, then, size, at), b = fd_pread_full(memfd, now, size, at);
@@ -166,7 +162,7 @@ static int compare_chunk(Compare *compare, int base_fd, int memfd, uint64_t at, 
     for (size_t offset = 0; offset < size; offset += RAM_PAGE_SIZE)
         if (memcmp(then + offset, now + offset, RAM_PAGE_SIZE) != 0)
             add_page(compare, (at + offset) / RAM_PAGE_SIZE,
-                     is_zero_page(now + offset) ? RUN_ZERO : RUN_CONTENT);
+                     bytes_are_zero(now + offset, RAM_PAGE_SIZE) ? RUN_ZERO : RUN_CONTENT);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "proto/tlv.h"
 
 #define HEADER_SIZE 4
@@ -128,13 +129,6 @@ static const Member members[] = {
 
 /* ---- writing ---- */
 
-static bool is_zero(const uint8_t *data, size_t size) {
-    for (size_t i = 0; i < size; i++)
-        if (data[i] != 0)
-            return false;
-    return true;
-}
-
 static void write_member(TlvWriter *writer, const Member *member, const uint8_t *at) {
     uint64_t number;
     switch (member->kind) {
@@ -143,7 +137,7 @@ static void write_member(TlvWriter *writer, const Member *member, const uint8_t 
             tlv_add_text(writer, member->tag, (const char *)at);
         break;
     case MEMBER_BYTES:
-        if (!is_zero(at, member->size))
+        if (!bytes_are_zero(at, member->size))
             tlv_add(writer, member->tag, at, member->size);
         break;
     case MEMBER_U64:

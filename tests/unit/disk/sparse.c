@@ -2,14 +2,14 @@
 #include "disk/sparse.h"
 #include "scratch.h"
 
-static void test_buffer_is_zero(void) {
+static void test_bytes_are_zero(void) {
     uint8_t buffer[200] = {0};
-    CHECK(buffer_is_zero(buffer, 0));
+    CHECK(bytes_are_zero(buffer, 0));
     for (size_t size = 1; size <= sizeof(buffer); size++) {
-        CHECK(buffer_is_zero(buffer, size));
+        CHECK(bytes_are_zero(buffer, size));
         for (size_t i = 0; i < size; i++) {
             buffer[i] = 1;
-            CHECK(!buffer_is_zero(buffer, size));
+            CHECK(!bytes_are_zero(buffer, size));
             buffer[i] = 0;
         }
     }
@@ -55,7 +55,7 @@ static void test_reflink_errnos(void) {
 
 int main(void) {
     scratch_enter();
-    RUN(test_buffer_is_zero);
+    RUN(test_bytes_are_zero);
     RUN(test_copy);
     RUN(test_clone_or_copy);
     RUN(test_reflink);
