@@ -7,7 +7,8 @@
  * that a fork takes many times as long as at first. What one costs is the fall of MemAvailable
  * (proc_meminfo(5)) divided by their number, so page tables, stacks, socket buffers and all else of
  * the kernel's count. The first ones and the last ones come one at a time, the last ones beside
- * others that have been idle for a while; those between in groups. Whatever happens, all of them are removed. */
+ * others that have been idle for a while; those between in groups. Whatever happens, all of them
+ * are removed. */
 
 #include <errno.h>
 #include <poll.h>
