@@ -29,6 +29,7 @@ static char *summary_of(const json_t *report) {
                                            {"images", "image", "images"},
                                            {"layers", "layer", "layers"},
                                            {"hot_memory", "hot memory", "hot memories"},
+                                           {"fetched", "fetched layer", "fetched layers"},
                                            {"scratch", "piece of scratch", "pieces of scratch"}};
     StrBuf text = {0};
     for (size_t i = 0; i < ARRAY_SIZE(PARTS); i++) {
@@ -117,7 +118,8 @@ static const VerbOption options[] = {
     "entries of the boot cache that no VM grows from (the next run of such an image boots "     \
     "again), layers of disks on which nothing stands, hot memory that no VM maps, and scratch " \
     "that nobody works on. With --until or --keep-bytes also images on which nothing stands, "  \
-    "unless they were made by ramet commit; with --all those, too, and snapshots with a name. " \
+    "unless they were made by ramet commit, and the layers that registries gave; with --all "   \
+    "those, too, and snapshots with a name. "                                                   \
     "What a VM, a snapshot, a lab or a pool grows from stays in any case; standard error says " \
     "why."
 

@@ -27,13 +27,14 @@
 #include "store/images.h"
 #include "store/snapshots.h"
 #include "usage/usage_collect.h"
+#include "usage/usage_disk.h"
 
 typedef struct Pruning {
     Home *home; /* borrowed */
     const PruneOptions *options;
     Usage usage;                       /* owned */
     json_t *snapshots, *images, *kept; /* owned */
-    size_t layers, hot, scratch;
+    size_t layers, hot, fetched, scratch;
     uint64_t freed_bytes, freed_memory_bytes;
 } Pruning;
 
@@ -104,6 +105,8 @@ static int remove_item(Pruning *pruning, const UsageItem *item, Error *error) {
         return remove_snapshot(pruning, item, error);
     case USAGE_IMAGE:
         return remove_image(pruning, item, error);
+    case USAGE_FETCHED:
+        return usage_remove_fetched(pruning->home->home_fd, item->id, error);
     case USAGE_SCRATCH:
         return remove_scratch(pruning, item, error);
     case USAGE_HOT:
@@ -125,6 +128,7 @@ static void tell(Pruning *pruning, const UsageItem *item) {
         (void)json_array_append_new(pruning->images, json_string(item->label));
     pruning->layers += item->kind == USAGE_LAYER;
     pruning->hot += item->kind == USAGE_HOT;
+    pruning->fetched += item->kind == USAGE_FETCHED;
     pruning->scratch += item->kind == USAGE_SCRATCH;
 }
 
@@ -160,7 +164,7 @@ static int run(Pruning *pruning, Operation *operation, Error *error) {
         int gone = pruning->options->dry_run ? 1 : remove_item(pruning, item, &trouble);
         if (gone > 0)
             tell(pruning, item);
-        else if (gone < 0 && item->kind != USAGE_HOT)
+        else if (gone < 0 && item->kind != USAGE_HOT && item->kind != USAGE_FETCHED)
             keep(pruning, item, error_message(&trouble));
         r = operation_check(operation, error);
     }
@@ -187,11 +191,12 @@ int home_prune(Home *home, Operation *operation, const PruneOptions *options, js
         return r;
     for (size_t i = 0; i < pruning.usage.count; i++)
         tell_kept(&pruning, &pruning.usage.items[i]);
-    *report = json_pack(
-        "{s:O, s:O, s:I, s:I, s:I, s:I, s:I, s:b, s:O}", "snapshots", pruning.snapshots, "images",
-        pruning.images, "layers", (json_int_t)pruning.layers, "hot_memory", (json_int_t)pruning.hot,
-        "scratch", (json_int_t)pruning.scratch, "freed_bytes", (json_int_t)pruning.freed_bytes,
-        "freed_memory_bytes", (json_int_t)pruning.freed_memory_bytes, "dry_run", options->dry_run,
-        "kept", pruning.kept);
+    *report = json_pack("{s:O, s:O, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:O}", "snapshots",
+                        pruning.snapshots, "images", pruning.images, "layers",
+                        (json_int_t)pruning.layers, "hot_memory", (json_int_t)pruning.hot,
+                        "fetched", (json_int_t)pruning.fetched, "scratch",
+                        (json_int_t)pruning.scratch, "freed_bytes", (json_int_t)pruning.freed_bytes,
+                        "freed_memory_bytes", (json_int_t)pruning.freed_memory_bytes, "dry_run",
+                        options->dry_run, "kept", pruning.kept);
     return 0;
 }

@@ -195,6 +195,7 @@ static void add_things(Collect *all) {
     for (size_t i = 0; i < all->n_hot; i++)
         add_hot(all, &all->hot[i]);
     add_boot_files(all);
+    usage_add_fetched(usage, all->home->home_fd);
     usage_add_scratch(usage, all->home->home_fd);
 }
 

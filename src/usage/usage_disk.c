@@ -3,9 +3,11 @@
 #include "usage/usage_disk.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -108,4 +110,49 @@ void usage_add_scratch(Usage *usage, int home_fd) {
         if (entry->d_name[0] != '.')
             add_scratch(usage, dirfd(folder), entry->d_name);
     (void)closedir(folder);
+}
+
+/* ---- what registries gave ---- */
+
+#define FETCHED "oci/sha256"
+
+/* The folder, locked against who pulls; -EWOULDBLOCK: somebody does. The descriptor is the
+ * caller's. */
+static int lock_fetched(int home_fd) {
+    _cleanup_close_ int fd =
+        openat(home_fd, FETCHED, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : TAKE_FD(fd);
+}
+
+static void add_fetched(Usage *usage, int folder_fd, const char *name, bool busy) {
+    UsageItem *item = usage_add(usage, USAGE_FETCHED, name, "");
+    struct stat info;
+    (void)snprintf(item->label, sizeof(item->label), "sha256:%.12s", name);
+    item->bytes = usage_disk_bytes(folder_fd, name, NULL);
+    if (fstatat(folder_fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0)
+        item->at_usec = (uint64_t)info.st_mtim.tv_sec * USEC_PER_SEC;
+    item->named = item->can_be_made = true;
+    if (busy)
+        item->held = "an image is being pulled";
+}
+
+void usage_add_fetched(Usage *usage, int home_fd) {
+    _cleanup_close_ int lock = lock_fetched(home_fd);
+    DIR *folder = open_folder(home_fd, FETCHED);
+    struct dirent *entry;
+    if (!folder)
+        return;
+    while ((entry = readdir(folder)))
+        if (entry->d_name[0] != '.')
+            add_fetched(usage, dirfd(folder), entry->d_name, lock < 0);
+    (void)closedir(folder);
+}
+
+int usage_remove_fetched(int home_fd, const char *name, Error *error) {
+    _cleanup_close_ int lock = lock_fetched(home_fd);
+    if (lock == -EWOULDBLOCK)
+        return error_set(error, ERROR_CONFLICT, EBUSY, "an image is being pulled");
+    if (lock < 0 || unlinkat(lock, name, 0) < 0)
+        return error_set_errno(error, errno, "cannot remove " FETCHED "/%s", name);
+    return 1;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Images of containers: from folders and registries, what arrives once, who may, what is refused."""
 import base64
+import fcntl
 import json
 import os
 import subprocess
@@ -90,8 +91,23 @@ def test_registry(home):
         expect_match(error, "(manifest|name) unknown", "unknown image")
         for name in ("web", "same", "other"):
             home.ramet("image", "rm", name)
+        check_fetched(home)
+        home.ramet("image", "pull", reference, "--insecure")
     finally:
         registry.close()
+
+
+def check_fetched(home):
+    """What the registry gave takes room, and goes when nobody pulls."""
+    folder = f"{home.path}/oci/sha256"
+    fetched, = (kind for kind in home.json("df")["kinds"] if kind["kind"] == "fetched")
+    expect_equal((fetched["count"], fetched["reclaimable_bytes"]), (len(os.listdir(folder)), fetched["bytes"]), "what was fetched")
+    pull = os.open(folder, os.O_RDONLY)
+    fcntl.flock(pull, fcntl.LOCK_SH)
+    expect_equal(home.json("prune", "--all")["fetched"], 0, "what goes beside a pull")
+    os.close(pull)
+    expect_equal(home.json("prune", "--all")["fetched"], fetched["count"])
+    expect_equal(os.listdir(folder), [])
 
 
 def test_private(home):

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,15 +14,23 @@
 
 int oci_blobs_open_cache(const char *home, OciBlobs *blobs, Error *error) {
     _cleanup_free_ char *folder = path_join(home, "oci"), *kind = path_join(folder, "sha256");
-    int r = path_make_folders(kind, 0700);
+    int r = path_make_folders(kind, 0700), fd;
     if (r < 0)
         return error_set_errno(error, -r, "cannot make %s", kind);
-    *blobs = (OciBlobs){.folder = TAKE_PTR(folder)};
+    fd = open(kind, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_SH) < 0) {
+        r = error_set_errno(error, errno, "cannot lock %s", kind);
+        (void)fd_close(fd);
+        return r;
+    }
+    *blobs = (OciBlobs){.folder = TAKE_PTR(folder), .lock_fd = fd};
     return 0;
 }
 
 void oci_blobs_free(OciBlobs *blobs) {
     free(blobs->folder);
+    if (blobs->lock_fd > 0)
+        (void)fd_close(blobs->lock_fd);
     *blobs = (OciBlobs){0};
 }
 

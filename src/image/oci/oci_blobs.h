@@ -16,10 +16,13 @@ typedef int (*OciOpen)(void *data, const char *path, int *fd, Error *error);
 typedef struct OciBlobs {
     char *folder; /* owned: what holds sha256/ */
     OciOpen open;
-    void *data; /* borrowed */
+    void *data;  /* borrowed */
+    int lock_fd; /* owned; 0: none. Shared by all who use the cache; who removes from it has it
+                    alone */
 } OciBlobs;
 
-/* The home's cache, which is made where it is absent. */
+/* The home's cache, which is made where it is absent. Nothing is pruned from it until it is freed.
+ */
 int oci_blobs_open_cache(const char *home, OciBlobs *blobs, Error *error);
 void oci_blobs_free(OciBlobs *blobs);
 

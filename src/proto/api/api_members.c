@@ -196,6 +196,7 @@ const ApiMember api_members[] = {
     {"Prune", "images", "[string]", "names of those that went"},
     {"Prune", "layers", "integer", "how many layers of disks went"},
     {"Prune", "hot_memory", "integer", "of how many snapshots the hot memory went"},
+    {"Prune", "fetched", "integer", "how much of what registries gave went"},
     {"Prune", "scratch", "integer", "how much scratch that nobody works on went"},
     {"Prune", "freed_bytes", "integer", "on the disk"},
     {"Prune", "freed_memory_bytes", "integer", NULL},
@@ -214,7 +215,7 @@ const ApiMember api_members[] = {
     {"Usage", "items", "[UsageItem]", "when asked for"},
     {"UsageKind", "kind", "string",
      "images, layers, VM disks, snapshots, boot cache, kernels, "
-     "initramfs, hot memory, scratch"},
+     "initramfs, hot memory, fetched, scratch"},
     {"UsageKind", "count", "integer", NULL},
     {"UsageKind", "used", "integer", "on how many something stands"},
     {"UsageKind", "bytes", "integer", "allocated"},
