@@ -19,7 +19,8 @@
 #define SWITCH_PROTOCOL_VERSION 1
 #define SWITCH_MESSAGE_MAX 32768
 #define SWITCH_PORTS_MAX 1024
-#define SWITCH_FORWARDS_MAX 1024
+#define SWITCH_APART_MAX 4096 /* ports of a network in which each is alone */
+#define SWITCH_FORWARDS_MAX 8192
 #define SWITCH_CAPTURES_MAX 8
 #define SWITCH_RESOLVERS_MAX 3
 #define SWITCH_ID_SIZE                                                                             \
@@ -74,12 +75,17 @@ typedef struct SwitchNetwork {
     uint8_t subnet[4];  /* network byte order, as all addresses here; all zero: no IPv4 */
     uint64_t prefix;    /* 8 … 30 */
     uint8_t gateway[4]; /* within the subnet */
+    uint8_t dns[4];     /* also the gateway's, but for names; all zero: there is no such address */
     uint8_t subnet6[16];
     uint64_t prefix6; /* 0: no IPv6; else 48 … 120 */
     uint8_t gateway6[16];
     uint8_t gateway_mac[6]; /* what gateways answer with */
     uint64_t mtu;           /* 0: 1500; at most that */
     bool isolated;          /* ports reach the gateway and what is behind it, not each other */
+    bool apart;             /* isolated, and each port is alone as in a network of its own: all may
+                               have the same MAC, addresses and name, none is known by a name, and
+                               each has an uplink of its own, which also leases the port's address
+                               by DHCP */
     bool uplink;
     bool allow_host; /* the gateway's address is the host's loopback, too; link-local and metadata
                         addresses are open */
@@ -97,6 +103,7 @@ typedef struct SwitchPort {
     uint8_t ip[4];               /* all zero: none, and then the guest may send no IPv4 */
     uint8_t ip6[16];
     bool router;     /* may send from addresses that no other port, and not the gateway, has */
+    bool allow_host; /* as the network's, for this port alone; of a network that is apart */
     bool connected;  /* ← the socket's other end is there, as far as is known */
     uint64_t serial; /* ← grows with each new port: where a further list goes on */
 } SwitchPort;

@@ -88,6 +88,8 @@ static const Member members[] = {
     BOOL(30, NETWORK, network.uplink),
     BOOL(31, NETWORK, network.allow_host),
     BYTES(32, NETWORK, network.resolvers),
+    BOOL(33, NETWORK, network.apart),
+    BYTES(34, NETWORK, network.dns),
 
     TEXT(40, PORT, port.id),
     TEXT(41, PORT, port.name),
@@ -98,6 +100,7 @@ static const Member members[] = {
     BOOL(46, PORT, port.router),
     BOOL(47, PORT, port.connected),
     U64(48, PORT, port.serial, UINT64_MAX),
+    BOOL(49, PORT, port.allow_host),
 
     TEXT(56, FORWARD, forward.id),
     BOOL(57, FORWARD, forward.udp),

@@ -10,8 +10,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "switch/requests.h"
+
+#define LINGER_USEC (5 * USEC_PER_SEC)
 
 typedef struct Connection {
     Control *owner;     /* borrowed */
@@ -24,8 +27,31 @@ struct Control {
     Switch *net; /* borrowed */
     Watched listening;
     bool full;
+    LoopSource *linger; /* the end of a network that nobody is in */
     Connection connections[CONTROL_CONNECTIONS];
 };
+
+/* A network in which each is alone is made for who is in it; one with a name is ended by the
+ * daemon. Not while anybody talks to it, who may be about to bring a port. */
+static bool is_of_no_use(const Control *control) {
+    const Switch *net = control->net;
+    for (size_t i = 0; i < CONTROL_CONNECTIONS; i++)
+        if (control->connections[i].socket.fd >= 0)
+            return false;
+    return net->network.apart && net->slots == 1;
+}
+
+static void look_whether_used(Control *control) {
+    if (control->linger)
+        loop_set_timer(control->linger,
+                       is_of_no_use(control) ? clock_monotonic_usec() + LINGER_USEC : UINT64_MAX);
+}
+
+static void on_linger(void *data) {
+    const Control *control = data;
+    if (is_of_no_use(control))
+        loop_quit(control->net->loop);
+}
 
 static void end_connection(Connection *connection) {
     Control *control = connection->owner;
@@ -36,6 +62,7 @@ static void end_connection(Connection *connection) {
     if (control->full)
         (void)loop_set_events(control->listening.source, EPOLLIN);
     control->full = false;
+    look_whether_used(control);
 }
 
 /* false: the connection has ended, or its answer waits. */
@@ -148,6 +175,8 @@ int control_new(Switch *net, int listen_fd, Control **control, Error *error) {
     int r = fd_set_nonblocking(listen_fd, true);
     if (r == 0)
         r = watched_add(net->loop, &made->listening, EPOLLIN, on_listening, made);
+    if (r == 0)
+        made->linger = loop_add_timer(net->loop, UINT64_MAX, on_linger, made);
     if (r < 0) {
         free(made);
         return error_set_errno(error, -r, "cannot wait for connections on descriptor %d",
@@ -161,6 +190,7 @@ void control_free(Control *control) {
     if (!control)
         return;
     control->full = false;
+    control->linger = loop_remove(control->linger);
     for (size_t i = 0; i < CONTROL_CONNECTIONS; i++)
         end_connection(&control->connections[i]);
     watched_close(&control->listening);

@@ -12,7 +12,8 @@
 
 static bool is_for_gateway(const Switch *net, const Packet *packet) {
     if (packet->ethertype == ETHERTYPE_IP4)
-        return memcmp(packet->dst, net->network.gateway, 4) == 0;
+        return memcmp(packet->dst, net->network.gateway, 4) == 0 ||
+               memcmp(packet->dst, names_ip(&net->network), 4) == 0;
     return memcmp(packet->dst, net->network.gateway6, 16) == 0 ||
            memcmp(packet->dst, net->gateway_link_local, 16) == 0;
 }
@@ -21,6 +22,12 @@ static bool is_echo(const Packet *packet) {
     return (packet->protocol == PROTOCOL_ICMP && packet->ethertype == ETHERTYPE_IP4 &&
             packet->inner[0] == 8) ||
            (packet->protocol == PROTOCOL_ICMP6 && packet->inner[0] == ICMP6_ECHO);
+}
+
+static bool asks_for_names(const Switch *net, const Packet *packet) {
+    return packet->protocol == PROTOCOL_UDP && get_be16(packet->inner + 2) == DNS_PORT &&
+           (packet->ethertype == ETHERTYPE_IP6 ||
+            memcmp(packet->dst, names_ip(&net->network), 4) == 0);
 }
 
 static void answer_dns(Port *port, const Packet *packet) {
@@ -38,7 +45,7 @@ static bool answer_own(Port *port, const Packet *packet) {
         reply_echo(port, packet);
         return true;
     }
-    if (packet->protocol != PROTOCOL_UDP || get_be16(packet->inner + 2) != DNS_PORT)
+    if (!asks_for_names(port->owner, packet))
         return false;
     answer_dns(port, packet);
     return true;
@@ -54,8 +61,8 @@ static void refuse(Port *port, const Packet *packet, SwitchDrop reason) {
 void gateway_receive(Port *port, Buffer *buffer, const Packet *packet) {
     Switch *net = port->owner;
     bool done = packet->ethertype == ETHERTYPE_ARP || answer_own(port, packet);
-    bool to_dns = !done && dns_tcp_redirect(net, packet);
-    int reason = done || to_dns ? DROP_NONE : uplink_check(net, packet);
+    bool to_dns = !done && dns_tcp_redirect(port, packet);
+    int reason = done || to_dns ? DROP_NONE : uplink_check(port, packet);
     if (!done && !to_dns && reason == DROP_NONE && !limit_admit(port, packet))
         reason = SWITCH_DROP_CONNECTIONS;
     if (reason != DROP_NONE)

@@ -34,9 +34,17 @@ static void to_all(Port *port, Buffer *buffer) {
         deliver_to_all(port->owner, buffer);
 }
 
+/* Who is apart has nobody else to send to, whatever MAC a guest remembers from elsewhere. */
+static bool is_for_gateway(const Port *port, const Packet *packet, const uint8_t *to) {
+    const SwitchNetwork *network = &port->owner->network;
+    if (network->apart)
+        return !(to[0] & 1) || packet_asks_for_lease(packet);
+    return memcmp(to, network->gateway_mac, 6) == 0;
+}
+
 static void route(Port *port, Buffer *buffer, const Packet *packet) {
     const uint8_t *to = packet_to(packet);
-    if (memcmp(to, port->owner->network.gateway_mac, 6) == 0)
+    if (is_for_gateway(port, packet, to))
         gateway_receive(port, buffer, packet);
     else if (to[0] & 1)
         to_all(port, buffer);

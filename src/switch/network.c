@@ -6,6 +6,7 @@
 
 #include "switch/ingress.h"
 #include "switch/outside/dns_tcp.h"
+#include "switch/outside/polling.h"
 #include "switch/outside/resolver.h"
 #include "switch/outside/uplink.h"
 #include "switch/ports/capture.h"
@@ -15,7 +16,7 @@
 
 static void after_round(void *data) {
     Switch *net = data;
-    uplink_settle(net);
+    uplinks_settle(net->uplinks);
     ports_flush(net);
 }
 
@@ -28,6 +29,8 @@ int network_init(Switch *net, Loop *loop, const char *resolv_conf, Error *error)
     kept_init(&net->hold, HOLD_BYTES_MAX, &net->kept_bytes);
     int r = buffer_pool_init(&net->pool);
     if (r == 0)
+        r = uplinks_new(loop, &net->uplinks);
+    if (r == 0)
         r = resolver_new(net, resolv_conf, &net->resolver);
     if (r < 0)
         return error_set_errno(error, -r, "cannot make the switch");
@@ -37,12 +40,22 @@ int network_init(Switch *net, Loop *loop, const char *resolv_conf, Error *error)
     return 0;
 }
 
+static void end_outside(Outside *outside) {
+    dns_tcp_free(&outside->dns_tcp);
+    uplink_free(outside);
+}
+
+void network_remove_port(Port *port) {
+    end_outside(&port->outside);
+    port_remove(port);
+}
+
 void network_free(Switch *net) {
     for (uint16_t slot = net->slots; slot-- > 1;)
         if (net->ports[slot])
-            port_remove(net->ports[slot]);
-    dns_tcp_free(net);
-    uplink_free(net);
+            network_remove_port(net->ports[slot]);
+    end_outside(&net->outside);
+    uplinks_free(net->uplinks);
     free(net->forwards);
     captures_free(net);
     resolver_free(net->resolver);

@@ -10,4 +10,7 @@
 int network_init(Switch *net, Loop *loop, const char *resolv_conf, Error *error);
 void network_free(Switch *net);
 
+/* Removes a port with what it has outside, but not the forwards to it. */
+void network_remove_port(Port *port);
+
 #endif

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "switch/frame/packet.h"
 #include "switch/ingress.h"
+#include "switch/network.h"
 #include "switch/outside/forwards.h"
 #include "switch/outside/names.h"
 #include "switch/outside/uplink.h"
@@ -42,9 +43,10 @@ static int check_ip4(const SwitchNetwork *network, Error *error) {
         return is_unset(network->subnet, 4) ? 0 : bad_network(error, "IPv4 subnet has no prefix");
     if (network->prefix < 8 || network->prefix > 30)
         return bad_network(error, "IPv4 prefix is not within 8 and 30");
-    return in_prefix(network->gateway, network->subnet, network->prefix)
+    return in_prefix(network->gateway, network->subnet, network->prefix) &&
+                   in_prefix(names_ip(network), network->subnet, network->prefix)
                ? 0
-               : bad_network(error, "gateway is not in its IPv4 subnet");
+               : bad_network(error, "gateway or name server is not in its IPv4 subnet");
 }
 
 static int check_ip6(const SwitchNetwork *network, Error *error) {
@@ -61,6 +63,7 @@ static bool same_addresses(const SwitchNetwork *a, const SwitchNetwork *b) {
     return a->prefix == b->prefix && a->prefix6 == b->prefix6 && a->mtu == b->mtu &&
            memcmp(a->subnet, b->subnet, 4) == 0 && memcmp(a->gateway, b->gateway, 4) == 0 &&
            memcmp(a->subnet6, b->subnet6, 16) == 0 && memcmp(a->gateway6, b->gateway6, 16) == 0 &&
+           memcmp(a->dns, b->dns, 4) == 0 && a->apart == b->apart &&
            memcmp(a->gateway_mac, b->gateway_mac, 6) == 0;
 }
 
@@ -69,12 +72,14 @@ static int check_network(const Switch *net, const SwitchNetwork *network, Error 
         return bad_network(error, "name is empty, or its MTU not within 1280 and 1500");
     if (is_unset(network->gateway_mac, 6) || network->gateway_mac[0] & 1)
         return bad_network(error, "gateway has no MAC of one card");
+    if (network->apart && !network->isolated)
+        return bad_network(error, "ports cannot be apart, and not isolated");
     int r = check_ip4(network, error);
     if (r == 0)
         r = check_ip6(network, error);
     if (r < 0)
         return r;
-    if (net->configured && (net->slots > 1 || net->uplink) &&
+    if (net->configured && (net->slots > 1 || net->outside.uplink) &&
         !same_addresses(network, &net->network))
         return error_set(error, ERROR_CONFLICT, EBUSY,
                          "a network in use keeps its addresses and MTU");
@@ -90,6 +95,7 @@ static int set_network(Switch *net, Request *request, Reply *reply, Error *error
         return r;
     net->network = *network;
     net->configured = true;
+    net->pool.shares[0] = network->apart ? BUFFER_COUNT - BATCH : BUFFER_SHARE;
     link_local_of(network->gateway_mac, net->gateway_link_local);
     return network->uplink ? uplink_start(net, error) : 0;
 }
@@ -161,7 +167,7 @@ static int remove_port(Switch *net, Request *request, Reply *reply, Error *error
         return r;
     forwards_remove_to(net, port->lease.id);
     announce_note(net, &port->lease);
-    port_remove(port);
+    network_remove_port(port);
     return 0;
 }
 

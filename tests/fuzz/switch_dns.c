@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint8_t answer[DNS_ANSWER_MAX];
     DnsQuery query;
     if (!rig.loop)
-        rig_init(&rig);
+        rig_init(&rig, false);
     int code = dns_read_query(&query, data, size);
     if (code < 0)
         return 0;

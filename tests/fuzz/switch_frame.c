@@ -23,13 +23,15 @@ static void check_buffers(const Rig *rig) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static Rig rig;
-    if (!rig.loop)
-        rig_init(&rig);
+    static Rig rigs[2];
+    bool apart = size > 0 && data[0] & 8;
+    Rig *rig = &rigs[apart];
+    if (!rig->loop)
+        rig_init(rig, apart);
     if (size < 1 || size > 1 + FRAME_MAX)
         return 0;
-    Port *port = rig.net.ports[1 + (data[0] & 1)];
-    Buffer *buffer = buffer_take(&rig.net.pool, port->slot);
+    Port *port = rig->net.ports[1 + (data[0] & 1)];
+    Buffer *buffer = buffer_take(&rig->net.pool, port->slot);
     if (!buffer)
         abort();
     buffer->size = (uint16_t)(size - 1);
@@ -49,8 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
     }
     ingress_receive(port, buffer);
-    ports_flush(&rig.net);
-    take_all(&rig);
-    check_buffers(&rig);
+    ports_flush(&rig->net);
+    take_all(rig);
+    check_buffers(rig);
     return 0;
 }

@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (message.number == SWITCH_FORWARD || message.network.uplink)
         return 0;
     Request request = {.fd = -1};
-    rig_init(&rig);
+    rig_init(&rig, message.number % 2 == 0);
     size_t length = request_handle(&rig.net, &request, data, size, answer, sizeof(answer));
     if (length == 0 || switch_message_read(answer, length, &message, NULL) < 0 ||
         (message.number != SWITCH_OK && message.number != SWITCH_ERROR))

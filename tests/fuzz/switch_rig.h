@@ -2,8 +2,8 @@
 #ifndef RAMET_FUZZ_SWITCH_RIG_H
 #define RAMET_FUZZ_SWITCH_RIG_H
 
-/* A switch with two ports, one of them a router with a translated MAC, and no uplink: nothing
- * leaves this process. */
+/* A switch with two ports, apart or not, one of them a router with a translated MAC, and no uplink:
+ * nothing leaves this process. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,16 +36,19 @@ static void rig_add_port(Rig *rig, unsigned number) {
     rig->ends[number] = pair[0];
 }
 
-static inline void rig_init(Rig *rig) {
-    static const SwitchNetwork network = {.name = "lab",
-                                          .subnet = {10, 7, 0, 0},
-                                          .prefix = 24,
-                                          .gateway = {10, 7, 0, 1},
-                                          .subnet6 = {0xfd, 7},
-                                          .prefix6 = 64,
-                                          .gateway6 = {0xfd, 7, [15] = 1},
-                                          .gateway_mac = {0x52, 0x54, 0, 0, 0, 1},
-                                          .mtu = 1500};
+static inline void rig_init(Rig *rig, bool apart) {
+    const SwitchNetwork network = {.name = "lab",
+                                   .subnet = {10, 7, 0, 0},
+                                   .prefix = 24,
+                                   .gateway = {10, 7, 0, 1},
+                                   .subnet6 = {0xfd, 7},
+                                   .prefix6 = 64,
+                                   .gateway6 = {0xfd, 7, [15] = 1},
+                                   .gateway_mac = {0x52, 0x54, 0, 0, 0, 1},
+                                   .mtu = 1500,
+                                   .isolated = apart,
+                                   .apart = apart,
+                                   .dns = {apart ? 10 : 0, apart ? 7 : 0, 0, apart ? 9 : 0}};
     if (loop_new(&rig->loop) < 0 || network_init(&rig->net, rig->loop, NULL, NULL) < 0)
         abort();
     rig->net.network = network;

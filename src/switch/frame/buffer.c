@@ -11,7 +11,7 @@ int buffer_pool_init(BufferPool *pool) {
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (made == MAP_FAILED)
         return -ENOMEM;
-    *pool = (BufferPool){.buffers = made};
+    *pool = (BufferPool){.buffers = made, .shares = {BUFFER_SHARE, BUFFER_SHARE}};
     return 0;
 }
 
@@ -23,7 +23,7 @@ void buffer_pool_free(BufferPool *pool) {
 
 Buffer *buffer_take(BufferPool *pool, uint16_t source) {
     Buffer *taken = pool->free;
-    if (pool->held[source] >= BUFFER_SHARE)
+    if (pool->held[source] >= pool->shares[source != SLOT_GATEWAY])
         return NULL;
     if (taken)
         pool->free = taken->next_free;
@@ -35,6 +35,7 @@ Buffer *buffer_take(BufferPool *pool, uint16_t source) {
     taken->source = source;
     taken->size = 0;
     pool->held[source]++;
+    pool->used++;
     return taken;
 }
 
@@ -42,6 +43,7 @@ void buffer_release(BufferPool *pool, Buffer *buffer) {
     if (--buffer->references > 0)
         return;
     pool->held[buffer->source]--;
+    pool->used--;
     buffer->next_free = pool->free;
     pool->free = buffer;
 }

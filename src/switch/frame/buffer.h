@@ -13,10 +13,10 @@
 #include "proto/switch.h"
 
 #define BUFFER_COUNT 2048
-#define BUFFER_SHARE (BUFFER_COUNT / 4) /* that one sender's frames may hold at once */
+#define BUFFER_SHARE (BUFFER_COUNT / 4) /* that one sender's frames may hold at once, at first */
 #define FRAME_MAX 1514
 #define SLOT_GATEWAY 0                    /* who sent it: the switch itself, or the uplink */
-#define SLOTS_MAX (SWITCH_PORTS_MAX + 1u) /* or the port of that number */
+#define SLOTS_MAX (SWITCH_APART_MAX + 1u) /* or the port of that number */
 
 typedef struct Buffer {
     struct Buffer *next_free;
@@ -29,13 +29,19 @@ typedef struct Buffer {
 typedef struct BufferPool {
     Buffer *buffers; /* owned, BUFFER_COUNT of them */
     Buffer *free;
-    size_t untouched;         /* those from here on were never used */
+    size_t untouched; /* those from here on were never used */
+    size_t used;
+    uint16_t shares[2];       /* that SLOT_GATEWAY and any other sender may hold at once */
     uint16_t held[SLOTS_MAX]; /* by each sender */
 } BufferPool;
 
 /* 0 or -ENOMEM. */
 int buffer_pool_init(BufferPool *pool);
 void buffer_pool_free(BufferPool *pool);
+
+static inline size_t buffer_count_free(const BufferPool *pool) {
+    return BUFFER_COUNT - pool->used;
+}
 
 /* A buffer with one reference, of that sender; NULL when there is none or it holds its share. */
 Buffer *buffer_take(BufferPool *pool, uint16_t source);

@@ -171,3 +171,27 @@ void packet_replace_port(const Packet *packet, size_t at, const uint8_t port[2])
     checksum_replace(packet->inner + 16, packet->inner + at, port, 2);
     memcpy(packet->inner + at, port, 2);
 }
+
+static void replace_ip(const Packet *packet, uint8_t *at, const uint8_t ip[4]) {
+    checksum_replace(packet->ip + 10, at, ip, 4);
+    checksum_replace(packet->inner + 16, at, ip, 4);
+    memcpy(at, ip, 4);
+}
+
+void packet_replace_source(const Packet *packet, const uint8_t ip[4]) {
+    replace_ip(packet, packet->ip + 12, ip);
+}
+
+void packet_replace_destination(const Packet *packet, const uint8_t ip[4]) {
+    replace_ip(packet, packet->ip + 16, ip);
+}
+
+bool packet_asks_for_lease(const Packet *packet) {
+    return packet->ethertype == ETHERTYPE_IP4 && packet->protocol == PROTOCOL_UDP &&
+           !packet->fragment && get_be16(packet->inner) == DHCP_CLIENT &&
+           get_be16(packet->inner + 2) == DHCP_SERVER;
+}
+
+const uint8_t *names_ip(const SwitchNetwork *network) {
+    return is_unset(network->dns, 4) ? network->gateway : network->dns;
+}

@@ -42,6 +42,9 @@
 
 #define DROP_NONE (-1) /* beside SwitchDrop: the frame may pass */
 
+#define DHCP_SERVER 67
+#define DHCP_CLIENT 68
+
 typedef struct Packet {
     uint8_t *frame; /* borrowed */
     size_t size;
@@ -93,6 +96,16 @@ uint16_t checksum(const uint8_t *data, size_t size, uint32_t sum);
 /* What the pseudo header of a transport over IPv4 (size 4) or IPv6 (size 16) adds to its sum. */
 uint32_t pseudo_sum(const uint8_t *src, const uint8_t *dst, size_t address_size, uint8_t protocol,
                     size_t length);
+
+/* Does it ask for an address by DHCP (RFC 2131)? */
+bool packet_asks_for_lease(const Packet *packet);
+
+/* Where names are asked for by IPv4. */
+const uint8_t *names_ip(const SwitchNetwork *network);
+
+/* Changes the source's address of a TCP segment over IPv4, or the destination's. */
+void packet_replace_source(const Packet *packet, const uint8_t ip[4]);
+void packet_replace_destination(const Packet *packet, const uint8_t ip[4]);
 
 /* Changes the source's (at 0) or the destination's (at 2) port of a TCP segment. */
 void packet_replace_port(const Packet *packet, size_t at, const uint8_t port[2]);

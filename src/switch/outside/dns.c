@@ -207,7 +207,7 @@ size_t dns_answer(const Switch *net, const DnsQuery *query, uint8_t *data, size_
     char name[sizeof(query->name)];
     bool inside_reverse, inside;
     Answer answer;
-    if (query->class_ != CLASS_IN || !query->name[0])
+    if (query->class_ != CLASS_IN || !query->name[0] || net->network.apart)
         return 0;
     str_set(name, query->name);
     const Port *reverse = find_reverse(net, name, &inside_reverse);

@@ -42,7 +42,8 @@ typedef struct Stream {
 } Stream;
 
 struct DnsTcp {
-    Switch *net; /* borrowed */
+    Switch *net;    /* borrowed */
+    Uplink *uplink; /* borrowed: whose sockets connect */
     Watched listening;
     uint8_t port[2]; /* that we listen on */
     LoopSource *timer;
@@ -260,7 +261,7 @@ static void on_listening(void *data, uint32_t events) {
         accept4(dns->listening.fd, (struct sockaddr *)&from, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
         return;
-    if (uplink_find_socket(dns->net, &from, SOCK_STREAM) < 0) {
+    if (uplink_find_socket(dns->uplink, &from, SOCK_STREAM) < 0) {
         (void)fd_close(fd);
         return;
     }
@@ -283,29 +284,33 @@ static int listen_here(DnsTcp *dns) {
         getsockname(fd, (struct sockaddr *)&in, &size) < 0)
         return -errno;
     memcpy(dns->port, &in.sin_port, sizeof(dns->port));
-    uplink_set_dns(dns->net, dns->port);
+    uplink_set_dns(dns->uplink, dns->port);
     return watched_add(dns->net->loop, &dns->listening, EPOLLIN, on_listening, dns);
 }
 
-static bool start(Switch *net) {
-    if (net->dns_tcp)
-        return true;
+static DnsTcp *make(Port *port) {
     DnsTcp *made = calloc(1, sizeof(*made));
     if (!made)
-        return false;
-    made->net = net;
+        return NULL;
+    made->net = port->owner;
+    made->uplink = uplink_of(port);
     for (size_t i = 0; i < STREAMS_MAX; i++)
         made->streams[i].client.fd = made->streams[i].server.fd = -1;
-    made->timer = loop_add_timer(net->loop, UINT64_MAX, on_timer, made);
-    net->dns_tcp = made;
-    if (uplink_start(net, NULL) == 0 && listen_here(made) == 0)
-        return true;
-    dns_tcp_free(net);
-    return false;
+    made->timer = loop_add_timer(made->net->loop, UINT64_MAX, on_timer, made);
+    if (listen_here(made) < 0)
+        dns_tcp_free(&made);
+    return made;
 }
 
-void dns_tcp_free(Switch *net) {
-    DnsTcp *dns = net->dns_tcp;
+static DnsTcp *start(Port *port) {
+    DnsTcp **dns = &uplink_outside(port)->dns_tcp;
+    if (!*dns && uplink_start_of(port, NULL) == 0)
+        *dns = make(port);
+    return *dns;
+}
+
+void dns_tcp_free(DnsTcp **dns_tcp) {
+    DnsTcp *dns = *dns_tcp;
     if (!dns)
         return;
     for (size_t i = 0; i < STREAMS_MAX; i++)
@@ -313,16 +318,21 @@ void dns_tcp_free(Switch *net) {
     watched_close(&dns->listening);
     (void)loop_remove(dns->timer);
     free(dns);
-    net->dns_tcp = NULL;
+    *dns_tcp = NULL;
 }
 
 /* ---- segments ---- */
 
-bool dns_tcp_redirect(Switch *net, const Packet *packet) {
+bool dns_tcp_redirect(Port *port, const Packet *packet) {
+    const SwitchNetwork *network = &port->owner->network;
     if (packet->ethertype != ETHERTYPE_IP4 || packet->protocol != PROTOCOL_TCP ||
-        packet->fragment || memcmp(packet->dst, net->network.gateway, 4) != 0 ||
-        memcmp(packet->inner + 2, dns_port, 2) != 0 || !start(net))
+        packet->fragment || memcmp(packet->dst, names_ip(network), 4) != 0 ||
+        memcmp(packet->inner + 2, dns_port, 2) != 0)
         return false;
-    packet_replace_port(packet, 2, net->dns_tcp->port);
+    const DnsTcp *dns = start(port);
+    if (!dns)
+        return false;
+    packet_replace_port(packet, 2, dns->port);
+    packet_replace_destination(packet, network->gateway);
     return true;
 }

@@ -10,8 +10,9 @@
 
 /* Is it a segment to the gateway's DNS? Then it is changed in place so that the uplink passes it to
  * us. false also when we cannot listen. */
-bool dns_tcp_redirect(Switch *net, const Packet *packet);
+bool dns_tcp_redirect(Port *port, const Packet *packet);
 
-void dns_tcp_free(Switch *net);
+/* Leaves NULL. */
+void dns_tcp_free(DnsTcp **dns_tcp);
 
 #endif

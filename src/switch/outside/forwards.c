@@ -50,10 +50,10 @@ static int listen_failed(const SwitchForward *forward, int errnum, Error *error)
     return r;
 }
 
-static int listen_at(const Switch *net, const SwitchForward *forward, struct in_addr at,
-                     uint64_t host_port, const Port *port) {
+static int listen_at(const SwitchForward *forward, struct in_addr at, uint64_t host_port,
+                     const Port *port) {
     errno = 0;
-    int r = slirp_add_hostfwd(uplink_slirp(net), forward->udp, at, (int)host_port,
+    int r = slirp_add_hostfwd(uplink_slirp(uplink_of(port)), forward->udp, at, (int)host_port,
                               address_of(port->lease.ip), (int)forward->guest_port);
     return r < 0 ? -(errno ? errno : EIO) : 0;
 }
@@ -66,30 +66,31 @@ static bool is_type(int fd, int wanted) {
 
 /* libslirp makes its sockets itself: it makes one of no importance, of the number that is free next
  * in a program with one thread, and ours takes the place of that. */
-static int listen_by(const Switch *net, const SwitchForward *forward, int socket_fd,
-                     const Port *port) {
+static int listen_by(const SwitchForward *forward, int socket_fd, const Port *port) {
     const struct in_addr loopback = {.s_addr = htonl(INADDR_LOOPBACK)};
     int type = forward->udp ? SOCK_DGRAM : SOCK_STREAM, next = fcntl(socket_fd, F_DUPFD_CLOEXEC, 0);
     if (next < 0 || !is_type(socket_fd, type))
         return next < 0 ? -errno : (int)(fd_close(next), -EINVAL);
     (void)fd_close(next);
-    int r = listen_at(net, forward, loopback, 0, port);
+    int r = listen_at(forward, loopback, 0, port);
     if (r == 0 && (!is_type(next, type) || dup3(socket_fd, next, O_CLOEXEC) < 0))
         abort(); /* another libslirp than the one that this is about */
     return r;
 }
 
-static int listen_on(const Switch *net, const SwitchForward *forward, int socket_fd,
-                     const Port *port, Error *error) {
+static int listen_on(const SwitchForward *forward, int socket_fd, const Port *port, Error *error) {
     int r = socket_fd >= 0
-                ? listen_by(net, forward, socket_fd, port)
-                : listen_at(net, forward, address_of(forward->host_ip), forward->host_port, port);
+                ? listen_by(forward, socket_fd, port)
+                : listen_at(forward, address_of(forward->host_ip), forward->host_port, port);
     return r < 0 ? listen_failed(forward, -r, error) : 0;
 }
 
 static void unlisten(const Switch *net, const SwitchForward *forward) {
-    (void)slirp_remove_hostfwd(uplink_slirp(net), forward->udp, address_of(forward->host_ip),
-                               (int)forward->host_port);
+    const Port *port = table_find_id(net, forward->id);
+    if (!port || !uplink_of(port))
+        return;
+    (void)slirp_remove_hostfwd(uplink_slirp(uplink_of(port)), forward->udp,
+                               address_of(forward->host_ip), (int)forward->host_port);
 }
 
 static int check_forward(const Switch *net, const SwitchForward *forward, const Port *port,
@@ -122,14 +123,14 @@ static int remember(Switch *net, const SwitchForward *forward) {
 
 int forward_add(Switch *net, const SwitchForward *forward, int socket_fd, Error *error) {
     const SwitchForward *known = find(net, forward);
-    const Port *port = table_find_id(net, forward->id);
+    Port *port = table_find_id(net, forward->id);
     if (known && str_equal(known->id, forward->id) && known->guest_port == forward->guest_port)
         return 0;
     int r = check_forward(net, forward, port, error);
     if (r == 0)
-        r = uplink_start(net, error);
+        r = uplink_start_of(port, error);
     if (r == 0)
-        r = listen_on(net, forward, socket_fd, port, error);
+        r = listen_on(forward, socket_fd, port, error);
     if (r < 0)
         return r;
     r = remember(net, forward);
@@ -165,10 +166,10 @@ static int renew(const Switch *net, const SwitchForward *forward, const Port *po
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_addr = address_of(forward->host_ip),
                              .sin_port = htons((uint16_t)forward->host_port)};
-    int found = uplink_find_socket(net, &at, forward->udp ? SOCK_DGRAM : SOCK_STREAM);
+    int found = uplink_find_socket(uplink_of(port), &at, forward->udp ? SOCK_DGRAM : SOCK_STREAM);
     _cleanup_close_ int kept = found < 0 ? -1 : fcntl(found, F_DUPFD_CLOEXEC, 0);
     unlisten(net, forward);
-    return listen_on(net, forward, kept, port, error);
+    return listen_on(forward, kept, port, error);
 }
 
 int forwards_renew_to(Switch *net, const char *id, Error *error) {

@@ -220,15 +220,18 @@ void resolver_free(Resolver *resolver) {
 
 static Query *find_free(Resolver *resolver, const Port *port) {
     Query **place = NULL;
-    unsigned of_port = 0;
+    unsigned of_port = 0, of_all = 0;
     for (size_t i = 0; i < RESOLVER_QUERIES; i++) {
         Query *query = resolver->queries[i];
-        if (query && query->socket.fd >= 0)
+        bool asked = query && query->socket.fd >= 0;
+        of_all += asked;
+        if (asked)
             of_port += query->slot == port->slot;
         else if (!place || (query && !*place))
             place = &resolver->queries[i];
     }
-    if (!place || of_port >= RESOLVER_PORT_QUERIES)
+    unsigned share = 1 + (RESOLVER_QUERIES - of_all) / RESOLVER_PORT_QUERIES;
+    if (!place || of_port >= MIN_OF(share, RESOLVER_PORT_QUERIES))
         return NULL;
     if (!*place && (*place = calloc(1, sizeof(**place))))
         (*place)->socket.fd = -1;

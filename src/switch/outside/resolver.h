@@ -10,8 +10,8 @@
 #include "switch/outside/dns.h"
 #include "switch/ports/reply.h"
 
-#define RESOLVER_QUERIES 64
-#define RESOLVER_PORT_QUERIES 16 /* of one port */
+#define RESOLVER_QUERIES 512
+#define RESOLVER_PORT_QUERIES 16u /* of one port, and fewer the more there are of all */
 #define RESOLVER_TRY_USEC (2u * 1000u * 1000u)
 #define RESOLVER_TRIES 3
 

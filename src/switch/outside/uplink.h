@@ -11,23 +11,30 @@
 #include "switch/frame/packet.h"
 #include "switch/ports/switch.h"
 
-/* When the network is set and needs it: with an uplink, or when a first forward comes. */
+/* When the network is set and needs it; nothing where ports are apart. */
 int uplink_start(Switch *net, Error *error);
-void uplink_free(Switch *net);
+
+/* When a port needs it for a first forward or, where ports are apart, a first frame: the network's,
+ * or its own. */
+int uplink_start_of(Port *port, Error *error);
+void uplink_free(Outside *outside); /* after its DNS (dns_tcp.h) */
+
+/* What a port has there: the network's, or its own. */
+Outside *uplink_outside(Port *port);
+
+/* That of a port; NULL: there is none. */
+Uplink *uplink_of(const Port *port);
 
 /* May a frame from a guest go there? DROP_NONE, or why not. */
-int uplink_check(const Switch *net, const Packet *packet);
-
-/* At the end of each round: has the loop wait for what libslirp waits for. */
-void uplink_settle(Switch *net);
+int uplink_check(Port *port, const Packet *packet);
 
 /* Connections to that port of the loopback come back to guests as from the gateway's DNS. */
-void uplink_set_dns(Switch *net, const uint8_t port[2]);
+void uplink_set_dns(Uplink *uplink, const uint8_t port[2]);
 
 /* The uplink's own socket of that type with that address; -1: there is none. Borrowed. */
-int uplink_find_socket(const Switch *net, const struct sockaddr_in *address, int type);
+int uplink_find_socket(const Uplink *uplink, const struct sockaddr_in *address, int type);
 
-/* For forwards; there has to be an uplink. */
-struct Slirp *uplink_slirp(const Switch *net);
+/* For forwards. */
+struct Slirp *uplink_slirp(Uplink *uplink);
 
 #endif

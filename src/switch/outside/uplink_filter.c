@@ -44,15 +44,22 @@ static bool is_closed(const Packet *packet) {
                                               : is_closed_ip6(packet->dst);
 }
 
-int uplink_filter(const Switch *net, const Flows *flows, const Packet *packet) {
-    const SwitchNetwork *network = &net->network;
+bool uplink_filter_begins(const Flows *flows, const Packet *packet) {
+    return !goes_on(flows, packet);
+}
+
+int uplink_filter(const Port *port, const Flows *flows, const Packet *packet) {
+    const SwitchNetwork *network = &port->owner->network;
+    bool allow_host = network->allow_host || port->lease.allow_host;
+    if (flows && network->apart && packet_asks_for_lease(packet))
+        return DROP_NONE;
     if (!flows || is_unroutable(packet))
         return SWITCH_DROP_UNREACHABLE;
     if (is_gateway(network, packet))
-        return goes_on(flows, packet) || network->allow_host ? DROP_NONE : SWITCH_DROP_CLOSED;
+        return goes_on(flows, packet) || allow_host ? DROP_NONE : SWITCH_DROP_CLOSED;
     if (is_inside(network, packet))
         return SWITCH_DROP_UNREACHABLE;
-    if (!network->allow_host && is_closed(packet))
+    if (!allow_host && is_closed(packet))
         return SWITCH_DROP_CLOSED;
     return network->uplink || goes_on(flows, packet) ? DROP_NONE : SWITCH_DROP_UNREACHABLE;
 }

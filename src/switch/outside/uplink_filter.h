@@ -8,6 +8,9 @@
 #include "switch/ports/switch.h"
 
 /* flows: what came from there; NULL: there is no uplink. DROP_NONE, or why not. */
-int uplink_filter(const Switch *net, const Flows *flows, const Packet *packet);
+int uplink_filter(const Port *port, const Flows *flows, const Packet *packet);
+
+/* Would it begin a conversation, as far as can be seen? */
+bool uplink_filter_begins(const Flows *flows, const Packet *packet);
 
 #endif

@@ -5,8 +5,6 @@
 
 /* A guest's MAC is compared as its card has it: translation comes after this. */
 
-#define DHCP_SERVER 67
-#define DHCP_CLIENT 68
 #define DHCP6_CLIENT 546
 #define DHCP6_SERVER 547
 
@@ -59,7 +57,8 @@ static int check_arp(const Port *port, const Packet *packet) {
 
 /* ---- IPv4 ---- */
 
-/* Whoever answers as a DHCP server would take others in; and nobody answers a client. */
+/* Whoever answers as a DHCP server would take others in; and nobody answers a client but the uplink
+ * of a port that is apart. */
 static bool is_dhcp(const Packet *packet, uint16_t client, uint16_t server) {
     if (packet->protocol != PROTOCOL_UDP)
         return false;
@@ -68,6 +67,9 @@ static bool is_dhcp(const Packet *packet, uint16_t client, uint16_t server) {
 }
 
 static int check_ip4(const Port *port, const Packet *packet) {
+    if (packet_asks_for_lease(packet) && port->owner->network.apart)
+        return is_unset(packet->src, 4) || is_own_ip(port, packet->src) ? DROP_NONE
+                                                                        : SWITCH_DROP_SPOOFED_IP;
     if (is_dhcp(packet, DHCP_CLIENT, DHCP_SERVER))
         return SWITCH_DROP_DHCP;
     return is_own_ip(port, packet->src) || is_strangers_ip(port, packet->src)

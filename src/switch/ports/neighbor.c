@@ -16,11 +16,14 @@ static NeighborAction handle_arp(Port *port, const Packet *packet) {
     bool announces = memcmp(packet->src, wanted, 4) == 0;
     if (get_be16(packet->ip + 6) != 1 || announces)
         return NEIGHBOR_FORWARD;
-    if (memcmp(wanted, net->network.gateway, 4) == 0 && !is_unset(wanted, 4)) {
+    if ((memcmp(wanted, net->network.gateway, 4) == 0 ||
+         memcmp(wanted, names_ip(&net->network), 4) == 0) &&
+        !is_unset(wanted, 4)) {
         reply_arp(port, packet, net->network.gateway_mac);
         return NEIGHBOR_DONE;
     }
-    const Port *owner = visible(port, table_find_ip(net, wanted));
+    const Port *owner =
+        memcmp(wanted, port->lease.ip, 4) == 0 ? port : visible(port, table_find_ip(net, wanted));
     if (owner && owner != port)
         reply_arp(port, packet, owner->lease.mac);
     return owner ? NEIGHBOR_DONE : NEIGHBOR_UNKNOWN;

@@ -20,8 +20,10 @@ void count_drop(Switch *net, uint16_t source, SwitchDrop reason) {
     (port ? &port->counters : &net->counters)->drops[reason]++;
 }
 
-static void drop(Switch *net, Buffer *buffer, SwitchDrop reason) {
-    count_drop(net, buffer->source, reason);
+/* A frame of the port's, or to it. */
+static void drop(Port *port, Buffer *buffer, SwitchDrop reason) {
+    Switch *net = port->owner;
+    count_drop(net, buffer->source != SLOT_GATEWAY ? buffer->source : port->slot, reason);
     buffer_release(&net->pool, buffer);
 }
 
@@ -37,10 +39,10 @@ static void queue_flush(Port *port) {
 static void drop_all(Port *port, SwitchDrop reason) {
     Buffer *buffer;
     for (unsigned i = 0; i < port->n_sending; i++)
-        drop(port->owner, port->sending[i], reason);
+        drop(port, port->sending[i], reason);
     port->n_sending = 0;
     while ((buffer = queue_take(&port->queue)))
-        drop(port->owner, buffer, reason);
+        drop(port, buffer, reason);
 }
 
 static void wait_for_room(Port *port, bool wait) {
@@ -97,13 +99,20 @@ static void flush(Port *port) {
         drop_all(port, SWITCH_DROP_DISCONNECTED);
 }
 
+/* Ports that are apart are strangers to each other: one whose guest takes nothing may have an
+ * eighth of the buffers that are left, so there are always some for the others (Choudhury and
+ * Hahne, Dynamic Queue Length Thresholds, 1998). */
+static bool has_its_share(const Port *port) {
+    const Switch *net = port->owner;
+    return net->network.apart && port->queue.count >= 1u + buffer_count_free(&net->pool) / 8;
+}
+
 void port_queue(Port *port, Buffer *buffer) {
-    Switch *net = port->owner;
     if (port->queue.count >= BATCH && !port->writes)
         flush(port);
-    Buffer *dropped = queue_add(&port->queue, buffer);
+    Buffer *dropped = has_its_share(port) ? buffer : queue_add(&port->queue, buffer);
     if (dropped)
-        drop(net, dropped, SWITCH_DROP_QUEUE);
+        drop(port, dropped, SWITCH_DROP_QUEUE);
     queue_flush(port);
 }
 
@@ -159,7 +168,7 @@ static void take_frame(Port *port, Buffer *buffer, const struct mmsghdr *message
     buffer->size = (uint16_t)message->msg_len;
     if (message->msg_hdr.msg_flags & MSG_TRUNC ||
         message->msg_len > ETHERNET_SIZE + net->network.mtu)
-        drop(net, buffer, SWITCH_DROP_GIANT);
+        drop(port, buffer, SWITCH_DROP_GIANT);
     else
         net->receive(port, buffer);
 }
@@ -226,7 +235,8 @@ static int check_lease(const Switch *net, const SwitchPort *lease, const Port *s
         memcmp(lease->mac, network->gateway_mac, 6) == 0)
         return conflict(error, lease, "MAC");
     if (is_taken(table_find_ip(net, lease->ip), self) ||
-        (!is_unset(lease->ip, 4) && memcmp(lease->ip, network->gateway, 4) == 0))
+        (!is_unset(lease->ip, 4) && (memcmp(lease->ip, network->gateway, 4) == 0 ||
+                                     memcmp(lease->ip, names_ip(network), 4) == 0)))
         return conflict(error, lease, "IPv4 address");
     if (is_taken(table_find_ip6(net, lease->ip6), self) ||
         (!is_unset(lease->ip6, 16) && memcmp(lease->ip6, network->gateway6, 16) == 0))
@@ -275,13 +285,13 @@ static int attach(Port *port, int fd, Error *error) {
 }
 
 static int find_slot(const Switch *net, uint16_t *slot, Error *error) {
-    for (uint16_t i = 1; i < SLOTS_MAX; i++)
+    unsigned most = net->network.apart ? SWITCH_APART_MAX : SWITCH_PORTS_MAX;
+    for (uint16_t i = 1; i <= most; i++)
         if (!net->ports[i]) {
             *slot = i;
             return 0;
         }
-    return error_set(error, ERROR_CONFLICT, ENOSPC, "a network has at most %u ports",
-                     SWITCH_PORTS_MAX);
+    return error_set(error, ERROR_CONFLICT, ENOSPC, "a network has at most %u ports", most);
 }
 
 static int add_port(Switch *net, const SwitchPort *lease, int fd, ShaperHandler on_shaped,

@@ -25,6 +25,13 @@ typedef struct Capture Capture;
 typedef struct Uplink Uplink;
 typedef struct Resolver Resolver;
 typedef struct DnsTcp DnsTcp;
+typedef struct Uplinks Uplinks;
+
+/* What is behind a gateway: the network's, or, in a network that is apart, a port's. */
+typedef struct Outside {
+    Uplink *uplink;  /* owned by the uplink's part; NULL: none, or nobody needed it yet */
+    DnsTcp *dns_tcp; /* likewise; NULL: nobody asked yet */
+} Outside;
 
 /* Where impairment stands on a frame's way. A frame that comes out of it goes on at the next one.
  */
@@ -58,6 +65,7 @@ typedef struct Port {
     SwitchLimit limit;
     Bucket frames_out, frames_in;
     Connections *connections; /* owned; NULL: not limited */
+    Outside outside;          /* where the network is apart */
 } Port;
 
 /* Slots of ports by what they have: table.c. 0 is empty. */
@@ -70,7 +78,7 @@ typedef enum TableKind {
     TABLE_NAME,
     TABLES
 } TableKind;
-#define TABLE_SIZE 4096u
+#define TABLE_SIZE 16384u
 
 /* What a port had that is gone, or is another by now. */
 #define FORMER_LEASES 64
@@ -102,9 +110,9 @@ struct Switch {
     uint64_t capture_serial;
     SwitchForward *forwards; /* owned */
     size_t n_forwards;
-    Uplink *uplink;     /* owned by the uplink's part; NULL: none */
+    Outside outside;    /* where the network is not apart */
+    Uplinks *uplinks;   /* owned by the uplink's part: what all of them have in common */
     Resolver *resolver; /* likewise */
-    DnsTcp *dns_tcp;    /* likewise; NULL: nobody asked yet */
     Watched names;      /* fd -1: names are asked for by frames (outside/names.c) */
     void (*receive)(Port *port, Buffer *buffer);          /* ingress.c: owns the buffer */
     void (*to_uplink)(Switch *net, const Buffer *buffer); /* uplink.c */

@@ -22,8 +22,11 @@ static Key text_key(const char *text) {
     return (Key){text, strlen(text)};
 }
 
+/* Ports that are apart may have all of it in common, and are found by none of it. */
 static Key key_of(const Port *port, TableKind kind) {
     const SwitchPort *lease = &port->lease;
+    if (port->owner->network.apart && kind != TABLE_ID)
+        return (Key){0};
     switch (kind) {
     case TABLE_MAC:
         return address_key(lease->mac, sizeof(lease->mac));
