@@ -47,9 +47,10 @@ void policy_from_args(const Args *args, json_t *request);
          ARG_NETWORK,                                                                              \
          .many = true,                                                                             \
          .aliases = "net",                                                                         \
-         .help = "user (default), none, or NAME[,ip=ADDRESS][,mac=MAC]; for each card"},           \
+         .help =                                                                                   \
+             "user[,allow-host] (default), none, or NAME[,ip=ADDRESS][,mac=MAC]; for each card"},  \
         {0, "net-limit", ARG_TEXT, "LIMITS",                                                       \
-         .help = "of each card in a network with a name: in=RATE,out=RATE,packets=N,"              \
+         .help = "of each card in a network: in=RATE,out=RATE,packets=N,"                          \
                  "connections=N"},                                                                 \
         {'p',                                                                                      \
          "publish",                                                                                \

@@ -136,7 +136,8 @@ static const VerbOption options[] = {
     {'c', "cpus", ARG_NUMBER, .min = 1, .aliases = "cpu|vcpus",
      .help = "virtual CPUs, where SOURCE is a VM that is stopped, or a snapshot of one"},
     {0, "network", ARG_NETWORK, .many = true, .aliases = "net",
-     .help = "user, none or NAME[,ip=ADDRESS][,mac=MAC], for each card; the source's when absent"},
+     .help = "user[,allow-host], none or NAME[,ip=ADDRESS][,mac=MAC], for each card; the source's "
+             "when absent"},
     {'p', "publish", ARG_FORWARD, .many = true, .aliases = "port|ports",
      .help = "lead a port of this host to the VM; 0:GUEST any free one, also for several VMs"},
     {0, "hostname", ARG_TEXT, .help = "host name in the VM; made of its name when absent"},

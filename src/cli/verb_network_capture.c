@@ -125,8 +125,7 @@ static int network_capture_run(const Args *args, Error *error) {
 }
 
 static const VerbOption options[] = {
-    {0, "card", ARG_TEXT, "CARD",
-     .help = "of a VM, such as eth1; else the first one in a network with a name"},
+    {0, "card", ARG_TEXT, "CARD", .help = "of a VM, such as eth1; else the first one in a network"},
     {.name = NULL},
 };
 static const VerbOperand operands[] = {

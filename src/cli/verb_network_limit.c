@@ -22,7 +22,7 @@ const Verb verb_network_limit = {
     .summary = "limit what a VM may use of its networks",
     .operands = operands,
     .description =
-        "Limits what each card of a VM in a network with a name may use, from now on and at all "
+        "Limits what each card of a VM in a network may use, from now on and at all "
         "further starts. LIMITS says all of it; what it leaves out has no limit. A clone has the "
         "limits of its source. --net-limit of run and create is the same from the start.\n"
         "\n"

@@ -8,9 +8,7 @@
 #include "base/str.h"
 
 static const char *kind_of(const char *network) {
-    if (str_equal(network, "none"))
-        return "unplugged";
-    return vm_network_is_named(network) ? "dgram" : network;
+    return str_equal(network, "none") ? "unplugged" : "dgram";
 }
 
 static void add(char text[NETWORK_DEVICE_SIZE], const char *kind) {
@@ -22,6 +20,14 @@ void network_device_of(const VmSpec *spec, char text[NETWORK_DEVICE_SIZE]) {
     text[0] = '\0';
     for (size_t i = 0; i < spec->cards.count; i++)
         add(text, kind_of(spec->cards.items[i].network));
+}
+
+void network_device_earlier(const VmSpec *spec, char text[NETWORK_DEVICE_SIZE]) {
+    text[0] = '\0';
+    for (size_t i = 0; i < spec->cards.count; i++) {
+        const char *network = spec->cards.items[i].network;
+        add(text, str_equal(network, "user") ? network : kind_of(network));
+    }
 }
 
 /* The next word; NULL: there is none. */
@@ -74,11 +80,10 @@ bool network_device_is_known(const char *text) {
     return true;
 }
 
-void network_device_restored(const char *was, const VmSpec *spec, char text[NETWORK_DEVICE_SIZE]) {
+void network_device_restored(const char *was, char text[NETWORK_DEVICE_SIZE]) {
     text[0] = '\0';
-    for (size_t i = 0; i < network_device_count(was); i++) {
-        bool joins = i < spec->cards.count && str_equal(spec->cards.items[i].network, "user");
-        bool user = network_device_is_user(was, i) || joins;
-        add(text, user ? "user" : network_device_is_dgram(was, i) ? "dgram" : "none");
-    }
+    for (size_t i = 0; i < network_device_count(was); i++)
+        add(text, network_device_is_user(was, i)    ? "user"
+                  : network_device_is_dgram(was, i) ? "dgram"
+                                                    : "none");
 }

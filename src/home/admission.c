@@ -128,10 +128,9 @@ int admission_pick_ports(PortForwards *forwards, Error *error) {
     return 0;
 }
 
-/* QEMU listens itself, and has none; for a network with a name the daemon does it. */
-static bool may_listen_below(const VmSpec *spec) {
-    const VmCard *card = vm_spec_forward_card(spec);
-    return card && vm_network_is_named(card->network) && geteuid() == 0;
+/* The switch has none itself; the daemon listens for it. */
+static bool may_listen_below(void) {
+    return geteuid() == 0;
 }
 
 static int check_port(const VmSpec *spec, const PortForward *forward, Error *error) {
@@ -140,12 +139,10 @@ static int check_port(const VmSpec *spec, const PortForward *forward, Error *err
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(forward->host_port)};
     if (port == 0 || inet_pton(AF_INET, ip, &address.sin_addr) != 1)
         return 0;
-    if (port < first_free_port() && !may_listen_below(spec)) {
+    if (port < first_free_port() && !may_listen_below()) {
         error_set(error, ERROR_PERMISSION, EACCES,
-                  "host port %u needs privileges, and QEMU runs without any", port);
-        error_set_hint(error,
-                       "choose one from %u on with -p; a daemon of root's gives others to VMs that "
-                       "are in a network with a name",
+                  "host port %u needs privileges, and this daemon has none", port);
+        error_set_hint(error, "choose one from %u on with -p, or run the daemon as root",
                        first_free_port());
         return -EACCES;
     }

@@ -38,8 +38,12 @@ static int parse_option(const char *text, VmCard *card, Error *error) {
         return parse_ip(text + strlen("ip="), card, error);
     if (str_has_prefix(text, "mac="))
         return parse_mac(text + strlen("mac="), card, error);
+    if (str_equal(text, "allow-host")) {
+        card->allow_host = true;
+        return 0;
+    }
     error_set(error, ERROR_USAGE, EINVAL, "a network has no option \"%.40s\"", text);
-    error_set_hint(error, "it is NAME[,ip=ADDRESS][,mac=MAC]");
+    error_set_hint(error, "it is NAME[,ip=ADDRESS][,mac=MAC] or user[,allow-host]");
     return -EINVAL;
 }
 
@@ -79,6 +83,12 @@ static int check_card(const VmCards *cards, size_t index, Error *error) {
     if (!vm_network_is_named(card->network) && (*card->ip || *card->mac))
         return error_set(error, ERROR_USAGE, EINVAL, "--network %s has no addresses to choose",
                          card->network);
+    if (card->allow_host && !str_equal(card->network, "user")) {
+        error_set(error, ERROR_USAGE, EINVAL, "allow-host is an option of the network user");
+        error_set_hint(error, "another network has it from its creation: ramet network create "
+                              "NAME --allow-host");
+        return -EINVAL;
+    }
     for (size_t i = 0; i < index && !str_equal(card->network, "none"); i++)
         if (str_equal(cards->items[i].network, card->network))
             return error_set(error, ERROR_USAGE, EINVAL, "the VM would be in network %s twice",

@@ -322,10 +322,10 @@ static int read_limit(const json_t *json, VmSpec *spec, Error *error) {
     if (r < 0 || !*text)
         return r;
     for (size_t i = 0; i < spec->cards.count; i++)
-        if (vm_network_is_named(spec->cards.items[i].network))
+        if (!str_equal(spec->cards.items[i].network, "none"))
             return net_limit_parse(text, &spec->net_limit, error);
-    error_set(error, ERROR_USAGE, EINVAL, "limits are of a network with a name, and it is in none");
-    error_set_hint(error, "make one with ramet network create, and choose it with --network");
+    error_set(error, ERROR_USAGE, EINVAL, "limits are of a network, and it is in none");
+    error_set_hint(error, "choose one with --network");
     return -EINVAL;
 }
 

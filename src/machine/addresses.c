@@ -4,10 +4,10 @@
 
 #include "base/str.h"
 #include "home/identity.h"
-#include "qemu/argv.h"
+#include "proto/user_network.h"
 
 static const char *address_in(const char *network) {
-    return str_equal(network, "user") ? QEMU_USER_GUEST : "";
+    return str_equal(network, "user") ? USER_NETWORK_GUEST : "";
 }
 
 void vm_plan_addresses(VmRow *row) {

@@ -10,15 +10,15 @@
 #include "store/networks.h"
 #include "store/vms.h"
 
-static size_t first_named(const VmCards *cards) {
+static size_t first_connected(const VmCards *cards) {
     size_t card = 0;
-    while (card < cards->count && !vm_network_is_named(cards->items[card].network))
+    while (card < cards->count && str_equal(cards->items[card].network, "none"))
         card++;
     return card < cards->count ? card : 0;
 }
 
 static int card_index(const VmRow *vm, const char *card, size_t *index, Error *error) {
-    uint64_t number = first_named(&vm->spec.cards);
+    uint64_t number = first_connected(&vm->spec.cards);
     if (card && (strncmp(card, "eth", 3) != 0 || parse_u64(card + 3, UINT8_MAX, &number) < 0))
         return error_set(error, ERROR_USAGE, EINVAL, "\"%.20s\" is no card, such as eth0", card);
     *index = (size_t)number;

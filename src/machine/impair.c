@@ -17,8 +17,8 @@ static int impair_vm(Home *home, Operation *operation, const char *reference,
     _cleanup_op_lock_ OpLock *lock = NULL;
     _cleanup_vm_row_ VmRow row = {0};
     int r = row_lock(home, reference, "being impaired", operation->cancel_fd, &lock, &row, error);
-    if (r >= 0 && !network_has_ports(&row))
-        r = error_set(error, ERROR_CONFLICT, EINVAL, "%s is in no network with a name", row.name);
+    if (r >= 0)
+        r = network_require_ports(&row, error);
     if (r >= 0)
         r = network_check_impairment(home, &row, impairment, error);
     if (r < 0)

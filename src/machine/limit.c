@@ -21,8 +21,8 @@ int vm_limit(Home *home, Operation *operation, const char *reference, const char
     int r = net_limit_parse(text, &limit, error);
     if (r >= 0)
         r = row_lock(home, reference, "being limited", operation->cancel_fd, &lock, &row, error);
-    if (r >= 0 && !network_has_ports(&row))
-        r = error_set(error, ERROR_CONFLICT, EINVAL, "%s is in no network with a name", row.name);
+    if (r >= 0)
+        r = network_require_ports(&row, error);
     if (r < 0)
         return r;
     row.spec.net_limit = limit;

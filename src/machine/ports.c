@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A forward is QEMU's on the user-mode network, and the switch's on one with a name. */
+/* A forward is the switch's, or of a VM that an earlier version started on the network user, QEMU's
+ * own. */
 
 #include "machine/ports.h"
 
@@ -35,7 +36,7 @@ static int change(Home *home, const VmRow *row, const PortForward *forward, bool
     const VmCard *card = vm_spec_forward_card(&row->spec);
     if (row->state != STATE_RUNNING && row->state != STATE_PAUSED)
         return 0;
-    if (!vm_network_is_named(card->network))
+    if (!network_has_port(row, (size_t)(card - row->spec.cards.items)))
         return tell_keeper(home, row, forward, remove, error);
     return remove ? network_remove_forward(home, row, forward, error)
                   : network_add_forward(home, row, forward, error);

@@ -146,6 +146,8 @@ int vm_doze_locked(Home *home, Operation *operation, VmRow *row, StillIdle still
     r = standby_locked(home, operation, row, error);
     if (r < 0 && row->state == STATE_RUNNING)
         wake_at_once(home, row);
+    else if (r >= 0)
+        network_shut_doors(home, row); /* of a port that QEMU had until now, too */
     return r;
 }
 

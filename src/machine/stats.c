@@ -124,7 +124,7 @@ static void ask_disks(void *data) {
 }
 
 static void read_network(Set *set, const char *name) {
-    if (vm_network_is_named(name) && !json_object_get(set->networks, name))
+    if (!str_equal(name, "none") && !json_object_get(set->networks, name))
         (void)json_object_set_new(set->networks, name, network_counters(set->home, name));
 }
 

@@ -9,10 +9,11 @@
  * keepers what it needs, and the guests see a short loss. */
 
 #include "home/home.h"
+#include "network/vm_ports.h"
 #include "store/networks.h"
 #include "store/vms.h"
 
-/* Plugs in each of the VM's cards whose network has a name; port_fds: the switch's ends, by card
+/* Plugs in each of the VM's cards that has a port; port_fds: the switch's ends, by card
  * (borrowed). Its forwards come with it. ERROR_CONFLICT for a host port that is taken. On failure
  * nothing is left. */
 int network_attach(Home *home, const VmRow *vm, const int *port_fds, Error *error);
@@ -46,16 +47,5 @@ void network_impair_vm(Home *home, const VmRow *vm);
 
 /* Tells the switches its name and addresses anew. */
 void network_update_vm(Home *home, const VmRow *vm);
-
-/* A connection, the caller's, to a switch that has all ports of VMs that run; it is started where
- * none does. Who calls has the network's lock. */
-int network_open_switch(Home *home, NetworkRow *network, int *fd, Error *error);
-
-/* Looks after the switches that run, and starts those that ended while VMs are plugged into them.
- */
-int network_attach_start(Home *home, Error *error);
-
-/* Is a card of it in a network with a name? */
-bool network_has_ports(const VmRow *vm);
 
 #endif

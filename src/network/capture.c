@@ -8,10 +8,11 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "home/op_lock.h"
-#include "network/attach.h"
 #include "network/bridge/bridge_names.h"
 #include "network/describe_switch.h"
 #include "network/network_lock.h"
+#include "network/revive.h"
+#include "network/vm_ports.h"
 #include "proto/switch_client.h"
 #include "store/networks.h"
 
@@ -37,10 +38,9 @@ int network_capture_find(Home *home, const char *name, CaptureTarget *target, Er
 int network_capture_find_card(Home *home, const VmRow *vm, size_t card, CaptureTarget *target,
                               Error *error) {
     const char *name = card < vm->spec.cards.count ? vm->spec.cards.items[card].network : "none";
-    if (!vm_network_is_named(name))
-        return error_set(error, ERROR_CONFLICT, ENOENT, "eth%zu of %s is in no network with a name",
-                         card, vm->name);
-    int r = network_capture_find(home, name, target, error);
+    int r = network_require_port(vm, card, error);
+    if (r >= 0)
+        r = network_capture_find(home, name, target, error);
     if (r >= 0)
         switch_port_id(vm, card, target->id);
     return r;

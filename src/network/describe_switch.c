@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "network/lease.h"
 #include "network/subnet.h"
+#include "proto/user_network.h"
 
 static void read_ip(const char *text, uint8_t ip[4]) {
     (void)inet_pton(AF_INET, text, ip);
@@ -37,6 +38,12 @@ void switch_describe_network(const NetworkRow *network, SwitchNetwork *settings)
     read_ip(data->gateway, settings->gateway);
     read_ip6(data->subnet6, settings->subnet6);
     read_ip6(data->gateway6, settings->gateway6);
+    if (network_is_user(network)) {
+        settings->apart = true;
+        read_ip(USER_NETWORK_DNS, settings->dns);
+        read_mac(USER_NETWORK_GATEWAY_MAC, settings->gateway_mac);
+        return;
+    }
     (void)ipv4_parse(data->gateway, &gateway);
     network_mac(network, gateway, mac);
     read_mac(mac, settings->gateway_mac);
@@ -49,7 +56,8 @@ void switch_port_id(const VmRow *vm, size_t card, char id[SWITCH_ID_SIZE]) {
 void switch_describe_port(const VmRow *vm, size_t card, SwitchPort *port) {
     VmAddress address = vm_address(vm, card);
     char guest_mac[18];
-    *port = (SwitchPort){.router = vm->spec.router};
+    *port = (SwitchPort){.router = vm->spec.router,
+                         .allow_host = vm->spec.cards.items[card].allow_host};
     switch_port_id(vm, card, port->id);
     str_set(port->name, name_within_lab(vm->name));
     read_mac(address.mac, port->mac);

@@ -7,6 +7,7 @@
 #include "network/describe_switch.h"
 #include "network/network_lock.h"
 #include "network/switch.h"
+#include "network/vm_ports.h"
 #include "proto/switch_client.h"
 
 int network_limit_port(int fd, const VmRow *vm, size_t card, Error *error) {
@@ -36,7 +37,7 @@ static int limit_card(Home *home, const VmRow *vm, size_t card, Error *error) {
 int network_limit_vm(Home *home, const VmRow *vm, Error *error) {
     int r = 0;
     for (size_t i = 0; r >= 0 && i < vm->spec.cards.count; i++)
-        if (vm_network_is_named(vm->spec.cards.items[i].network))
+        if (network_has_port(vm, i))
             r = limit_card(home, vm, i, error);
     return r;
 }

@@ -19,6 +19,7 @@
 #include "network/network_lock.h"
 #include "network/subnet.h"
 #include "network/switch.h"
+#include "network/switch_uid.h"
 #include "store/lab/labs.h"
 #include "store/leases.h"
 #include "store/vms.h"
@@ -156,17 +157,6 @@ static void make_subnet6(NetworkData *data) {
     network_address6(data, 1, data->gateway6);
 }
 
-/* VMs take theirs from the range's other end. */
-static unsigned choose_uid(const Home *home, const NetworkRow *rows, size_t count) {
-    uint32_t uid = home->uid_first + home->uid_count - 1;
-    for (size_t i = 0; i < count;) {
-        bool taken = rows[i].data.uid == uid;
-        uid -= taken;
-        i = taken ? 0 : i + 1;
-    }
-    return home->uid_count > count ? uid : 0;
-}
-
 static void fill_row(const NetworkOptions *options, const Backend *backend, const Subnet *subnet,
                      NetworkRow *row) {
     _cleanup_free_ char *id = random_hex(16);
@@ -248,7 +238,7 @@ static int insert(Home *home, const NetworkOptions *options, const Backend *back
         r = choose_subnet(options, rows, count, &subnet, error);
     if (r >= 0) {
         fill_row(options, backend, &subnet, row);
-        row->data.uid = choose_uid(home, rows, count);
+        row->data.uid = switch_uid_choose(home, rows, count);
     }
     network_rows_free(rows, count);
     return r < 0 ? r : networks_insert(home->store, row, error);
@@ -313,7 +303,7 @@ static int insert_copy(Home *home, NetworkRow *row, Error *error) {
     int r = networks_list(home->store, &rows, &count, error);
     if (r < 0)
         return r;
-    row->data.uid = choose_uid(home, rows, count);
+    row->data.uid = switch_uid_choose(home, rows, count);
     network_rows_free(rows, count);
     return networks_insert(home->store, row, error);
 }
@@ -379,10 +369,13 @@ static int remove_locked(Home *home, const NetworkRow *row, Error *error) {
     return r;
 }
 
+/* The network user has a lock, and is none that could be removed. */
 int network_remove(Home *home, const char *name, Error *error) {
-    _cleanup_network_row_ NetworkRow row = {0};
+    _cleanup_network_row_ NetworkRow found = {0}, row = {0};
     _cleanup_op_lock_ OpLock *lock = NULL;
-    int r = network_lock(home, name, &lock, &row, error);
+    int r = networks_get(home->store, name, &found, error);
+    if (r >= 0)
+        r = network_lock(home, name, &lock, &row, error);
     if (r >= 0)
         r = labs_check_alone(home->store, row.lab, "network", row.name, error);
     return r < 0 ? r : remove_locked(home, &row, error);

@@ -7,7 +7,7 @@
 #include "store/networks.h"
 
 /* One change of a network at a time: its lock, and its row as it is then. A VM's lock, where both
- * are needed, comes first. ERROR_NOT_FOUND */
+ * are needed, comes first. The network user is made when it is needed. ERROR_NOT_FOUND. */
 int network_lock(Home *home, const char *name, OpLock **lock, NetworkRow *network, Error *error);
 
 #endif

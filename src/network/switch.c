@@ -128,12 +128,10 @@ static void end_unknown(int folder, const NetworkRow *network) {
 static int spawn(const NetworkRow *network, int listener, int log, pid_t *pid, Error *error) {
     _cleanup_free_ char *program = path_find_sibling(PROGRAM);
     _cleanup_free_ char *user = str_format("%u", network->data.uid);
-    char *argv[] = {(char *)PROGRAM,
-                    (char *)"--listen-fd",
-                    (char *)"3",
-                    network->data.uid ? (char *)"--user" : NULL,
-                    user,
-                    NULL};
+    _cleanup_free_ char *shown = str_format(PROGRAM "/%s", network->name); /* ps tells whose */
+    char *argv[] = {shown,       (char *)"--listen-fd",
+                    (char *)"3", network->data.uid ? (char *)"--user" : NULL,
+                    user,        NULL};
     const SpawnFd fds[] = {{.from = log, .to = 2}, {.from = listener, .to = 3}};
     const SpawnOptions options = {.program = program,
                                   .argv = argv,

@@ -36,6 +36,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "frozen/network_device.h"
 #include "frozen/pins.h"
 #include "frozen/snapshot_files.h"
 #include "frozen/snapshot_key.h"
@@ -143,6 +144,20 @@ static int find(Home *home, const char *key, SnapshotRow *snapshot, Error *error
     if (r <= 0)
         return r;
     return snapshot_pin(home, found.id, snapshot, NULL) < 0 ? 0 : 1; /* it just went */
+}
+
+/* Of a version before this one, in which the network user was QEMU's own. */
+static int find_earlier(Home *home, const VmRow *row, const SnapshotFacts *facts,
+                        SnapshotRow *snapshot, Error *error) {
+    _cleanup_(snapshot_facts_free) SnapshotFacts earlier = {0};
+    char device[NETWORK_DEVICE_SIZE], key[65];
+    network_device_earlier(&row->spec, device);
+    if (str_equal(device, facts->network))
+        return 0;
+    snapshot_facts_copy(facts, &earlier);
+    str_replace(&earlier.network, device);
+    snapshot_key(&earlier, key);
+    return find(home, key, snapshot, error);
 }
 
 /* ---- stale entries ---- */
@@ -361,6 +376,8 @@ int boot_cache_open(Home *home, Operation *operation, VmRow *row, SnapshotRow *s
     if (r < 0)
         return r;
     r = find(home, key, snapshot, error);
+    if (r == 0)
+        r = find_earlier(home, row, &facts, snapshot, error);
     if (r != 0)
         return r;
     r = wait_and_prepare(home, operation, row, &facts, key, snapshot, &trouble);

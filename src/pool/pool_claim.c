@@ -33,13 +33,22 @@
 #include "store/snapshots.h"
 #include "store/vms.h"
 
+static bool same_user(const VmCards *then, const VmCards *now) {
+    bool same = true;
+    for (size_t i = 0; i < then->count && i < now->count; i++)
+        same &=
+            str_equal(then->items[i].network, "user") == str_equal(now->items[i].network, "user");
+    return same;
+}
+
 /* Warm clones have the disk of their snapshot, and its kinds of networks: one with a name is as
- * good as another. */
+ * good as another, but who is on user is plugged in already. */
 static bool same_shape(const SnapshotRow *snapshot, const VmRow *planned) {
     char then[NETWORK_DEVICE_SIZE], now[NETWORK_DEVICE_SIZE];
     network_device_of(&snapshot->data.spec, then);
     network_device_of(&planned->spec, now);
-    return snapshot->data.spec.disk_bytes == planned->spec.disk_bytes && str_equal(then, now);
+    return snapshot->data.spec.disk_bytes == planned->spec.disk_bytes && str_equal(then, now) &&
+           same_user(&snapshot->data.spec.cards, &planned->spec.cards);
 }
 
 /* It is what was planned, but for what it was born with: id, MAC, user, folder. */

@@ -251,7 +251,7 @@ static int prepare(Launch *launch, Error *error) {
     if (r < 0)
         return r;
     if (launch->restore)
-        network_device_restored(snapshot_network(launch->restore->snapshot), &launch->row->spec,
+        network_device_restored(snapshot_network(launch->restore->snapshot),
                                 launch->row->runtime.network_device);
     else
         network_device_of(&launch->row->spec, launch->row->runtime.network_device);
@@ -273,22 +273,6 @@ static int prepare(Launch *launch, Error *error) {
     return r >= 0 && launch->restore ? launch_make_plan(launch, error) : r;
 }
 
-/* Somebody took a port between the check of it and QEMU's own try, whose words are its command
- * line. */
-static int explain(const Launch *launch, int r, Error *error) {
-    if (launch->row->spec.forwards.count == 0 || !error ||
-        !strstr(error_message(error), "host forwarding rule"))
-        return r;
-    error_clear(error);
-    r = admission_check_ports(&launch->row->spec, &launch->row->spec.forwards, error);
-    if (r < 0)
-        return r;
-    error_set(error, ERROR_CONFLICT, EADDRINUSE, "a host port of %s was taken just now",
-              launch->row->name);
-    error_set_hint(error, "try again, or choose another host port with -p");
-    return -EADDRINUSE;
-}
-
 static int attempt(Launch *launch, int cancel_fd, bool *silent, Error *error) {
     int r;
     *silent = false;
@@ -301,7 +285,7 @@ static int attempt(Launch *launch, int cancel_fd, bool *silent, Error *error) {
         end_keeper(launch);
         network_detach(launch->home, launch->row);
         launch->row->runtime.keeper = (ProcessIdentity){0};
-        return explain(launch, r, error);
+        return r;
     }
     return 0;
 }
@@ -322,19 +306,15 @@ int vm_launch(Home *home, Operation *operation, VmRow *row, unsigned earlier, in
 
 /* ---- claiming ---- */
 
+/* A keeper of an earlier version has forwards made by its QEMU. */
 static json_t *claim_request(const Launch *launch) {
     _cleanup_json_ json_t *plan = plan_to_json(&launch->plan);
-    const json_t *cards = json_object_get(plan, "cards"), *card;
-    size_t i;
-    json_array_foreach(cards, i, card) {
-        if (json_array_size(json_object_get(card, "forwards")) > 0)
-            break;
-    }
-    card = json_array_get(cards, i < json_array_size(cards) ? i : 0);
-    return json_pack("{s:s, s:O, s:O, s:s, s:b}", "op", "claim", "identity",
+    const VmRow *row = launch->row;
+    bool own = network_has_ports(row);
+    return json_pack("{s:s, s:O, s:o, s:s, s:b}", "op", "claim", "identity",
                      json_object_get(plan, "identity"), "forwards",
-                     json_object_get(card, "forwards"), "name", launch->row->name, "remove_on_exit",
-                     launch->row->remove && launch->row->attached);
+                     own ? json_array() : vm_spec_forwards_to_json(&row->spec), "name", row->name,
+                     "remove_on_exit", row->remove && row->attached);
 }
 
 static int send_claim(Launch *launch, int cancel_fd, json_t **ok, Error *error) {

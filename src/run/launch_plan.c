@@ -34,6 +34,7 @@
 #include "network/lease.h"
 #include "network/tap.h"
 #include "proto/plan.h"
+#include "proto/user_network.h"
 #include "qemu/argv.h"
 #include "qemu/features.h"
 #include "qemu/machine.h"
@@ -238,14 +239,13 @@ static PlanCard choose_network(Home *home, const VmRow *row, size_t index) {
     const char *network = card_network(row, index), *device = row->runtime.network_device;
     PlanCard card = {.fd = PLAN_NO_FD, .peer_fd = PLAN_NO_FD};
     bool user_state = network_device_is_user(device, index);
-    bool dgram_state = network_device_is_dgram(device, index);
-    if (vm_network_is_named(network)) {
-        card.network = network_wants_tap(home, network) ? PLAN_NETWORK_TAP : PLAN_NETWORK_DGRAM;
+    if (!str_equal(network, "none")) {
+        bool tap = vm_network_is_named(network) && network_wants_tap(home, network);
+        card.network = tap ? PLAN_NETWORK_TAP : PLAN_NETWORK_DGRAM;
         card.user_state = user_state;
-    } else if (str_equal(network, "user")) {
-        card.network = PLAN_NETWORK_USER;
-    } else if (user_state || dgram_state) {
-        card.network = user_state ? PLAN_NETWORK_USER : PLAN_NETWORK_DGRAM;
+    } else if (user_state || network_device_is_dgram(device, index)) {
+        card.network = PLAN_NETWORK_DGRAM;
+        card.user_state = user_state;
         card.unplugged = true;
     }
     return card;
@@ -259,8 +259,8 @@ static void choose_mac(const Launch *launch, size_t index, const PlanCard *card,
                        char mac[18]) {
     const VmRow *row = launch->row;
     VmAddress address = vm_address(row, index);
-    bool translated = vm_network_is_named(card_network(row, index)) &&
-                      card->network == PLAN_NETWORK_DGRAM && !*row->spec.cards.items[index].mac;
+    bool translated = card->network == PLAN_NETWORK_DGRAM && !card->unplugged &&
+                      !*row->spec.cards.items[index].mac;
     bool keeps = launch->restore && launch->restore->keep;
     if ((translated || keeps) && guest_macs_get(frozen, index, mac))
         return;
@@ -276,9 +276,6 @@ static void plan_card(const Launch *launch, size_t index, const char *frozen, Pl
     choose_mac(launch, index, card, frozen, mac);
     guest_macs_add(row->runtime.guest_macs, mac);
     parse_mac(mac, card->mac);
-    if (card->network == PLAN_NETWORK_USER && index < row->spec.cards.count &&
-        vm_spec_forward_card(&row->spec) == &row->spec.cards.items[index])
-        card->forwards = row->spec.forwards;
 }
 
 /* A clone that is claimed has its own from before. */
@@ -324,6 +321,7 @@ static int plan_tap(Launch *launch, size_t index, Error *error) {
 static int plan_devices(Launch *launch, Error *error) {
     Plan *plan = &launch->plan;
     int r = 0;
+    launch->row->runtime.user_switched = true;
     for (size_t i = 0; r >= 0 && i < plan->n_cards; i++) {
         if (plan->cards[i].network == PLAN_NETWORK_DGRAM)
             r = plan_pair(launch, &plan->cards[i], error);
@@ -381,10 +379,10 @@ static bool has_gateway(const PlanIdentity *identity) {
 static void plan_user_address(const VmAddress *known, PlanAddress *address,
                               PlanIdentity *identity) {
     str_set(address->ip, known->ip);
-    address->prefix = QEMU_USER_PREFIX;
+    address->prefix = USER_NETWORK_PREFIX;
     if (!has_gateway(identity))
-        str_set(address->gateway, QEMU_USER_GATEWAY);
-    add_dns(identity, QEMU_USER_DNS);
+        str_set(address->gateway, USER_NETWORK_GATEWAY);
+    add_dns(identity, USER_NETWORK_DNS);
 }
 
 /* Its gateway knows the names of its VMs, and is the way out where there is one. */

@@ -8,6 +8,7 @@
 #include "store/row_fields.h"
 #include "store/rows.h"
 
+#define USER_NAME ".user"
 #define COLUMNS "id, name, created_at, data, lab"
 
 #define FIELD(kind, name) ROW_FIELD(kind, NetworkData, name)
@@ -98,7 +99,7 @@ int networks_insert(Store *store, const NetworkRow *row, Error *error) {
     if (r < 0)
         return r;
     query_text(&query, row->id);
-    query_text(&query, row->name);
+    query_text(&query, network_is_user(row) ? USER_NAME : row->name);
     query_u64(&query, row->created_at_usec);
     bind_data(&query, row);
     query_text(&query, *row->lab ? row->lab : NULL);
@@ -130,7 +131,20 @@ int networks_delete(Store *store, const NetworkRow *row, Error *error) {
     return -EBUSY;
 }
 
+bool network_is_user(const NetworkRow *row) {
+    return str_equal(row->id, NETWORK_USER_ID);
+}
+
+int networks_get_user(Store *store, NetworkRow *row, Error *error) {
+    int r = rows_get(store, &KIND, "id = ?", NETWORK_USER_ID, NULL, row, error);
+    if (r > 0)
+        str_set(row->name, NETWORK_USER_ID);
+    return r;
+}
+
 int networks_get(Store *store, const char *name, NetworkRow *row, Error *error) {
+    if (str_equal(name, USER_NAME))
+        return rows_not_found(&KIND, name, error);
     int r = rows_get(store, &KIND, "name = ?", name, NULL, row, error);
     if (r == 0)
         return rows_not_found(&KIND, name, error);
@@ -147,7 +161,7 @@ static int list_where(Store *store, const char *condition, const char *value, Ne
 }
 
 int networks_list(Store *store, NetworkRow **rows, size_t *count, Error *error) {
-    return list_where(store, "1", NULL, rows, count, error);
+    return list_where(store, "id <> ?", NETWORK_USER_ID, rows, count, error);
 }
 
 int networks_list_of_lab(Store *store, const char *lab, NetworkRow **rows, size_t *count,
@@ -157,6 +171,8 @@ int networks_list_of_lab(Store *store, const char *lab, NetworkRow **rows, size_
 
 int networks_list_shown(Store *store, NetworkRow **rows, size_t *count, Error *error) {
     return list_where(
-        store, "lab IS NULL OR lab IN (SELECT id FROM labs WHERE state IN ('ready', 'removing'))",
-        NULL, rows, count, error);
+        store,
+        "id <> ? AND "
+        "(lab IS NULL OR lab IN (SELECT id FROM labs WHERE state IN ('ready', 'removing')))",
+        NETWORK_USER_ID, rows, count, error);
 }

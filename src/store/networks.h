@@ -45,6 +45,14 @@ void network_data_from_json(const json_t *json, NetworkData *data);
 /* Leaves nothing that is owned. */
 void network_data_free(NetworkData *data);
 
+/* The network `user`, in which each VM is alone (docs/networks.md). It is in no list, and is had by
+ * its id only; its name is none that anybody can give. */
+#define NETWORK_USER_ID "user"
+bool network_is_user(const NetworkRow *row);
+
+/* 1, or 0: nobody was in it yet. */
+int networks_get_user(Store *store, NetworkRow *row, Error *error);
+
 void network_row_free(NetworkRow *row);
 #define _cleanup_network_row_ _cleanup_(network_row_free)
 void network_rows_free(NetworkRow *rows, size_t count);

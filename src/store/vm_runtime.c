@@ -70,6 +70,7 @@ static const RowField fields[] = {
     TEXT(accel),
     TEXT(machine),
     TEXT(network_device),
+    FIELD(ROW_BOOL, user_switched),
     TEXT(agent_version),
     STRUCT(facts, snapshot_facts_fields),
     FIELD(ROW_JSON, held),

@@ -60,6 +60,8 @@ typedef struct VmRuntime {
     char machine[32];
     char network_device[64]; /* what a device state has of its networks (frozen/snapshot_key.h): a
                                 clone has that of its source */
+    bool user_switched; /* its card in the network user is a switch's, as it was not QEMU's own in
+                           earlier versions */
     char agent_version[32];
     SnapshotFacts facts; /* owned: what it runs under, for its snapshots */
     json_t *held;        /* owned: true, false; NULL: nobody had to be held */

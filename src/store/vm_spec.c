@@ -95,7 +95,8 @@ static const RowType forwards_type = {write_forwards, read_forwards, NULL};
 /* ---- cards ---- */
 
 static bool is_plain(const VmCards *cards) {
-    return cards->count == 1 && !*cards->items[0].ip && !*cards->items[0].mac;
+    const VmCard *first = &cards->items[0];
+    return cards->count == 1 && !*first->ip && !*first->mac && !first->allow_host;
 }
 
 /* A single card is the name of its network, as before there were several. */
@@ -106,9 +107,10 @@ static json_t *write_cards(const void *at) {
         return json_string(cards->items[0].network);
     list = json_array();
     for (size_t i = 0; i < cards->count; i++)
-        (void)json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s}", "name", cards->items[i].network, "ip",
-                            cards->items[i].ip, "mac", cards->items[i].mac));
+        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b}", "name",
+                                                    cards->items[i].network, "ip",
+                                                    cards->items[i].ip, "mac", cards->items[i].mac,
+                                                    "allow_host", cards->items[i].allow_host));
     return list;
 }
 
@@ -125,6 +127,7 @@ static void read_cards(const json_t *json, void *at) {
         str_set(card->network, str_or_empty(json_string_value(json_object_get(item, "name"))));
         str_set(card->ip, str_or_empty(json_string_value(json_object_get(item, "ip"))));
         str_set(card->mac, str_or_empty(json_string_value(json_object_get(item, "mac"))));
+        card->allow_host = json_is_true(json_object_get(item, "allow_host"));
     }
 }
 

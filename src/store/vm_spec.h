@@ -17,6 +17,7 @@ typedef struct VmCard {
     char network[NAME_SIZE]; /* "user", "none", or the name of a network */
     char ip[16];             /* of a network with a name; empty: any that is free */
     char mac[18];            /* the same */
+    bool allow_host;         /* of user: it reaches the host's own addresses */
 } VmCard;
 
 /* In their order in the guest: eth0, eth1, … */

@@ -9,6 +9,7 @@
 #include "base/process/process.h"
 #include "base/str.h"
 #include "network/counters.h"
+#include "network/vm_ports.h"
 
 #define PERIOD_MIN_USEC (250 * USEC_PER_MSEC)
 #define PERIOD_MAX_USEC (15 * USEC_PER_SEC)
@@ -33,7 +34,7 @@ static uint64_t count_packets(Home *home, const VmRow *row) {
         const char *name = row->spec.cards.items[i].network;
         _cleanup_json_ json_t *all = NULL;
         const json_t *own;
-        if (!vm_network_is_named(name))
+        if (!network_has_port(row, i))
             continue;
         all = network_counters(home, name);
         own = network_counters_of(all, row, i);

@@ -170,13 +170,17 @@ class Home:
         return []
 
     def check_no_leftovers(self):
-        """After all VMs were removed: no folder, no scratch, no process but the daemon and its zygote."""
+        """After all VMs were removed: no folder, no scratch, no process but the daemon, its zygote, and for some seconds
+        the switch of the network user."""
         wait_until(lambda: not self.vm_folders(), f"empty vms/ ({self.vm_folders()})", 30)
         tmp = os.listdir(os.path.join(self.path, "tmp")) if os.path.isdir(os.path.join(self.path, "tmp")) else []
         expect(tmp == [], f"scratch left in tmp/: {tmp}")
         daemon = self.daemon_pid()
         zygote = is_zygote(daemon)
-        wait_until(lambda: [p for p in processes_of(self.path) if p != daemon and not zygote(p)] == [],
+
+        def stays(pid):
+            return pid == daemon or zygote(pid) or is_user_switch(pid)
+        wait_until(lambda: [p for p in processes_of(self.path) if not stays(p)] == [],
                    f"no processes but rametd ({processes_of(self.path)})", 30)
 
     def close(self):
@@ -300,6 +304,13 @@ def is_zygote(daemon):
             return name == "ramet-zygote" and int(fields.split()[1]) == daemon
         return False
     return check
+
+
+def is_user_switch(pid):
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().startswith(b"ramet-switch/user\0")
+    return False
 
 
 def copy_home(template, path):

@@ -35,7 +35,7 @@ def test_detached_is_ready(home):
     lines = out.splitlines()
     expect_equal(lines[0], "web-1", "hostname")
     expect_match(lines[1], r"^[0-9a-f]{32}$", "machine-id")
-    expect_equal(lines[2], vm["mac"], "MAC address")
+    expect_equal(lines[2], vm["networks"][0]["guest_mac"] or vm["mac"], "MAC address")
     expect(f"inet {vm['ip']}/" in out, f"{vm['ip']} is not on eth0: {out}")
     expect("default via" in out, f"no default route: {out}")
     expect_equal(home.ramet("exec", "web-1", "hostname", "-f").out, "web-1\n", "the name as the resolver knows it")

@@ -39,8 +39,8 @@ def test_networks(home):
     expect(card["drops"].get("unreachable", 0) > old["drops"].get("unreachable", 0), f"dropped to a sibling: {card['drops']}")
     expect_equal(card["dropped_packets"], sum(card["drops"].values()))
     user = after["a"]["networks"][1]
-    expect_equal(user, {"name": "user", "card": "eth1", "received_bytes": None, "received_packets": None, "sent_bytes": None,
-                        "sent_packets": None, "dropped_packets": None, "drops": None})
+    expect_equal([user["name"], user["card"]], ["user", "eth1"])
+    expect(user["received_bytes"] >= 0 and user["sent_packets"] >= 0, f"counters of user: {user}")
     home.ramet("rm", "-f", "*")
     home.ramet("network", "rm", "lan")
     home.check_no_leftovers()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The network's share of a fork: a VM that is alone behind QEMU's user-mode network, and the same
+/* The network's share of a fork: a VM that is alone on user, and the same
  * in a network with a name, both frozen; then clones of them in turn. The third kind asks for a MAC
  * address of its own, so that the guest's card has to be changed, too. */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Guests that send: to the host and to each other, in a network of a switch and, in turn, behind
- * QEMU's own user-mode network, where one guest reaches the other by a port of the host only. The
+ * the network user, where one guest reaches the other by a port of the host only. The
  * host's side is a thread here that takes what comes, and its clock is what counts. */
 
 #include <arpa/inet.h>

@@ -16,7 +16,7 @@ int bench_net_fork(Bench *bench, Error *error);
 /* Leases, ports, names and forwards: many at once, and whether one costs more beside many. */
 int bench_net_scale(Bench *bench, Error *error);
 
-/* Throughput and round trip of guests, beside QEMU's user-mode network. */
+/* Throughput and round trip of guests, beside the network user. */
 int bench_net_guests(Bench *bench, Error *error);
 
 /* A lab of eight VMs: up, frozen at one moment, and copied. */

@@ -50,9 +50,10 @@
         .summary = "ports of the host that lead to the guest" \
     }
 #define NETWORKS_MAX 4
-#define NETWORKS                                                                         \
-    TEXT("network", 255, "the only network: user, none or NAME[,ip=ADDRESS][,mac=MAC]"), \
-        TEXTS("networks", NETWORKS_MAX,                                                  \
+#define NETWORKS                                                                      \
+    TEXT("network", 255,                                                              \
+         "the only network: user[,allow-host], none or NAME[,ip=ADDRESS][,mac=MAC]"), \
+        TEXTS("networks", NETWORKS_MAX,                                               \
               "several of them, the card eth0 first, in place of network")
 #define END \
     { .name = NULL }
@@ -135,9 +136,9 @@ const ApiField api_image_pull_fields[] = {
     TEXT("wait_for", 1023, "a shell's line that has to succeed in the guest first"), \
         NUMBER("wait_timeout_s", 1, 86400, "how long it is tried; 300 when absent")
 
-#define NET_LIMIT                                                                               \
-    TEXT("net_limit", 127,                                                                      \
-         "of each card in a network with a name: in=10M,out=10M (bits a second),packets=5k (a " \
+#define NET_LIMIT                                                                   \
+    TEXT("net_limit", 127,                                                          \
+         "of each card in a network: in=10M,out=10M (bits a second),packets=5k (a " \
          "second, each way),connections=100 (to outside, at a time)")
 
 /* What a VM is asked to be, wherever it is asked for. */
@@ -430,7 +431,7 @@ const ApiField api_network_create_fields[] = {
 #define IMPAIR_USEC_MAX 60000000u
 
 const ApiField api_capture_fields[] = {
-    TEXT("card", 8, "of a VM, such as eth1; else the first one in a network with a name"),
+    TEXT("card", 8, "of a VM, such as eth1; else the first one in a network"),
     END,
 };
 

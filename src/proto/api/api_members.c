@@ -301,7 +301,7 @@ const ApiMember api_members[] = {
     {"VM", "accel", "string", "kvm or tcg"},
     {"VM", "machine", "string", "QEMU's machine type"},
     {"VM", "memory_bytes", "integer", NULL},
-    {"VM", "net_limit", "NetLimit", "of each card in a network with a name; null: none"},
+    {"VM", "net_limit", "NetLimit", "of each card in a network; null: none"},
     {"VM", "cpus", "integer", NULL},
     {"VM", "qemu_pid", "integer", NULL},
     {"VM", "keeper_pid", "integer", NULL},

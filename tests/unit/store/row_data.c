@@ -134,13 +134,15 @@ static void test_spec(void) {
 static void test_cards(void) {
     static const char text[] =
         "{\"name\":\"web\",\"image\":\"a\",\"cpus\":1,\"network\":[{\"name\":\"user\",\"ip\":\"\","
-        "\"mac\":\"\"},{\"name\":\"lan\",\"ip\":\"10.1.0.9\",\"mac\":\"52:54:00:00:00:09\"}]}";
+        "\"mac\":\"\",\"allow_host\":true},{\"name\":\"lan\",\"ip\":\"10.1.0.9\",\"mac\":"
+        "\"52:54:00:00:00:09\",\"allow_host\":false}]}";
     _cleanup_json_ json_t *json = parse(text, ""), *after = NULL;
     _cleanup_vm_spec_ VmSpec spec = {0};
     vm_spec_from_json(json, &spec);
     CHECK_INT(spec.cards.count, 2);
     CHECK_STR(vm_spec_network(&spec), "user");
     CHECK_STR(spec.cards.items[1].ip, "10.1.0.9");
+    CHECK(spec.cards.items[0].allow_host && !spec.cards.items[1].allow_host);
     CHECK(vm_spec_forward_card(&spec) == &spec.cards.items[0]);
     after = vm_spec_to_json(&spec);
     CHECK(json_equal(json, after));

@@ -2,6 +2,7 @@
 #include "frozen/snapshot_key.h"
 
 #include "base/str.h"
+#include "frozen/network_device.h"
 
 #include "check.h"
 
@@ -24,6 +25,7 @@ static void test_key_of_earlier_versions(void) {
             "51e5de9cbb1dbd53a53b693bd3f26a4836fabe7067f8f8df31b4b411a0b0d363");
     vm.spec = (VmSpec){.memory_bytes = 134217728, .cpus = 1};
     vm_cards_set(&vm.spec.cards, "user");
+    network_device_earlier(&vm.spec, vm.runtime.network_device);
     snapshot_facts(&features, "tcg", &vm, &facts);
     snapshot_key(&facts, key);
     CHECK_STR(key, KEY);

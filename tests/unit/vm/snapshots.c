@@ -150,7 +150,7 @@ static bool is_keeper(const char *pid) {
         return false;
     end = strrchr(text, ')');
     return end && sscanf(end + 1, " %c %d", &state, &parent) == 2 && parent == getpid() &&
-           state != 'Z' && state != 'X';
+           state != 'Z' && state != 'X' && !strstr(text, "(ramet-switch)");
 }
 
 static size_t count_processes(void) {

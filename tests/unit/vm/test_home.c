@@ -19,7 +19,7 @@
 #include "image/kernel.h"
 #include "machine/machine.h"
 #include "machine/refresh.h"
-#include "network/attach.h"
+#include "network/revive.h"
 #include "qemu/features.h"
 #include "run/hand_over.h"
 #include "run/watcher.h"

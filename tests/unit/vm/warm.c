@@ -270,8 +270,10 @@ static void test_taken_port_is_told(void) {
     CHECK_INT(run_with_port("ok", port, &error), -EADDRINUSE);
     CHECK_INT(error.kind, ERROR_CONFLICT);
     CHECK_CONTAINS(error.hint, "-p");
-    CHECK_INT(run_with_port("ok", 1, &error), -EACCES);
-    CHECK_CONTAINS(error_message(&error), "needs privileges");
+    if (geteuid() != 0) {
+        CHECK_INT(run_with_port("ok", 1, &error), -EACCES);
+        CHECK_CONTAINS(error_message(&error), "needs privileges");
+    }
     CHECK_INT(find_entries(ids), n);
     CHECK_INT(count_shown(), 0);
     fd = fd_close(fd);
