@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/process/empty_network.h"
 #include "base/str.h"
 #include "keeper/keeper.h"
 #include "qemu/accel.h"
@@ -74,6 +75,12 @@ static void ignore_signals(void) {
         (void)signal(ignored[i], SIG_IGN);
 }
 
+/* Also QEMU's. A zygote's child is where that is; `ramet doctor` tells what is in the way. */
+static void leave_network(const QemuChild *child) {
+    if (child->pid <= 0)
+        (void)empty_network_enter();
+}
+
 static Keeper keeper; /* large, and there is one */
 
 static int keep(int listen_fd, const QemuChild *child, Error *error) {
@@ -96,6 +103,7 @@ int main(int argc, char **argv) {
     raise_fd_limit();
     use_small_pages();
     ignore_signals();
+    leave_network(&child);
     _cleanup_error_ Error error = ERROR_INIT;
     r = keep(listen_fd, &child, &error);
     if (r < 0)

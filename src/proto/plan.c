@@ -66,17 +66,7 @@ static const Field disk_fields[] = {
     LIST(PlanDisk, "files", files, n_files, file_fields),
 };
 
-static const Field forward_fields[] = {
-    TEXT(PortForward, host_ip),
-    U16(PortForward, host_port),
-    U16(PortForward, guest_port),
-    BOOL(PortForward, udp),
-};
-
-static const Field forwards_fields[] = {
-    LIST(PortForwards, "forwards", items, count, forward_fields)};
-
-static const char *const network_names[] = {"none", "user", "tap", "dgram"};
+static const char *const network_names[] = {"none", "tap", "dgram"};
 static const char *const boot_names[] = {"cold", "restore"};
 
 static const Field card_fields[] = {
@@ -86,7 +76,6 @@ static const Field card_fields[] = {
     FD(PlanCard, fd),
     FD(PlanCard, peer_fd),
     BYTES(PlanCard, mac),
-    LIST(PlanCard, "forwards", forwards.items, forwards.count, forward_fields),
 };
 
 static const Field patch_fields[] = {{NULL, FIELD_FD, 0, 0}};
@@ -161,10 +150,6 @@ static bool is_plain(const char *text) {
                text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-")] == '\0';
 }
 
-static bool is_address(const char *text) {
-    return text[0] && text[strspn(text, "0123456789.")] == '\0';
-}
-
 /* A CPU model with its features, as -cpu takes it: "qemu64,+rdrand"; "": the default. */
 static bool is_cpu(const char *text) {
     return text[strspn(text,
@@ -193,23 +178,11 @@ static int check_disk(const PlanDisk *disk, Error *error) {
     return 0;
 }
 
-static int check_forwards(const PortForwards *forwards, Error *error) {
-    for (size_t i = 0; i < forwards->count; i++)
-        if (!is_address(forwards->items[i].host_ip) || !forwards->items[i].guest_port)
-            return fields_wrong(error, "forwards", "have an address or port that is none");
-    return 0;
-}
-
-int plan_forwards_from_json(const json_t *object, PortForwards *forwards, Error *error) {
-    int r = READ("forwards", forwards_fields, object, 0, forwards, error);
-    return r < 0 ? r : check_forwards(forwards, error);
-}
-
 static int check_card(const PlanCard *card, Error *error) {
     bool wants_fd = card->network == PLAN_NETWORK_TAP || card->network == PLAN_NETWORK_DGRAM;
     if (wants_fd && card->fd < 0)
         return fields_wrong(error, "a card", "has no descriptor");
-    return check_forwards(&card->forwards, error);
+    return 0;
 }
 
 static int check_machine(const Plan *plan, Error *error) {

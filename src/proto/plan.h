@@ -52,7 +52,6 @@ typedef struct PortForwards {
 
 typedef enum PlanNetworkMode {
     PLAN_NETWORK_NONE,
-    PLAN_NETWORK_USER,
     PLAN_NETWORK_TAP,
     PLAN_NETWORK_DGRAM
 } PlanNetworkMode;
@@ -61,11 +60,11 @@ typedef enum PlanNetworkMode {
 typedef struct PlanCard {
     PlanNetworkMode network;
     bool unplugged; /* its cable stays out: the state of a clone wants a network, the VM has none */
-    bool user_state; /* DGRAM: the state has the section of a user-mode network, and wants one */
+    bool user_state; /* the state, an earlier version's, has the section of a user-mode network, and
+                        wants one */
     PlanFd fd;       /* TAP: the device. DGRAM: QEMU's end of a pair of datagram sockets */
     PlanFd peer_fd;  /* DGRAM: the other end, which the keeper keeps for whoever forwards frames */
     uint8_t mac[6];
-    PortForwards forwards;
 } PlanCard;
 
 /* What a card is to be called; empty: no address. */
@@ -159,9 +158,7 @@ void plan_free(Plan *plan); /* what it owns; does not close anything */
 json_t *plan_to_json(const Plan *plan);
 int plan_from_json(const json_t *json, size_t n_fds, Plan *plan, Error *error);
 
-/* Parts of a plan, for a claim: the identity alone; the list "forwards" of an object (absent: as
- * they are). */
+/* A part of a plan, for a claim. */
 int plan_identity_from_json(const json_t *json, PlanIdentity *identity, Error *error);
-int plan_forwards_from_json(const json_t *object, PortForwards *forwards, Error *error);
 
 #endif

@@ -133,30 +133,16 @@ static void add_disk(const PlanDisk *disk, size_t index, StrList *argv) {
                        disk->serial[0] ? ",serial=" : "", disk->serial);
 }
 
-static void add_user_netdev(const PlanCard *card, size_t index, StrList *argv) {
-    StrBuf text = {0};
-    strbuf_add_format(&text,
-                      "user,id=net%zu,net=" QEMU_USER_NET ",dhcpstart=" QEMU_USER_GUEST
-                      ",ipv6=off,restrict=%s",
-                      index, card->unplugged ? "on" : "off");
-    for (size_t i = 0; i < card->forwards.count; i++) {
-        const PortForward *forward = &card->forwards.items[i];
-        strbuf_add_format(&text, ",hostfwd=%s:%s:%u-" QEMU_USER_GUEST ":%u",
-                          forward->udp ? "udp" : "tcp", forward->host_ip, forward->host_port,
-                          forward->guest_port);
-    }
-    strlist_add_many(argv, "-netdev", text.data, NULL);
-    strbuf_free(&text);
-}
+#define QEMU_STATE_NET "10.0.2.0/24"
 
 /* Frames as datagrams, or a TAP device, which has no header of offloads: so both give the card the
- * same features. A state with a user-mode network has a section of it, which finds its like in one
- * that nothing is plugged into. */
+ * same features. A state of an earlier version may have a section of the user-mode network that
+ * its card was in, which finds its like in one that nothing is plugged into. */
 static void add_fd_netdev(const PlanCard *card, size_t index, StrList *argv) {
     bool tap = card->network == PLAN_NETWORK_TAP;
     if (card->user_state) {
         strlist_add(argv, "-netdev");
-        strlist_add_format(argv, "user,id=state%zu,net=" QEMU_USER_NET ",ipv6=off,restrict=on",
+        strlist_add_format(argv, "user,id=state%zu,net=" QEMU_STATE_NET ",ipv6=off,restrict=on",
                            index);
     }
     strlist_add(argv, "-netdev");
@@ -168,9 +154,7 @@ static void add_fd_netdev(const PlanCard *card, size_t index, StrList *argv) {
 static void add_card(const PlanCard *card, size_t index, StrList *argv) {
     _cleanup_free_ char *cable = str_format(",netdev=net%zu", index);
     const uint8_t *mac = card->mac;
-    if (card->network == PLAN_NETWORK_USER)
-        add_user_netdev(card, index, argv);
-    if (card->network == PLAN_NETWORK_DGRAM || card->network == PLAN_NETWORK_TAP)
+    if (card->network != PLAN_NETWORK_NONE)
         add_fd_netdev(card, index, argv);
     strlist_add(argv, "-device");
     strlist_add_format(argv,

@@ -12,13 +12,6 @@
 #define QEMU_NETDEV_NAME_SIZE 16
 void qemu_netdev(size_t card, char name[QEMU_NETDEV_NAME_SIZE]);
 
-/* The user-mode network: the guest's address, its gateway and its name server. */
-#define QEMU_USER_NET "10.0.2.0/24"
-#define QEMU_USER_GUEST "10.0.2.15"
-#define QEMU_USER_GATEWAY "10.0.2.2"
-#define QEMU_USER_DNS "10.0.2.3"
-#define QEMU_USER_PREFIX 24
-
 /* Connected stream sockets, by their numbers in QEMU. */
 typedef struct QemuSockets {
     int qmp;

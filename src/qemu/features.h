@@ -28,7 +28,7 @@ typedef struct QemuFeatures {
     bool suppress_vmdesc; /* machine option suppress-vmdesc */
     bool chardev_fd;      /* -chardev socket,fd=N */
     bool fdset;           /* add-fd */
-    bool user_network;    /* -netdev user (built with slirp) */
+    bool user_network;    /* -netdev user (built with slirp): states of earlier versions want it */
     bool sandbox;         /* -sandbox (built with seccomp) */
     bool snapshot;        /* blockdev-snapshot */
 } QemuFeatures;

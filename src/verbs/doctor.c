@@ -65,11 +65,10 @@ static void check_accel(const DoctorInput *input, DoctorCheck *check) {
 
 static char *describe_qemu(const QemuFeatures *features) {
     return str_format(
-        "%s, version %s; private memory over %s; snapshots %s; user-mode networking %s",
-        features->binary, features->version,
-        features->memory_rom ? "read-only files" : "sealed memory",
+        "%s, version %s; private memory over %s; snapshots %s%s", features->binary,
+        features->version, features->memory_rom ? "read-only files" : "sealed memory",
         features->save_devices && features->snapshot ? "yes" : "no",
-        features->user_network ? "yes" : "no");
+        features->user_network ? "" : "; no user-mode networking, so none of earlier versions");
 }
 
 static int probe_qemu(const DoctorInput *input, QemuFeatures *features, Error *error) {
@@ -95,7 +94,7 @@ static void check_qemu(const DoctorInput *input, DoctorCheck *check) {
         doctor_check_set(check, DOCTOR_ERROR, str_copy(error_message(&error)), copy_hint(&error));
         return;
     }
-    whole = features.save_devices && features.snapshot && features.user_network;
+    whole = features.save_devices && features.snapshot;
     doctor_check_set(check, whole ? DOCTOR_OK : DOCTOR_WARNING, describe_qemu(&features),
                      whole ? NULL
                            : str_copy("use a QEMU as Debian builds it: package qemu-system-x86"));
@@ -105,26 +104,19 @@ static void check_qemu(const DoctorInput *input, DoctorCheck *check) {
 static void check_zygote(const DoctorInput *input, DoctorCheck *check) {
     _cleanup_free_ char *binary = NULL, *why = NULL;
     if (!input->zygote_library) {
-        doctor_check_set(
-            check, DOCTOR_INFO,
-            str_copy("turned off, or not installed; guests of the network user reach the "
-                     "host's loopback by 10.0.2.2"),
-            NULL);
+        doctor_check_set(check, DOCTOR_INFO, str_copy("turned off, or not installed"), NULL);
         return;
     }
     if (qemu_find_binary(input->qemu, &binary, NULL) == 0)
         why = zygote_try(input->zygote_library, binary);
     else
         why = str_copy("there is no QEMU");
-    doctor_check_set(
-        check, why ? DOCTOR_WARNING : DOCTOR_OK,
-        why ? str_format("QEMU is started anew for each VM, and guests of the network user "
-                         "reach the host's loopback by 10.0.2.2: %s",
-                         why)
-            : str_copy("QEMUs are forked off one that is linked"),
-        why ? str_copy("use the distribution's QEMU itself, without LD_PRELOAD and "
-                       "scripts around it")
-            : NULL);
+    doctor_check_set(check, why ? DOCTOR_WARNING : DOCTOR_OK,
+                     why ? str_format("QEMU is started anew for each VM: %s", why)
+                         : str_copy("QEMUs are forked off one that is linked"),
+                     why ? str_copy("use the distribution's QEMU itself, without LD_PRELOAD and "
+                                    "scripts around it")
+                         : NULL);
 }
 
 /* userfaultfds come from the zygote. */
@@ -171,6 +163,8 @@ static const DoctorItem items[] = {
      check_accel},
     {"qemu", "QEMU runs the guests; snapshots and networks need some of its features", check_qemu},
     {"zygote", "dynamic linking is half of a QEMU's start, and the same for each", check_zygote},
+    {"network namespace", "QEMU needs nothing of the host's network, and is better off without",
+     doctor_check_namespace},
     {"kernel", "dirty pages are found by /proc/PID/pagemap, faster from Linux 6.7 on",
      check_kernel},
     {"page tracking", "without, all that a guest wrote must be copied while it is paused",

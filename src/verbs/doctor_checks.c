@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/un.h>
@@ -12,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/process/empty_network.h"
 #include "base/str.h"
 #include "disk/sparse.h"
 
@@ -63,6 +65,31 @@ void doctor_check_tools(const DoctorInput *input, DoctorCheck *check) {
                          str_format("apt-get install%s", packages.data));
     else
         doctor_check_set(check, DOCTOR_OK, str_copy("all there"), NULL);
+}
+
+/* QEMU's network */
+
+/* A thread has a network of its own when it wants one, and takes it along. */
+static void *try_empty_network(void *data) {
+    *(int *)data = empty_network_enter();
+    return NULL;
+}
+
+void doctor_check_namespace(const DoctorInput *input, DoctorCheck *check) {
+    pthread_t thread;
+    int r = -EAGAIN;
+    (void)input;
+    if (pthread_create(&thread, NULL, try_empty_network, &r) == 0)
+        (void)pthread_join(thread, NULL);
+    if (r == 0)
+        doctor_check_set(check, DOCTOR_OK,
+                         str_copy("QEMUs and keepers are in an empty network namespace"), NULL);
+    else
+        doctor_check_set(check, DOCTOR_INFO,
+                         str_format("QEMUs and keepers are in the host's network namespace, though "
+                                    "they use nothing of it: there can be no other (%s)",
+                                    strerror(-r)),
+                         str_copy("run the daemon as root, with CAP_SYS_ADMIN in a container"));
 }
 
 /* Home */

@@ -36,6 +36,7 @@ typedef struct DoctorInput {
 void doctor_check_set(DoctorCheck *check, DoctorStatus status, char *found, char *mend);
 
 /* Each fills its check: status, text and advice. */
+void doctor_check_namespace(const DoctorInput *input, DoctorCheck *check);
 void doctor_check_tools(const DoctorInput *input, DoctorCheck *check);
 void doctor_check_file_system(const DoctorInput *input, DoctorCheck *check);
 void doctor_check_memory(const DoctorInput *input, DoctorCheck *check);

@@ -12,7 +12,7 @@
  * memory. What the children share is what the dynamic linker made of the program: its layout in the
  * address space, and the pages that it wrote. docs/zygote.md weighs that.
  *
- * This file is all there is of the library, beside outgoing.c, privileges.c, kvm_device.c, remap.c
+ * This file is all there is of the library, beside privileges.c, kvm_device.c, remap.c
  * and a list of addresses: it must not bring anything into QEMU that it does not have. */
 
 #include <dirent.h>
@@ -36,7 +36,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "zygote/outgoing.h"
+#include "base/process/empty_network.h"
 #include "zygote/privileges.h"
 #include "zygote/protocol.h"
 #include "zygote/remap.h"
@@ -436,7 +436,7 @@ static void prepare(void) {
     struct rlimit limit;
     (void)unsetenv("LD_PRELOAD");
     (void)close(ZYGOTE_LIBRARY_FD);
-    outgoing_prepare();
+    (void)empty_network_enter();    /* ramet doctor tells what is in the way */
     (void)signal(SIGCHLD, SIG_IGN); /* nobody waits for keepers here */
     (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {

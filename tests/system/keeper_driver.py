@@ -2,6 +2,7 @@
 
 Files come from a test's home: kernel, base disk, and the initramfs of the first run, with the agent of this build over it.
 """
+import contextlib
 import fcntl
 import glob
 import hashlib
@@ -82,7 +83,7 @@ def qemu_path():
 class World:
     """A folder for one test: base disk, kernel, initramfs; makes VMs."""
 
-    def __init__(self, home, memory=256 * MIB, network="user"):
+    def __init__(self, home, memory=256 * MIB, network="dgram"):
         self.memory, self.network = memory, network
         if not glob.glob(home.path + "/initramfs/*.cpio"):
             home.ramet("run", "--rm", "busybox", "--", "true")
@@ -194,7 +195,12 @@ class VM:
         files = [{"fd": give(path), "fd_write": give(path, os.O_RDWR) if i == 0 else -1, "format": kind}
                  for i, (path, kind) in enumerate(self.chain)]
         world, identity = self.world, self.identity()
-        cards = [{"network": world.network, "mac": identity["mac"]}] if world.network != "none" else []
+        cards = []
+        if world.network != "none":
+            with contextlib.ExitStack() as ends:
+                cards = [{"network": world.network, "mac": identity["mac"]} |
+                         {key: give(ends.enter_context(end).fileno())
+                          for key, end in zip(("fd", "peer_fd"), socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))}]
         plan = {"format": 4, "vm_id": self.name, "name": self.name, "qemu": qemu_path(), "accel": "tcg", "machine": "microvm",
                 "memory_bytes": world.memory, "cpus": 1, "cards": cards, "identity": identity,
                 "disks": [{"serial": "root", "read_only": False, "files": files}], "console_dir_fd": give(self.folder), "console_max_bytes": MIB,

@@ -128,8 +128,7 @@ def test_warm_clones_are_claimed(home):
             pass
         else:
             raise harness.Failure("a warm VM executes commands")
-        ok = warm.call({"op": "claim", "identity": warm.identity(), "name": "claimed",
-                        "forwards": [{"host_ip": "127.0.0.1", "host_port": 0, "guest_port": 80, "udp": False}]})
+        ok = warm.call({"op": "claim", "identity": warm.identity(), "name": "claimed"})
         check(ok["boot"] == "claimed" and ok["state"] == "running", "a claim makes it run")
         check(warm.sh("hostname; cat /run/secret") == f"{warm.name}\nsecret", "a claim gives an identity")
         other = snapshot.begin()

@@ -54,10 +54,6 @@ def objects(build):
             yield output, source
 
 
-# what stands in front of the C library's in QEMU (zygote/outgoing.c), and nowhere else
-OF_THE_C_LIBRARY = {"connect", "sendto"}
-
-
 def symbol_uses(build):
     """(who, whom) as files. Of several that define a symbol the one in the user's own part of src is meant: agent links no base."""
     source_of = dict(objects(build))
@@ -65,8 +61,6 @@ def symbol_uses(build):
     listing = subprocess.run(["nm", "-A", "-g", "-P", *source_of], capture_output=True, text=True, check=True).stdout
     for line in listing.splitlines():
         output, symbol, kind = line.split()[:3]
-        if symbol in OF_THE_C_LIBRARY:
-            continue
         source = source_of[output.rstrip(":")]
         (wanted if kind in "Uwv" else defined)[symbol].add(source)
     for symbol in wanted:

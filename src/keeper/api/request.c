@@ -10,7 +10,6 @@
 #include "keeper/guest/payload.h"
 #include "keeper/qemu/block_stats.h"
 #include "keeper/tasks/adopt.h"
-#include "keeper/tasks/forward.h"
 #include "keeper/tasks/power.h"
 #include "keeper/tasks/snapshot.h"
 #include "keeper/tasks/start.h"
@@ -75,13 +74,6 @@ static int op_status(Api *api, Connection *connection, const json_t *request, Er
     json_object_update_missing_new(status, vm_describe_agent(vm));
     reply_answer(&connection->reply, status);
     return 0;
-}
-
-static int op_forward(Api *api, Connection *connection, const json_t *request, Error *error) {
-    int r = forward_change(api->vm, request, error);
-    if (r == 0)
-        reply_answer(&connection->reply, NULL);
-    return r;
 }
 
 static int op_peers(Api *api, Connection *connection, const json_t *request, Error *error) {
@@ -267,7 +259,6 @@ static const RequestEntry requests[] = {
     {"read", op_session},
     {"stat", op_session},
     {"write", op_session},
-    {"forward", op_forward},
     {"freeze", op_agent, FRAME_FREEZE},
     {"grow", op_agent, FRAME_FS_RESIZE},
     {"kill", op_kill},

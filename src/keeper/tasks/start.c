@@ -11,7 +11,6 @@
 #include "base/str.h"
 #include "keeper/process/sandbox.h"
 #include "keeper/qemu/batch.h"
-#include "keeper/tasks/forward.h"
 #include "memory/diff.h"
 
 /* A start, from the plan to ready, top to bottom:
@@ -256,8 +255,6 @@ static int read_claim(const json_t *request, Plan *plan, Error *error) {
     if (r == 0)
         r = json_opt_bool("claim", request, "remove_on_exit", &remove, error);
     if (r == 0)
-        r = plan_forwards_from_json(request, &plan->cards[0].forwards, error);
-    if (r == 0)
         r = plan_identity_from_json(json_object_get(request, "identity"), &plan->identity, error);
     if (r < 0)
         return r;
@@ -284,9 +281,7 @@ int start_claim(Vm *vm, Reply *reply, const json_t *request, Error *error) {
     vm->start.answered_at_usec = 0;
     vm->boot = "claimed";
     reply_stage(reply, "claim");
-    r = forward_add_all(vm, &failure);
-    if (r == 0)
-        r = batch_add(&batch, "cont", NULL, -1, &failure);
+    r = batch_add(&batch, "cont", NULL, -1, &failure);
     if (r == 0)
         r = greet_over_channel(vm, vm->channel.link.marker, &failure);
     int went_on = batch_wait_all(&batch, r == 0 ? &failure : NULL);

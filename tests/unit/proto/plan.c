@@ -22,10 +22,7 @@ static void fill(Plan *plan) {
     plan->disks[0] = (PlanDisk){.serial = "root", .n_files = 2};
     plan->disks[0].files[0] = (PlanDiskFile){.fd = 0, .fd_write = 1, .format = "qcow2"};
     plan->disks[0].files[1] = (PlanDiskFile){.fd = 2, .fd_write = PLAN_NO_FD, .format = "raw"};
-    plan->cards[0].network = PLAN_NETWORK_USER;
-    plan->cards[0].forwards.count = 1;
-    plan->cards[0].forwards.items[0] =
-        (PortForward){.host_ip = "127.0.0.1", .host_port = 8080, .guest_port = 80};
+    plan->cards[0] = (PlanCard){.network = PLAN_NETWORK_TAP, .fd = 7, .peer_fd = PLAN_NO_FD};
     plan->kernel_fd = 3;
     plan->initrd_fd = 4;
     plan->cmdline = str_copy("console=ttyS0");
@@ -59,7 +56,7 @@ static void round_trip(void) {
     CHECK_INT(back.disks[0].files[1].fd_write, PLAN_NO_FD);
     CHECK(memcmp(back.identity.first.mac, plan.identity.first.mac, 6) == 0);
     CHECK(memcmp(back.marker, plan.marker, 16) == 0);
-    CHECK_INT(back.cards[0].network, PLAN_NETWORK_USER);
+    CHECK_INT(back.cards[0].network, PLAN_NETWORK_TAP);
     CHECK_INT(back.cards[1].fd, 7);
     CHECK_INT(back.identity.n_further, 1);
     CHECK_STR(back.identity.further[0].ip6, "fd00::2");
@@ -137,8 +134,8 @@ static void hostile_values(void) {
     refuse_in(NULL, "memory_bytes", json_integer(4096));
     refuse_in(NULL, "memory_bytes", json_integer(0));
     refuse_in(NULL, "cpu", json_string("host;x"));
-    refuse_in("cards", "network", json_string("tap")); /* without a descriptor */
-    refuse_in("cards", "network", json_string("dgram"));
+    refuse_in("cards", "network", json_string("user")); /* of earlier versions */
+    refuse_in("cards", "fd", json_integer(-1));         /* where the network needs one */
     refuse_in("cards", "fd", json_integer(N_FDS));
     refuse_in("cards", "mac", json_string("52540001020"));
     refuse_in(NULL, "identity", json_null());
@@ -163,8 +160,6 @@ static void hostile_lists(void) {
     refuse_in(NULL, "cards", many(1, "[]"));
     refuse_in(NULL, "patch_fds", many(PLAN_PATCHES_MAX + 1, "1"));
     refuse_in(NULL, "patch_fds", many(1, "\"x\""));
-    refuse_in("cards", "forwards", many(PLAN_FORWARDS_MAX + 1, "{}"));
-    refuse_in("cards", "forwards", many(1, "{\"host_ip\":\"1.2.3.4,x\",\"guest_port\":1}"));
     refuse_in("disks", "files", json_array());
     refuse_in("disks", "files", many(PLAN_CHAIN_MAX + 1, "{\"fd\":1,\"format\":\"raw\"}"));
     refuse_in("disks", "files", many(1, "{\"fd\":1,\"format\":\"vmdk\"}"));
@@ -173,7 +168,6 @@ static void hostile_lists(void) {
     refuse_in("disks", "files",
               many(2, "{\"fd\":1,\"fd_write\":-1,\"format\":\"raw\"}")); /* one over another */
     refuse_in("disks", "serial", json_string("root,x=y"));
-    refuse_in("cards", "forwards", many(1, "{\"host_ip\":\"::1\",\"guest_port\":1}"));
 }
 
 static void no_object(void) {

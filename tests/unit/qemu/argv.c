@@ -10,7 +10,7 @@
 static char binary[] = "/usr/bin/qemu", command_line[] = "quiet a=b,c";
 static const QemuSockets sockets = {.qmp = 30, .agent = 31, .console = 32};
 
-/* What the tests vary: a TCG VM with a disk of two files and forwards. */
+/* What the tests vary: a TCG VM with a disk of two files and a card. */
 static void fill(Plan *plan) {
     plan_init(plan);
     plan->qemu = binary;
@@ -27,10 +27,8 @@ static void fill(Plan *plan) {
     plan->disks[0].files[1] = (PlanDiskFile){.fd = 13, .fd_write = -1, .format = "raw"};
     plan->n_cards = 1;
     memcpy(plan->cards[0].mac, "\x52\x54\x00\x01\x02\xff", 6);
-    plan->cards[0].network = PLAN_NETWORK_USER;
-    plan->cards[0].forwards.count = 2;
-    plan->cards[0].forwards.items[0] = (PortForward){"127.0.0.1", 8080, 80, false};
-    plan->cards[0].forwards.items[1] = (PortForward){"127.0.0.1", 5353, 53, true};
+    plan->cards[0].network = PLAN_NETWORK_DGRAM;
+    plan->cards[0].fd = 40;
     plan->kernel_fd = 20;
     plan->initrd_fd = 21;
     plan->cmdline = command_line;
@@ -80,9 +78,8 @@ static char *build(const Plan *plan) {
     "-device\nvirtio-blk-device,id=disk0,drive=disk0-0,serial=root\n"
 
 #define GOLDEN_MAC "mac=52:54:00:01:02:ff\n"
-#define GOLDEN_USER                                                                     \
-    "-netdev\nuser,id=net0,net=10.0.2.0/24,dhcpstart=10.0.2.15,ipv6=off,restrict=off,"  \
-    "hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80,hostfwd=udp:127.0.0.1:5353-10.0.2.15:53\n" \
+#define GOLDEN_CARD                                       \
+    "-netdev\ndgram,id=net0,local.type=fd,local.str=40\n" \
     "-device\nvirtio-net-device,id=nic0,netdev=net0,guest_announce=off," GOLDEN_MAC
 
 #define GOLDEN_COLD                                                                              \
@@ -96,7 +93,7 @@ static void test_tcg(void) {
     fill(&plan);
     text = build(&plan);
     CHECK_STR(text, GOLDEN_HEAD("tcg,thread=multi", "qemu64") GOLDEN_MEMORY("")
-                        GOLDEN_SOCKETS GOLDEN_DISK GOLDEN_USER GOLDEN_COLD);
+                        GOLDEN_SOCKETS GOLDEN_DISK GOLDEN_CARD GOLDEN_COLD);
 }
 
 static void test_kvm_rom(void) {
@@ -108,7 +105,7 @@ static void test_kvm_rom(void) {
     plan.memory_readonly_rom = true;
     text = build(&plan);
     CHECK_STR(text, GOLDEN_HEAD("kvm", "host,only") GOLDEN_MEMORY(",readonly=on,rom=off")
-                        GOLDEN_SOCKETS GOLDEN_DISK GOLDEN_USER GOLDEN_COLD);
+                        GOLDEN_SOCKETS GOLDEN_DISK GOLDEN_CARD GOLDEN_COLD);
 }
 
 /* What software emulation alone needs (docs/emulated.md), in any argument. */
@@ -146,7 +143,7 @@ static void test_restore(void) {
     plan.kernel_fd = plan.initrd_fd = -1;
     text = build(&plan);
     CHECK_STR(text, GOLDEN_HEAD("tcg,thread=multi", "qemu64") GOLDEN_MEMORY("")
-                        GOLDEN_SOCKETS GOLDEN_DISK GOLDEN_USER
+                        GOLDEN_SOCKETS GOLDEN_DISK GOLDEN_CARD
               "-global\nmigration.send-configuration=off\n"
               "-device\nloader,addr=0xffff0,data-len=7,data=0xcc00001e010f2e\n"
               "-incoming\ndefer\n");
@@ -158,7 +155,6 @@ static void test_no_network(void) {
     _cleanup_free_ char *cable = NULL, *card = NULL;
     fill(&plan);
     plan.cards[0].network = PLAN_NETWORK_NONE;
-    plan.cards[0].forwards.count = 0;
     cable = build(&plan);
     CHECK_CONTAINS(cable, "-device\nvirtio-net-device,id=nic0,guest_announce=off,mac=");
     CHECK(!strstr(cable, "netdev"));
@@ -186,7 +182,7 @@ static void test_dgram(void) {
     plan.n_cards = 2;
     plan.cards[1] = (PlanCard){.network = PLAN_NETWORK_DGRAM, .fd = 41, .peer_fd = PLAN_NO_FD};
     text = build(&plan);
-    CHECK_CONTAINS(text, GOLDEN_USER "-netdev\ndgram,id=net1,local.type=fd,local.str=41\n-device\n"
+    CHECK_CONTAINS(text, GOLDEN_CARD "-netdev\ndgram,id=net1,local.type=fd,local.str=41\n-device\n"
                                      "virtio-net-device,id=nic1,netdev=net1,guest_announce=off,");
     plan.cards[1].user_state = true;
     clone = build(&plan);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -303,6 +304,20 @@ static void test_what_cannot_be_one(void) {
     CHECK_INT(unsetenv("LD_PRELOAD"), 0);
 }
 
+/* Where it may have one. */
+static void test_empty_network(void) {
+    Zygote *zygote = zygote_new(library);
+    char own[64] = "";
+    CHECK(readlink("/proc/self/ns/net", own, sizeof(own) - 1) > 0);
+    _cleanup_free_ char *text = run_script(zygote, SHELL, "readlink /proc/$$/ns/net", NULL);
+    CHECK_CONTAINS(text, "net:[");
+    if (geteuid() == 0 && unshare(CLONE_NEWNET) == 0) /* nothing here needs it any more */
+        CHECK(!strstr(text, own));
+    else
+        CHECK_CONTAINS(text, own);
+    zygote_free(zygote);
+}
+
 static void copy_shell(const char *to) {
     _cleanup_free_ char *text = NULL;
     _cleanup_free_ char *next = str_format("%s.next", to);
@@ -385,6 +400,7 @@ int main(int argc, char **argv) {
     RUN(test_what_cannot_be_one);
     RUN(test_try);
     RUN(test_another_binary);
+    RUN(test_empty_network);
     RUN(test_any_path);
     RUN(test_killed);
     CHECK_INT(path_remove_tree(folder), 0);
