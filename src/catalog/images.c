@@ -36,13 +36,13 @@
 /* ---- between a row and what src/image knows ---- */
 
 static json_t *detail_from_info(const ImageInfo *info) {
-    return json_pack("{s:I, s:I, s:s, s:s*, s:I, s:s, s:s*, s:O*, s:s*}", "virtual_bytes",
-                     (json_int_t)info->virtual_bytes, "minimum_disk_bytes",
-                     (json_int_t)info->minimum_disk_bytes, "kernel_key", info->kernel_key, "kernel",
-                     info->kernel_version, "default_memory_bytes",
-                     (json_int_t)info->default_memory_bytes, "init", image_init_name(info->init),
-                     "source", info->source, "config", info->settings, "manifest",
-                     *info->manifest ? info->manifest : NULL);
+    return json_pack(
+        "{s:I, s:I, s:s, s:s*, s:I, s:s, s:s*, s:O*, s:s*, s:s*}", "virtual_bytes",
+        (json_int_t)info->virtual_bytes, "minimum_disk_bytes", (json_int_t)info->minimum_disk_bytes,
+        "kernel_key", info->kernel_key, "kernel", info->kernel_version, "default_memory_bytes",
+        (json_int_t)info->default_memory_bytes, "init", image_init_name(info->init), "source",
+        info->source, "config", info->settings, "manifest", *info->manifest ? info->manifest : NULL,
+        "step", *info->step ? info->step : NULL);
 }
 
 static json_t *member_or_null(const json_t *object, const char *key) {
@@ -119,7 +119,8 @@ static int put_name(Home *home, ImageRow *row, bool replace, const char *event,
     int r = images_get(home->store, row->name, &there, error);
     if (r < 0)
         return r;
-    if (r > 0 && str_equal(there.digest, row->digest)) {
+    if (r > 0 && str_equal(there.digest, row->digest) &&
+        (!replace || json_equal(there.detail, row->detail))) {
         image_row_move(row, &there);
         return 0;
     }

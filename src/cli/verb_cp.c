@@ -4,77 +4,18 @@
  * takes it. */
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/path.h"
-#include "base/process/spawn.h"
 #include "cli/client.h"
 #include "cli/client_stream.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/tar_helper.h"
 #include "cli/verb_rows.h"
 #include "proto/agent.h"
-
-typedef struct Helper {
-    pid_t pid;  /* 0: none is needed */
-    int pipe;   /* owned: our end */
-    int errors; /* owned: its standard error, a memory file */
-} Helper;
-
-#define HELPER_INIT ((Helper){.pipe = -1, .errors = -1})
-
-/* Starts ramet-tar with its standard output (reads: true) or input being our pipe. */
-static int helper_start(char *const *argv, bool reads, Helper *helper, Error *error) {
-    _cleanup_free_ char *program = path_find_sibling("ramet-tar");
-    _cleanup_close_ int errors = memfd_create("errors", MFD_CLOEXEC), ours = -1, theirs = -1;
-    int ends[2], r;
-    if (!program)
-        return error_set(error, ERROR_FAILED, ENOENT, "cannot find ramet-tar");
-    if (errors < 0 || pipe2(ends, O_CLOEXEC) < 0)
-        return error_set_errno(error, errno, "cannot start ramet-tar");
-    ours = ends[reads ? 0 : 1];
-    theirs = ends[reads ? 1 : 0];
-    SpawnFd fds[] = {{theirs, reads ? STDOUT_FILENO : STDIN_FILENO}, {errors, STDERR_FILENO}};
-    SpawnOptions options = {.program = program,
-                            .argv = argv,
-                            .fds = fds,
-                            .n_fds = ARRAY_SIZE(fds),
-                            .die_with_parent = true};
-    r = spawn_process(&options, &helper->pid, error);
-    if (r < 0)
-        return r;
-    helper->pipe = TAKE_FD(ours);
-    helper->errors = TAKE_FD(errors);
-    return 0;
-}
-
-/* Closes our end, waits for it, and gives its error. */
-static int helper_finish(Helper *helper, Error *error) {
-    char text[4096];
-    _cleanup_json_ json_t *json = NULL;
-    int status = 0;
-    ssize_t n;
-    helper->pipe = fd_close(helper->pipe);
-    while (waitpid(helper->pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    n = fd_pread_full(helper->errors, text, sizeof(text), 0);
-    helper->errors = fd_close(helper->errors);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return 0;
-    if (n > 0 && json_parse("error", text, (size_t)n, &json, NULL) == 0 &&
-        json_to_error(json, error) == 0)
-        return -error->errnum;
-    /* killed by SIGPIPE, which is what we did to it by closing our end */
-    return error_set(error, ERROR_FAILED, WIFSIGNALED(status) ? EPIPE : EIO,
-                     "ramet-tar ended with wait status %d", status);
-}
 
 typedef struct CopyView {
     Progress progress;
@@ -88,7 +29,7 @@ static void on_data(void *data, uint64_t bytes) {
 
 /* Runs the stream beside the helper; of two errors the one that came first in cause is told: the
  * helper's, unless it only saw the stream end too early. */
-static int copy_stream(ClientStream *stream, Helper *helper, const char *what, Error *error) {
+static int copy_stream(ClientStream *stream, TarHelper *helper, const char *what, Error *error) {
     CopyView view = {.what = what};
     _cleanup_error_ Error told = ERROR_INIT, local = ERROR_INIT;
     ClientStreamEnd end;
@@ -97,7 +38,7 @@ static int copy_stream(ClientStream *stream, Helper *helper, const char *what, E
     stream->on_data = on_data;
     stream->data = &view;
     r = client_stream_run(stream, &end, NULL, &told);
-    helper_r = helper->pid > 0 ? helper_finish(helper, &local) : 0;
+    helper_r = helper->pid > 0 ? tar_helper_finish(helper, &local) : 0;
     progress_end(&view.progress);
     if (helper_r < 0 && (r == 0 || r == -EPIPE || (stream->in_fd >= 0 && helper_r != -EPIPE)))
         return error_move(error, &local);
@@ -109,14 +50,6 @@ static int upgrade_copy(ApiId id, const char *vm, const char *path, uint64_t fla
     _cleanup_json_ json_t *body =
         json_pack("{s:o, s:I}", "path", json_from_cstring(path), "flags", (json_int_t)flags);
     return client_upgrade(id, vm, body, fd, error);
-}
-
-/* "create FLAGS PATH" or "extract FLAGS PATH" */
-static int start_tar(const char *what, uint64_t flags, const char *path, Helper *helper,
-                     Error *error) {
-    _cleanup_free_ char *number = str_format("%" PRIu64, flags);
-    return helper_start((char *[]){(char *)"ramet-tar", (char *)what, number, (char *)path, NULL},
-                        what[0] == 'c', helper, error);
 }
 
 static bool is_stream(const char *path) {
@@ -145,7 +78,7 @@ static int copy_in(const char *source, const char *vm, const char *path, uint64_
                    Error *error) {
     _cleanup_close_ int fd = -1;
     ClientStream stream = CLIENT_STREAM_INIT;
-    Helper helper = HELPER_INIT;
+    TarHelper helper = TAR_HELPER_INIT;
     uint64_t flags = is_stream(source)           ? COPY_EXTRACT
                      : str_has_suffix(path, "/") ? COPY_INTO_FOLDER
                                                  : 0;
@@ -153,7 +86,7 @@ static int copy_in(const char *source, const char *vm, const char *path, uint64_
     if (r == 0)
         r = upgrade_copy(API_VM_COPY_IN, vm, path, flags, &fd, error);
     if (r == 0 && !is_stream(source))
-        r = start_tar("create", follow, source, &helper, error);
+        r = tar_helper_start("create", follow, source, &helper, error);
     if (r < 0)
         return r;
     stream.socket = fd;
@@ -184,13 +117,13 @@ static int copy_out(const char *vm, const char *path, const char *destination, u
                     Error *error) {
     _cleanup_close_ int fd = -1;
     ClientStream stream = CLIENT_STREAM_INIT;
-    Helper helper = HELPER_INIT;
+    TarHelper helper = TAR_HELPER_INIT;
     uint64_t flags = str_has_suffix(destination, "/") ? COPY_INTO_FOLDER : 0;
     int r = check_destination(destination, error);
     if (r == 0)
         r = upgrade_copy(API_VM_COPY_OUT, vm, path, follow, &fd, error);
     if (r == 0 && !is_stream(destination))
-        r = start_tar("extract", flags, destination, &helper, error);
+        r = tar_helper_start("extract", flags, destination, &helper, error);
     if (r < 0)
         return r;
     stream.socket = fd;

@@ -1,34 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/fd.h"
 #include "base/path.h"
 #include "cli/client.h"
 #include "cli/lab_file.h"
 #include "cli/output.h"
+#include "cli/read_text_file.h"
 #include "cli/verb_rows.h"
 #include "cli/yaml_tree.h"
-
-/* One byte more than there may be shows that there is too much. */
-static int read_file(const char *name, char **text, size_t *size, Error *error) {
-    bool standard = str_equal(name, "-");
-    _cleanup_close_ int opened = standard ? -1 : open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    _cleanup_free_ char *buffer = malloc(YAML_TREE_BYTES_MAX + 1);
-    ssize_t n;
-    if (!buffer)
-        abort();
-    if (!standard && opened < 0)
-        return error_set_errno(error, errno, "cannot read %s", name);
-    n = fd_read_full(standard ? STDIN_FILENO : opened, buffer, YAML_TREE_BYTES_MAX + 1);
-    if (n < 0)
-        return error_set_errno(error, (int)-n, "cannot read %s", name);
-    *text = TAKE_PTR(buffer);
-    *size = (size_t)n;
-    return 0;
-}
 
 /* "labs/three.yaml" → "three". */
 static char *name_of(const char *file) {
@@ -58,7 +38,7 @@ static int read_request(const Args *args, json_t **request, Error *error) {
     const char *file = args->operands[0];
     _cleanup_free_ char *name = NULL, *text = NULL;
     size_t size = 0;
-    int r = read_file(file, &text, &size, error);
+    int r = read_text_file(file, YAML_TREE_BYTES_MAX, &text, &size, error);
     if (r >= 0)
         r = lab_file_parse(str_equal(file, "-") ? "standard input" : file, text, size, request,
                            error);

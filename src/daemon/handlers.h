@@ -32,6 +32,7 @@ HANDLER(handle_image_import);
 HANDLER(handle_image_inspect);
 HANDLER(handle_image_list);
 HANDLER(handle_image_pull);
+HANDLER(handle_image_recipe);
 HANDLER(handle_image_remove);
 HANDLER(handle_image_tag);
 

@@ -11,6 +11,7 @@
 #include "catalog/images.h"
 #include "daemon/handlers.h"
 #include "proto/archive_format.h"
+#include "recipe/recipe.h"
 #include "transfer/transfer.h"
 #include "verbs/verbs.h"
 
@@ -62,6 +63,18 @@ HANDLER(handle_image_build) {
         return error_set_errno(error, ENOMEM, "cannot build the image");
     json_array_foreach(include, i, package) packages[i] = json_string_value(package);
     return image_op_build(request->home, &request->operation, &options, answer, error);
+}
+
+HANDLER(handle_image_recipe) {
+    const RecipeOptions options = {.name = request_text(request, "name"),
+                                   .keep = request_text(request, "keep"),
+                                   .replace = request_flag(request, "replace"),
+                                   .fd = request->upload_fd,
+                                   .json_bytes = request_number(request, "recipe_bytes", 0)};
+    if (request->upload_fd < 0)
+        return error_set(error, ERROR_USAGE, EINVAL,
+                         "a recipe comes as a body of application/octet-stream");
+    return recipe_build(request->home, &request->operation, &options, answer, error);
 }
 
 /* Where the bytes come from: the upload, or a path. Returns a descriptor that the caller owns, or

@@ -12,6 +12,7 @@ static const RequestHandler handlers[] = {
     [API_IMAGE_BUILD] = handle_image_build,
     [API_IMAGE_IMPORT] = handle_image_import,
     [API_IMAGE_PULL] = handle_image_pull,
+    [API_IMAGE_RECIPE] = handle_image_recipe,
     [API_IMAGE_REMOVE] = handle_image_remove,
     [API_IMAGE_EXPORT] = handle_image_export,
     [API_IMAGE_INSPECT] = handle_image_inspect,

@@ -14,6 +14,7 @@
 #define PURPOSE_STANDBY "standby"
 #define PURPOSE_CACHE "cache"
 #define PURPOSE_LAB "lab"
+#define PURPOSE_STEP "step" /* of a recipe: stays until it is pruned */
 
 /* "HOME/snapshots/ID[/NAME]"; the caller owns it. */
 char *snapshot_path(const Home *home, const char *id, const char *name);

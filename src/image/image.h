@@ -38,6 +38,7 @@ typedef struct ImageInfo {
     json_t *settings; /* owned: how it is run (store/image/image_config.h); NULL: it does not say */
     char manifest[SHA256_HEX_SIZE]; /* of an image that was pulled; else "" */
     uint64_t created_at_usec;       /* real time */
+    char step[33];                  /* of a recipe: the snapshot of its last step; else "" */
     bool reused;                    /* the base was there already */
 } ImageInfo;
 

@@ -80,6 +80,8 @@ int image_adopt(const ImageContext *context, const ImageAdoptRequest *request, I
     filled.default_memory_bytes =
         request->default_memory_bytes ? request->default_memory_bytes : DEFAULT_MEMORY_BYTES;
     filled.init = request->init;
+    str_set(filled.step, str_or_empty(request->step));
+    filled.settings = json_incref(request->settings);
     filled.source = str_copy(request->source);
     filled.reused = reused;
     *info = filled;

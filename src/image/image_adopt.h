@@ -13,6 +13,8 @@ typedef struct ImageAdoptRequest {
     bool checked;           /* `write` compares it */
     uint64_t minimum_disk_bytes, default_memory_bytes; /* 0: as the disk is; 512 MiB */
     ImageInit init;
+    const char *step; /* ImageInfo's; NULL: it is of no recipe */
+    json_t *settings; /* how it is run (ImageInfo); NULL: it does not say */
     /* Fills the empty file, whose path it may give to tools. */
     int (*write)(void *data, int fd, const char *path, Error *error);
     void *data;

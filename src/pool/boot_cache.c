@@ -364,6 +364,18 @@ static bool cold_may_work(const Error *failure) {
     return boot_cache_may_fall_back(failure) && failure->kind != ERROR_GUEST_NOT_READY;
 }
 
+int boot_cache_ensure(Home *home, Operation *operation, VmRow *row, SnapshotRow *snapshot,
+                      Error *error) {
+    _cleanup_(snapshot_facts_free) SnapshotFacts facts = {0};
+    char key[65];
+    int r = make_key(home, operation->cancel_fd, row, &facts, key, error);
+    if (r >= 0)
+        r = find(home, key, snapshot, error);
+    if (r == 0)
+        r = wait_and_prepare(home, operation, row, &facts, key, snapshot, error);
+    return MIN_OF(r, 0);
+}
+
 int boot_cache_open(Home *home, Operation *operation, VmRow *row, SnapshotRow *snapshot,
                     json_t **failure, Error *error) {
     _cleanup_error_ Error trouble = ERROR_INIT;

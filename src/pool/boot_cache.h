@@ -18,6 +18,11 @@
 int boot_cache_open(Home *home, Operation *operation, VmRow *row, SnapshotRow *snapshot,
                     json_t **failure, Error *error);
 
+/* The same for who cannot do without: it is prepared though the boot cache is off, and a failure is
+ * the caller's. *snapshot is pinned. */
+int boot_cache_ensure(Home *home, Operation *operation, VmRow *row, SnapshotRow *snapshot,
+                      Error *error);
+
 /* A restore from it failed: it is not found any more, and goes once nothing grows from it. */
 void boot_cache_discard(Home *home, const SnapshotRow *snapshot);
 

@@ -22,23 +22,16 @@
 #include "proto/frame.h"
 #include "proto/keeper.h"
 #include "proto/tlv.h"
+#include "run/guest_stream.h"
 #include "store/vms.h"
-
-#define HAND_TIMEOUT_USEC (60 * USEC_PER_SEC)
 
 static int hand(Home *home, const VmRow *row, const char *const *argv, int stream_fd,
                 Error *error) {
-    _cleanup_json_ json_t *request = json_pack("{s:s, s:[], s:o}", "op", "exec", "argv", "env",
-                                               vm_spec_env_to_json(&row->spec)),
-                          *ok = NULL;
-    _cleanup_close_ int dir_fd = -1;
-    int r = vm_folder_open(home, row->id, &dir_fd, error);
-    if (r < 0)
-        return r;
+    _cleanup_json_ json_t *request =
+        json_pack("{s:s, s:[], s:o}", "op", "exec", "argv", "env", vm_spec_env_to_json(&row->spec));
     for (size_t i = 0; argv[i]; i++)
         (void)json_array_append_new(json_object_get(request, "argv"), json_string(argv[i]));
-    return keeper_call(dir_fd, request, &stream_fd, 1, clock_monotonic_usec() + HAND_TIMEOUT_USEC,
-                       -1, NULL, NULL, &ok, error);
+    return guest_stream_hand(home, row, request, stream_fd, error);
 }
 
 /* The last GUEST_OUTPUT_MAX bytes. */
@@ -66,15 +59,6 @@ static int read_exit_status(const Frame *frame, int *status, Error *error) {
     return error_set(error, ERROR_CORRUPT, EBADMSG, "an exit without a status");
 }
 
-static int read_error(const Frame *frame, Error *error) {
-    _cleanup_json_ json_t *json = NULL;
-    _cleanup_error_ Error told = ERROR_INIT;
-    if (json_parse("error", (const char *)frame->payload, frame->length, &json, NULL) < 0 ||
-        json_to_error(json, &told) < 0)
-        return error_set(error, ERROR_CORRUPT, EBADMSG, "an error that cannot be read");
-    return error_move(error, &told);
-}
-
 /* 1: it ended. */
 static int read_frames(FrameReader *reader, int *status, StrBuf *output, Error *error) {
     Frame frame;
@@ -85,21 +69,9 @@ static int read_frames(FrameReader *reader, int *status, StrBuf *output, Error *
         else if (frame.type == FRAME_EXIT)
             r = read_exit_status(&frame, status, error) < 0 ? -EBADMSG : 1;
         else if (frame.type == FRAME_ERROR)
-            r = read_error(&frame, error);
+            r = guest_stream_error(&frame, error);
     }
     return r;
-}
-
-static int read_some(FrameReader *reader, int fd, Error *error) {
-    size_t room;
-    uint8_t *space = frame_reader_space(reader, &room);
-    ssize_t n = read(fd, space, room);
-    if (n < 0 && errno == EINTR)
-        return 0;
-    if (n <= 0)
-        return error_set(error, ERROR_FAILED, ECONNRESET, "the connection to the VM broke off");
-    frame_reader_added(reader, (size_t)n);
-    return 0;
 }
 
 static int wait_exit(int fd, uint64_t deadline_usec, int cancel_fd, int *status, StrBuf *output,
@@ -118,7 +90,7 @@ static int wait_exit(int fd, uint64_t deadline_usec, int cancel_fd, int *status,
         else if (fds[1].revents)
             r = error_set(error, ERROR_CANCELLED, ECANCELED, "the client went away");
         else
-            r = read_some(&reader, fd, error);
+            r = guest_stream_read(&reader, fd, error);
         if (r == 0)
             r = read_frames(&reader, status, output, error);
     }

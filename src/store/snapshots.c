@@ -254,7 +254,8 @@ int snapshots_list_unused(Store *store, char (*ids)[VM_ID_SIZE], size_t max, siz
                           Error *error) {
     return rows_list_ids(
         store,
-        "SELECT id FROM snapshots AS s WHERE automatic AND state = 'ready' AND purpose <> 'cache'"
+        "SELECT id FROM snapshots AS s WHERE automatic AND state = 'ready'"
+        " AND purpose NOT IN ('cache', 'step')"
         " AND NOT EXISTS (SELECT 1 FROM snapshots AS o WHERE o.id <> s.id"
         "  AND (o.parent = s.id OR o.base = s.id))"
         " AND NOT EXISTS (SELECT 1 FROM lab_snapshot_members WHERE snapshot = s.id)"

@@ -23,7 +23,8 @@ typedef struct SnapshotRow {
     char name[64]; /* unique; empty: none */
     SnapshotState state;
     bool automatic;     /* goes by itself once nothing grows from it */
-    char purpose[16];   /* of an automatic one: "fork", "standby", "cache", "lab"; else "" */
+    char purpose[16];   /* of an automatic one: "fork", "standby", "cache", "lab", "step"; else
+                           "" */
     char key[65];       /* SHA-256 of all that a restore depends on; empty without memory */
     char vm[NAME_SIZE]; /* name of the VM that it was taken of */
     char vm_id[VM_ID_SIZE];
@@ -85,7 +86,8 @@ typedef struct SnapshotUsers {
 } SnapshotUsers;
 int snapshots_count_users(Store *store, const char *id, SnapshotUsers *users, Error *error);
 
-/* Ids (VM_ID_SIZE apart) of ready automatic snapshots that nobody needs; at most max. */
+/* Ids (VM_ID_SIZE apart) of ready automatic snapshots that nobody needs, but for those that wait to
+ * be used ("cache", "step"); at most max. */
 int snapshots_list_unused(Store *store, char (*ids)[VM_ID_SIZE], size_t max, size_t *count,
                           Error *error);
 

@@ -102,6 +102,7 @@ static int remove_item(Pruning *pruning, const UsageItem *item, Error *error) {
     switch (item->kind) {
     case USAGE_SNAPSHOT:
     case USAGE_CACHE:
+    case USAGE_STEP:
         return remove_snapshot(pruning, item, error);
     case USAGE_IMAGE:
         return remove_image(pruning, item, error);
@@ -118,11 +119,15 @@ static int remove_item(Pruning *pruning, const UsageItem *item, Error *error) {
 
 /* ---- telling ---- */
 
+static bool is_snapshot(const UsageItem *item) {
+    return item->kind == USAGE_SNAPSHOT || item->kind == USAGE_CACHE || item->kind == USAGE_STEP;
+}
+
 static void tell(Pruning *pruning, const UsageItem *item) {
     uint64_t *freed =
         item->kind == USAGE_HOT ? &pruning->freed_memory_bytes : &pruning->freed_bytes;
     *freed += item->bytes;
-    if (item->kind == USAGE_SNAPSHOT || item->kind == USAGE_CACHE)
+    if (is_snapshot(item))
         (void)json_array_append_new(pruning->snapshots, json_string(item->label));
     else if (item->kind == USAGE_IMAGE)
         (void)json_array_append_new(pruning->images, json_string(item->label));
@@ -145,7 +150,7 @@ static char *find_users(const Pruning *pruning, const UsageItem *item) {
 static void tell_kept(Pruning *pruning, const UsageItem *item) {
     const UsagePlan *plan = &pruning->options->plan;
     _cleanup_free_ char *users = NULL, *needed = NULL;
-    bool snapshot = item->kind == USAGE_SNAPSHOT || item->kind == USAGE_CACHE;
+    bool snapshot = is_snapshot(item);
     bool image = item->kind == USAGE_IMAGE && (plan->all || plan->by_age || plan->by_budget);
     if (item->goes || (!snapshot && !image))
         return;

@@ -15,9 +15,11 @@
 
 const char *usage_kind_name(UsageKind kind) {
     static const char *const NAMES[] = {
-        [USAGE_IMAGE] = "images",        [USAGE_LAYER] = "layers",     [USAGE_VM] = "VM disks",
-        [USAGE_SNAPSHOT] = "snapshots",  [USAGE_CACHE] = "boot cache", [USAGE_KERNEL] = "kernels",
-        [USAGE_INITRAMFS] = "initramfs", [USAGE_HOT] = "hot memory",   [USAGE_FETCHED] = "fetched",
+        [USAGE_IMAGE] = "images",     [USAGE_LAYER] = "layers",
+        [USAGE_VM] = "VM disks",      [USAGE_SNAPSHOT] = "snapshots",
+        [USAGE_CACHE] = "boot cache", [USAGE_STEP] = "recipe steps",
+        [USAGE_KERNEL] = "kernels",   [USAGE_INITRAMFS] = "initramfs",
+        [USAGE_HOT] = "hot memory",   [USAGE_FETCHED] = "fetched",
         [USAGE_SCRATCH] = "scratch",
     };
     return NAMES[kind];

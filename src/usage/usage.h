@@ -16,6 +16,7 @@ typedef enum UsageKind {
     USAGE_VM, /* its overlays and logs; never goes */
     USAGE_SNAPSHOT,
     USAGE_CACHE,     /* an entry of the boot cache */
+    USAGE_STEP,      /* of a recipe */
     USAGE_KERNEL,    /* never goes */
     USAGE_INITRAMFS, /* the same */
     USAGE_HOT,       /* in RAM */

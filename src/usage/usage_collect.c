@@ -120,7 +120,9 @@ static const char *why_held(Home *home, const SnapshotRow *row) {
 }
 
 static UsageKind kind_of(const SnapshotRow *row) {
-    return str_equal(row->purpose, PURPOSE_CACHE) ? USAGE_CACHE : USAGE_SNAPSHOT;
+    return str_equal(row->purpose, PURPOSE_CACHE)  ? USAGE_CACHE
+           : str_equal(row->purpose, PURPOSE_STEP) ? USAGE_STEP
+                                                   : USAGE_SNAPSHOT;
 }
 
 static void add_snapshot(Collect *all, const SnapshotRow *row) {
@@ -204,6 +206,7 @@ static void add_things(Collect *all) {
 static void need_snapshot(Usage *usage, size_t user, const char *id) {
     usage_need(usage, user, USAGE_SNAPSHOT, id);
     usage_need(usage, user, USAGE_CACHE, id);
+    usage_need(usage, user, USAGE_STEP, id);
 }
 
 static void link_vm(Collect *all, const VmRow *vm) {
@@ -233,11 +236,18 @@ static void link_snapshot(Collect *all, const SnapshotRow *row) {
     need_snapshot(all->usage, user, row->base);
 }
 
-/* An image needs its kernel, so that it is shown as used. */
+/* An image needs its kernel, so that it is shown as used, and the steps that it was built of, so
+ * that the next build finds them. */
+static void link_image(Collect *all, const ImageRow *row) {
+    size_t user = usage_find(all->usage, USAGE_IMAGE, row->digest);
+    const json_t *step = json_object_get(row->detail, "step");
+    usage_need(all->usage, user, USAGE_KERNEL, kernel_of(row));
+    usage_need(all->usage, user, USAGE_STEP, str_or_empty(json_string_value(step)));
+}
+
 static void link_things(Collect *all) {
     for (size_t i = 0; i < all->n_images; i++)
-        usage_need(all->usage, usage_find(all->usage, USAGE_IMAGE, all->images[i].digest),
-                   USAGE_KERNEL, kernel_of(&all->images[i]));
+        link_image(all, &all->images[i]);
     for (size_t i = 0; i < all->n_layers; i++)
         usage_need(all->usage, usage_find(all->usage, USAGE_LAYER, all->layers[i].id), USAGE_LAYER,
                    all->layers[i].parent);

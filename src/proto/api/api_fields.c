@@ -99,6 +99,22 @@ const ApiField api_image_build_fields[] = {
     END,
 };
 
+const ApiField api_image_recipe_fields[] = {
+    REQUIRED_NAME("name of the image"),
+    {.name = "recipe_bytes",
+     .type = API_NUMBER,
+     .required = true,
+     .min = 1,
+     .max = 4 << 20,
+     .summary = "length of the recipe, as JSON, at the end of the body; before it are the archives "
+                "of its copies, one after the other (docs/recipes.md)"},
+    {.name = "keep",
+     .type = API_NAME,
+     .summary = "a VM of this name stays when a step fails: the one in which it failed"},
+    FLAG("replace", API_IN_BODY, "take the name from an image that no recipe made, too"),
+    END,
+};
+
 const ApiField api_image_tag_fields[] = {
     REQUIRED_NAME("one more name"),
     REPLACE,

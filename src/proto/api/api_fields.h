@@ -13,6 +13,7 @@ extern const ApiField api_fork_fields[];
 extern const ApiField api_image_build_fields[];
 extern const ApiField api_image_import_fields[];
 extern const ApiField api_image_pull_fields[];
+extern const ApiField api_image_recipe_fields[];
 extern const ApiField api_image_tag_fields[];
 extern const ApiField api_impair_fields[];
 extern const ApiField api_lab_fork_fields[];

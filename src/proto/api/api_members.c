@@ -214,7 +214,7 @@ const ApiMember api_members[] = {
     {"Usage", "free_bytes", "integer", "that the home's file system has left"},
     {"Usage", "items", "[UsageItem]", "when asked for"},
     {"UsageKind", "kind", "string",
-     "images, layers, VM disks, snapshots, boot cache, kernels, "
+     "images, layers, VM disks, snapshots, boot cache, recipe steps, kernels, "
      "initramfs, hot memory, fetched, scratch"},
     {"UsageKind", "count", "integer", NULL},
     {"UsageKind", "used", "integer", "on how many something stands"},

@@ -117,7 +117,7 @@ static const struct {
     {"ps", "x", "!one word too many"},
     {"image build", "web --from debian:bookworm --include a,b",
      "from=debian:bookworm include=a,b | web |"},
-    {"image build", "web", "!--from is missing"},
+    {"image build", "web -f r.yaml", "file=r.yaml | web |"},
     {"image build", "web --from ../x", "!--from"},
     {"image import", "- --name web", "name=web | - |"},
     {"stop", "-t 5 web1", "time=5 | web1 |"},

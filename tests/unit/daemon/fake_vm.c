@@ -29,6 +29,7 @@
 #include "machine/update.h"
 #include "network/network.h"
 #include "pool/pool.h"
+#include "recipe/recipe.h"
 #include "run/hand_over.h"
 #include "store/events.h"
 #include "store/open.h"
@@ -422,6 +423,16 @@ int image_op_build(Home *home, Operation *operation, const ImageBuildOptions *op
     (void)operation;
     (void)error;
     *image = json_pack("{s:s, s:i}", "name", options->name, "packages", (int)options->n_include);
+    return 0;
+}
+
+int recipe_build(Home *home, Operation *operation, const RecipeOptions *options, json_t **image,
+                 Error *error) {
+    (void)home;
+    (void)error;
+    tell(operation, "recipe");
+    *image =
+        json_pack("{s:s, s:I}", "name", options->name, "bytes", (json_int_t)options->json_bytes);
     return 0;
 }
 

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Building an image by a recipe.
+ *
+ *   the base, booted once (its entry in the boot cache) ─▶ a fork, in which the first step is done
+ *   ─▶ snapshot ─▶ a fork of that, the second step, snapshot … ─▶ the last one's disk is the image
+ *
+ * A step's snapshot is automatic, has the purpose "step" and the step's key (recipe_key.h). Who
+ * builds looks for the last step whose key is there, and does only those that follow. Steps stay
+ * until they are pruned, since the next build wants them; a step that failed leaves nothing.
+ *
+ * Two builds that do the same step at once make it twice, and the next one takes the newer. A
+ * daemon that dies leaves a hidden VM and at most a half made snapshot, which the next start
+ * removes; the steps before are there. */
+
+#include "recipe/recipe.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "frozen/pins.h"
+#include "frozen/snapshot_files.h"
+#include "home/inside.h"
+#include "lineage/lineage.h"
+#include "machine/create.h"
+#include "pool/boot_cache.h"
+#include "recipe/recipe_image.h"
+#include "recipe/recipe_key.h"
+#include "recipe/recipe_plan.h"
+#include "recipe/step_vm.h"
+#include "recipe/step_work.h"
+#include "store/images.h"
+#include "store/snapshots.h"
+
+typedef struct Build {
+    Home *home;                   /* borrowed */
+    Operation *operation;         /* borrowed: the request's */
+    const RecipeOptions *options; /* borrowed */
+    RecipePlan plan;              /* owned */
+    ImageRow base;                /* owned */
+    SnapshotRow last;             /* owned and pinned: of what was done up to now */
+    json_t *report;               /* owned: [{"line","step","cached","duration_us"}] */
+} Build;
+
+static void build_free(Build *build) {
+    if (*build->last.id)
+        snapshot_unpin(build->home, build->last.id);
+    snapshot_row_free(&build->last);
+    image_row_free(&build->base);
+    recipe_plan_free(&build->plan);
+    json_decref(build->report);
+    lineage_collect(build->home);
+}
+
+/* `next`, pinned, is taken over. */
+static void move_on(Build *build, SnapshotRow *next) {
+    if (*build->last.id)
+        snapshot_unpin(build->home, build->last.id);
+    snapshot_row_free(&build->last);
+    build->last = *next;
+    *next = (SnapshotRow){0};
+}
+
+static void report(Build *build, const RecipeStep *step, bool cached, uint64_t duration_usec) {
+    (void)json_array_append_new(build->report,
+                                json_pack("{s:I, s:s, s:b, s:I}", "line", (json_int_t)step->line,
+                                          "step", step->title, "cached", cached, "duration_us",
+                                          (json_int_t)duration_usec));
+}
+
+/* ---- the base ---- */
+
+/* A VM of it as it would be, without the program: what it boots from is where the steps begin. */
+static int find_base(Build *build, Error *error) {
+    _cleanup_snapshot_row_ SnapshotRow root = {0};
+    _cleanup_vm_row_ VmRow planned = {0};
+    int r;
+    operation_enter(build->operation, "base");
+    r = vm_plan_row(build->home, build->operation, &build->plan.spec, CREATE_TO_RUN, &planned,
+                    error);
+    if (r >= 0)
+        r = images_find(build->home->store, build->plan.spec.image, &build->base, error);
+    if (r >= 0)
+        r = boot_cache_ensure(build->home, build->operation, &planned, &root, error);
+    if (r < 0)
+        return error_add_context(error, "%s: base %s", build->plan.file, build->plan.spec.image);
+    move_on(build, &root);
+    return 0;
+}
+
+/* ---- steps ---- */
+
+/* The steps that need not be done: their count. */
+static int find_done(Build *build, size_t *count, Error *error) {
+    const RecipePlan *plan = &build->plan;
+    for (size_t i = plan->n_steps; i > 0; i--) {
+        _cleanup_snapshot_row_ SnapshotRow found = {0}, pinned = {0};
+        int r = snapshots_find_key(build->home->store, plan->steps[i - 1].key, PURPOSE_STEP, &found,
+                                   error);
+        if (r < 0)
+            return r;
+        if (r == 0 || snapshot_pin(build->home, found.id, &pinned, NULL) < 0)
+            continue;
+        move_on(build, &pinned);
+        *count = i;
+        break;
+    }
+    for (size_t i = 0; i < *count; i++)
+        report(build, &plan->steps[i], true, 0);
+    if (*count > 0)
+        operation_note(build->operation, "%zu of %zu steps are there already", *count,
+                       plan->n_steps);
+    return 0;
+}
+
+/* What a step is told by beside its own stages. */
+static void begin(const Build *build, const RecipeStep *step) {
+    operation_enter(build->operation, "step");
+    operation_note(build->operation, "step %zu of %zu: %s", (size_t)(step - build->plan.steps) + 1,
+                   build->plan.n_steps, step->title);
+}
+
+static int fork_last(const Build *build, Operation *operation, const RecipeStep *step, StepVm *vm,
+                     Error *error) {
+    const StepVmOptions options = {.name = build->options->keep,
+                                   .network = step->network,
+                                   .env = &build->plan.spec.env,
+                                   .disk_bytes = build->plan.spec.disk_bytes};
+    return step_vm_fork(build->home, operation, &build->last, &options, vm, error);
+}
+
+/* In the VM that stays, when somebody wants to look. */
+static void keep_broken(const Build *build, StepVm *vm, const Error *failure) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    if (!build->options->keep || failure->kind == ERROR_CANCELLED)
+        return;
+    if (step_vm_keep(build->home, vm, &error) < 0)
+        operation_note(build->operation, "%s cannot be kept: %s", build->options->keep,
+                       error_message(&error));
+}
+
+static int do_in_vm(Build *build, Operation *operation, const RecipeStep *step, StepVm *vm,
+                    SnapshotRow *done, Error *error) {
+    _cleanup_error_ Error failure = ERROR_INIT;
+    int cancel_fd = build->operation->cancel_fd;
+    int r = fork_last(build, operation, step, vm, error);
+    if (r < 0)
+        return r;
+    r = step_work(build->home, &vm->row, step, build->options->fd, cancel_fd, &failure);
+    if (r < 0) {
+        keep_broken(build, vm, &failure);
+        return error_move(error, &failure);
+    }
+    r = operation_check(build->operation, error);
+    return r < 0 ? r
+                 : step_vm_freeze(build->home, operation, vm, PURPOSE_STEP, step->key, done, error);
+}
+
+static int do_step(Build *build, const RecipeStep *step, Error *error) {
+    _cleanup_snapshot_row_ SnapshotRow done = {0};
+    uint64_t start = clock_monotonic_usec();
+    Operation operation;
+    StepVm vm = {0};
+    int r;
+    begin(build, step);
+    operation_init(&operation, 0, build->operation->cancel_fd);
+    operation_enter(&operation, "plan");
+    r = do_in_vm(build, &operation, step, &vm, &done, error);
+    step_vm_remove(build->home, &vm);
+    if (r < 0)
+        return recipe_step_error(&build->plan, step, error);
+    move_on(build, &done);
+    report(build, step, false, clock_monotonic_usec() - start);
+    return 0;
+}
+
+/* ---- all of it ---- */
+
+static int do_steps(Build *build, Error *error) {
+    size_t done = 0;
+    int r = recipe_keys_make(&build->plan, &build->last, build->options->fd,
+                             build->operation->cancel_fd, error);
+    if (r >= 0)
+        r = find_done(build, &done, error);
+    for (size_t i = done; r >= 0 && i < build->plan.n_steps; i++)
+        r = do_step(build, &build->plan.steps[i], error);
+    return r;
+}
+
+int recipe_build(Home *home, Operation *operation, const RecipeOptions *options, json_t **image,
+                 Error *error) {
+    _cleanup_(build_free) Build build = {
+        .home = home, .operation = operation, .options = options, .report = json_array()};
+    bool replace = false;
+    int r = recipe_plan_read(options->fd, options->json_bytes, &build.plan, error);
+    operation_enter(operation, "plan");
+    if (r >= 0)
+        r = recipe_image_check_name(home, options, &replace, error);
+    if (r >= 0)
+        r = find_base(&build, error);
+    if (r >= 0)
+        r = do_steps(&build, error);
+    if (r >= 0)
+        r = recipe_image_make(home, operation, &build.plan, options, &build.last, &build.base,
+                              image, error);
+    boot_cache_reconcile(home);
+    if (r >= 0)
+        (void)json_object_set(*image, "steps", build.report);
+    return r;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "recipe/recipe_image.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "base/str.h"
+#include "catalog/images.h"
+#include "frozen/layers.h"
+#include "home/inside.h"
+
+#define OF_RECIPE "recipe file "
+
+typedef struct Making {
+    Home *home; /* borrowed, as are all of these */
+    Operation *operation;
+    const SnapshotRow *last;
+} Making;
+
+static const char *source_of(const ImageRow *row) {
+    return str_or_empty(json_string_value(json_object_get(row->detail, "source")));
+}
+
+int recipe_image_check_name(Home *home, const RecipeOptions *options, bool *replace, Error *error) {
+    _cleanup_image_row_ ImageRow there = {0};
+    int r = name_check("image", str_or_empty(options->name), error);
+    if (r >= 0)
+        r = images_get(home->store, options->name, &there, error);
+    if (r < 0)
+        return r;
+    *replace = r > 0;
+    if (r == 0 || options->replace || str_has_prefix(source_of(&there), OF_RECIPE))
+        return 0;
+    error_set(error, ERROR_CONFLICT, EEXIST, "there is another image %s already", options->name);
+    error_set_hint(error, "choose another name, or let --replace move this one");
+    return -EEXIST;
+}
+
+static int write_disk(void *data, int fd, const char *path, Error *error) {
+    Making *making = data;
+    operation_enter(making->operation, "flatten");
+    return layer_write_raw(making->home, making->operation, making->last->layer,
+                           str_or_empty(making->last->data.base_path), fd, path, error);
+}
+
+int recipe_image_make(Home *home, Operation *operation, const RecipePlan *plan,
+                      const RecipeOptions *options, const SnapshotRow *last, const ImageRow *base,
+                      json_t **image, Error *error) {
+    _cleanup_free_ char *source = str_format(OF_RECIPE "%s on %s", plan->file, base->name);
+    _cleanup_json_ json_t *settings =
+        recipe_plan_settings(plan, json_object_get(base->detail, "config"));
+    const json_t *detail = base->detail;
+    Making making = {.home = home, .operation = operation, .last = last};
+    ImageAdoptRequest request = {
+        .name = options->name,
+        .kernel_key = last->data.kernel_key,
+        .source = source,
+        .minimum_disk_bytes = last->data.spec.disk_bytes,
+        .default_memory_bytes =
+            plan->spec.memory_bytes
+                ? plan->spec.memory_bytes
+                : (uint64_t)json_integer_value(json_object_get(detail, "default_memory_bytes")),
+        .init = image_init_from_name(json_string_value(json_object_get(detail, "init"))),
+        .step = last->id,
+        .settings = settings,
+        .write = write_disk,
+        .data = &making};
+    bool replace = false;
+    int r = recipe_image_check_name(home, options, &replace, error);
+    return r < 0 ? r
+                 : catalog_adopt_image(home, operation, &request, replace, "image.built", image,
+                                       error);
+}
