@@ -25,10 +25,12 @@
 #include "home/admission.h"
 #include "home/home.h"
 #include "home/inside.h"
+#include "home/mount.h"
 #include "home/operation.h"
 #include "image/context.h"
 #include "image/image.h"
 #include "image/oci/oci_reference.h"
+#include "storage/seeds.h"
 #include "store/images.h"
 
 #define MAKES_MAX 3
@@ -55,6 +57,11 @@ char *image_row_path(const Home *home, const ImageRow *row) {
     return base_path(home->path, row->digest);
 }
 
+static json_t *describe_seeds(const ImageRow *row) {
+    json_t *seeds = json_object_get(row->detail, "seeds");
+    return seeds ? json_incref(seeds) : json_array();
+}
+
 static int describe(const Home *home, const ImageRow *row, json_t **image, Error *error) {
     _cleanup_free_ char *created = clock_format_realtime(row->created_at_usec);
     _cleanup_free_ char *path = image_row_path(home, row);
@@ -77,6 +84,7 @@ static int describe(const Home *home, const ImageRow *row, json_t **image, Error
         return error_set(error, ERROR_CORRUPT, EBADMSG, "bad row of image %s", row->name);
     (void)json_object_set_new(*image, "config", member_or_null(row->detail, "config"));
     (void)json_object_set_new(*image, "manifest", member_or_null(row->detail, "manifest"));
+    (void)json_object_set_new(*image, "seeds", describe_seeds(row));
     return 0;
 }
 
@@ -99,6 +107,7 @@ typedef struct Maker {
     const void *request; /* borrowed */
     const char *name;    /* borrowed */
     const char *event;   /* static */
+    json_t *seeds;       /* borrowed: of its detail; NULL: none */
     bool replace;        /* the name may stand for another image */
 } Maker;
 
@@ -111,6 +120,11 @@ static int name_taken(const char *name, Error *error) {
     return -EEXIST;
 }
 
+static bool same_seeds(const ImageRow *a, const ImageRow *b) {
+    json_t *of_a = json_object_get(a->detail, "seeds"), *of_b = json_object_get(b->detail, "seeds");
+    return of_a == of_b || json_equal(of_a, of_b);
+}
+
 /* Lets the name of `row`, which is taken over on success, stand for it, or finds that it does
  * already. *replaced: the digest that lost the name, or "". */
 static int put_name(Home *home, ImageRow *row, bool replace, const char *event,
@@ -119,7 +133,7 @@ static int put_name(Home *home, ImageRow *row, bool replace, const char *event,
     int r = images_get(home->store, row->name, &there, error);
     if (r < 0)
         return r;
-    if (r > 0 && str_equal(there.digest, row->digest) &&
+    if (r > 0 && str_equal(there.digest, row->digest) && same_seeds(&there, row) &&
         (!replace || json_equal(there.detail, row->detail))) {
         image_row_move(row, &there);
         return 0;
@@ -146,6 +160,8 @@ static int add_row(Home *home, ImageInfo *info, const Maker *maker, ImageRow *ro
     (void)snprintf(added.name, sizeof(added.name), "%s", info->name);
     (void)snprintf(added.digest, sizeof(added.digest), "%s", info->digest);
     added.detail = detail_from_info(info);
+    if (maker->seeds)
+        (void)json_object_set(added.detail, "seeds", maker->seeds);
     r = put_name(home, &added, maker->replace, maker->event, replaced, error);
     if (r < 0)
         return r;
@@ -254,6 +270,51 @@ static int check_recipe(Home *home, const char *name, const char *recipe, Error 
                : name_taken(name, error);
 }
 
+static int make_seed(Home *home, Operation *operation, const char *text, json_t *seeds,
+                     Error *error) {
+    _cleanup_free_ char *folder = NULL;
+    char path[VM_MOUNT_PATH_SIZE], base[BASE_ID_SIZE];
+    SeedResult result;
+    int r = vm_mount_split(text, &folder, path, error);
+    for (size_t i = 0; r >= 0 && i < json_array_size(seeds); i++)
+        if (str_equal(json_string_value(json_object_get(json_array_get(seeds, i), "path")), path))
+            r = error_set(error, ERROR_USAGE, EINVAL, "two seeds would be at %s", path);
+    if (r >= 0)
+        r = seed_make_base(home, operation, folder, 0, base, &result, error);
+    if (r < 0)
+        return r;
+    (void)json_array_append_new(seeds, json_pack("{s:s, s:s, s:s, s:I}", "path", path, "digest",
+                                                 base, "source", folder, "virtual_bytes",
+                                                 (json_int_t)result.virtual_bytes));
+    return 0;
+}
+
+/* The caller holds the bases. */
+static int make_seeds(Home *home, Operation *operation, const json_t *texts, json_t *seeds,
+                      Error *error) {
+    int r = 0;
+    if (json_array_size(texts) > VM_MOUNTS_MAX)
+        return error_set(error, ERROR_USAGE, E2BIG, "a VM has at most %d disks beside its root",
+                         VM_MOUNTS_MAX);
+    for (size_t i = 0; r >= 0 && i < json_array_size(texts); i++)
+        r = make_seed(home, operation, json_string_value(json_array_get(texts, i)), seeds, error);
+    return r;
+}
+
+static int build_with_seeds(Home *home, Operation *operation, const ImageBuildOptions *options,
+                            Maker *maker, json_t **image, Error *error) {
+    _cleanup_json_ json_t *seeds = json_array();
+    int r;
+    bases_hold(home);
+    r = make_seeds(home, operation, options->seeds, seeds, error);
+    maker->seeds = json_array_size(seeds) > 0 ? seeds : NULL;
+    if (r >= 0)
+        r = make_and_describe(home, operation, maker, image, error);
+    bases_release(home);
+    bases_collect(home); /* what was made in vain, or lost its image */
+    return r;
+}
+
 int catalog_build_image(Home *home, Operation *operation, const ImageBuildOptions *options,
                         json_t **image, Error *error) {
     const ImageBuildRequest request = {.name = options->name,
@@ -262,8 +323,8 @@ int catalog_build_image(Home *home, Operation *operation, const ImageBuildOption
                                        .n_include = options->n_include,
                                        .size_bytes = options->size_bytes,
                                        .kernel = {options->kernel, options->modules}};
-    const Maker maker = {make_by_build, &request, options->name, "image.built",
-                         .replace = options->replace};
+    Maker maker = {make_by_build, &request, options->name, "image.built",
+                   .replace = options->replace};
     int r;
     if (!options->from)
         return error_set(error, ERROR_USAGE, EINVAL, "an image is built from a recipe; name one");
@@ -271,7 +332,7 @@ int catalog_build_image(Home *home, Operation *operation, const ImageBuildOption
                                            : 0;
     if (r < 0)
         return r;
-    return make_and_describe(home, operation, &maker, image, error);
+    return build_with_seeds(home, operation, options, &maker, image, error);
 }
 
 int catalog_import_image(Home *home, Operation *operation, const ImageImportOptions *options,

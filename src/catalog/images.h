@@ -21,7 +21,8 @@ typedef struct ImageBuildOptions { /* all borrowed; NULL or 0 where not given */
     uint64_t size_bytes;
     const char *kernel; /* another kernel, and its modules' folder */
     const char *modules;
-    bool replace; /* the name may stand for another image, which loses it */
+    const json_t *seeds; /* texts DIR:PATH: VMs of the image have such a disk each; NULL: none */
+    bool replace;        /* the name may stand for another image, which loses it */
 } ImageBuildOptions;
 
 typedef struct ImageImportOptions { /* all borrowed; NULL or 0 where not given */

@@ -129,6 +129,16 @@ static int check_pair(const char *text, const char *what, Error *error) {
                : error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is no K=V for %s", text, what);
 }
 
+/* The rest of it is the daemon's to check: that knows what paths there can be. */
+static int check_seed(ArgKind kind, const char *text, Error *error) {
+    const char *colon = strstr(text, ":/");
+    if (kind == ARG_SEED)
+        return strchr(text, ':') ? 0 : name_check("seed", text, error);
+    if (colon && colon != text)
+        return 0;
+    return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" has no place: it is NAME:PATH", text);
+}
+
 static int check_value(ArgKind kind, const VerbOption *option, const char *text, Error *error) {
     switch (kind) {
     case ARG_NUMBER:
@@ -140,6 +150,7 @@ static int check_value(ArgKind kind, const VerbOption *option, const char *text,
     case ARG_TIME:
         return time_parse(text, NULL, error);
     case ARG_NAME:
+    case ARG_POOL_SOURCE:
         return name_check("name", text, error);
     case ARG_VM:
         return name_check_existing("VM", text, error);
@@ -153,10 +164,11 @@ static int check_value(ArgKind kind, const VerbOption *option, const char *text,
         return name_check("lab", text, error);
     case ARG_FORK_SOURCE:
         return name_check_existing("name", text, error);
-    case ARG_POOL_SOURCE:
-        return name_check("name", text, error);
     case ARG_IMAGE:
         return check_image(text, error);
+    case ARG_SEED:
+    case ARG_SEED_PLACE:
+        return check_seed(kind, text, error);
     case ARG_RECIPE:
         return check_recipe(text, error);
     case ARG_COPY_PATH:

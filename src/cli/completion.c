@@ -46,6 +46,9 @@ static const char *kind_word(ArgKind kind) {
         return "networks";
     case ARG_NETWORK_NAME:
         return "network-names";
+    case ARG_SEED:
+    case ARG_SEED_PLACE:
+        return "seeds";
     case ARG_RECIPE:
         return "recipe";
     default:
@@ -283,6 +286,9 @@ static const char *fish_values(ArgKind kind) {
         return "-f -a '(ramet --complete network-names 2>/dev/null)'";
     case ARG_NETWORK:
         return "-f -a '(ramet --complete networks 2>/dev/null)'";
+    case ARG_SEED:
+    case ARG_SEED_PLACE:
+        return "-f -a '(ramet --complete seeds 2>/dev/null)'";
     case ARG_RECIPE:
         return "-f -a 'busybox debian'";
     case ARG_FILE:

@@ -115,6 +115,18 @@ static int read_cards(YamlReading *file, const YamlNode *node, json_t *object, c
     return yaml_read_items(file, node, YAML_TREE_LIST, object, member, read_card);
 }
 
+static int read_one_text(YamlReading *file, const YamlNode *node, json_t *array) {
+    int r = yaml_read_scalar(file, node);
+    if (r >= 0)
+        json_array_append_new(array, json_string(node->text));
+    return r;
+}
+
+/* NAME:PATH[:SIZE], as --seed has it. */
+static int read_texts(YamlReading *file, const YamlNode *node, json_t *object, const char *member) {
+    return yaml_read_items(file, node, YAML_TREE_LIST, object, member, read_one_text);
+}
+
 static const YamlKey network_keys[] = {
     {"subnet", "subnet", read_subnet},
     {"isolated", "isolated", yaml_read_bool},
@@ -130,6 +142,7 @@ static const YamlKey vm_keys[] = {
     {"hostname", "hostname", yaml_read_text},
     {"networks", "networks", read_cards},
     {"router", "router", yaml_read_bool},
+    {"seeds", "seeds", read_texts},
     {"ports", "forwards", read_ports},
     {"env", "env", yaml_read_env},
     {"labels", "labels", read_labels},

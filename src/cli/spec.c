@@ -43,21 +43,26 @@ void spec_add_forwards(json_t *request, const Args *args) {
         json_decref(forwards);
 }
 
-void spec_add_networks(json_t *request, const Args *args) {
-    json_t *networks = json_array();
+static void add_texts(json_t *request, const Args *args, const char *option, const char *member) {
+    json_t *list = json_array();
     const char *text;
-    for (size_t i = 0; (text = args_nth(args, "network", i)); i++)
-        json_array_append_new(networks, json_string(text));
-    if (json_array_size(networks) > 0)
-        json_object_set_new(request, "networks", networks);
+    for (size_t i = 0; (text = args_nth(args, option, i)); i++)
+        json_array_append_new(list, json_string(text));
+    if (json_array_size(list) > 0)
+        json_object_set_new(request, member, list);
     else
-        json_decref(networks);
+        json_decref(list);
+}
+
+void spec_add_networks(json_t *request, const Args *args) {
+    add_texts(request, args, "network", "networks");
 }
 
 json_t *spec_from_args(const Args *args, bool start) {
     json_t *spec = json_pack("{s:s, s:b}", "image", args->operands[0], "start", start);
     set_text(spec, "name", args_text(args, "name"));
     spec_add_networks(spec, args);
+    add_texts(spec, args, "seed", "seeds");
     set_number(spec, "memory_bytes", args, "memory");
     set_number(spec, "disk_bytes", args, "disk");
     set_number(spec, "cpus", args, "cpus");

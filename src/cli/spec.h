@@ -49,6 +49,8 @@ void policy_from_args(const Args *args, json_t *request);
          .aliases = "net",                                                                         \
          .help =                                                                                   \
              "user[,allow-host] (default), none, or NAME[,ip=ADDRESS][,mac=MAC]; for each card"},  \
+        {0, "seed", ARG_SEED_PLACE, .many = true,                                                  \
+         .help = "a disk of its own over the seed, mounted at PATH"},                              \
         {0, "net-limit", ARG_TEXT, "LIMITS",                                                       \
          .help = "of each card in a network: in=RATE,out=RATE,packets=N,"                          \
                  "connections=N"},                                                                 \

@@ -68,6 +68,8 @@ const char *verb_option_value(const VerbOption *option) {
         [ARG_POOL_SOURCE] = "SOURCE",
         [ARG_NETWORK] = "NETWORK",
         [ARG_NETWORK_NAME] = "NETWORK",
+        [ARG_SEED] = "SEED",
+        [ARG_SEED_PLACE] = "NAME:PATH[:SIZE]",
     };
 
     if (option->kind == ARG_FLAG)

@@ -29,6 +29,29 @@ static json_t *packages_of(const Args *args) {
     return list;
 }
 
+/* --seed DIR:PATH, DIR made absolute. */
+static int add_seeds(const Args *args, json_t *request, Error *error) {
+    json_t *list = json_array();
+    const char *text;
+    int r = 0;
+    for (size_t i = 0; r == 0 && (text = args_nth(args, "seed", i)); i++) {
+        const char *colon = NULL;
+        for (const char *at = text; (at = strstr(at, ":/")); at++)
+            colon = at;
+        _cleanup_free_ char *folder = str_format("%.*s", colon ? (int)(colon - text) : 0, text);
+        _cleanup_free_ char *absolute = NULL, *whole = NULL;
+        r = image_args_path(folder, &absolute, error);
+        if (r == 0) {
+            whole = str_format("%s%s", absolute, colon);
+            json_array_append_new(list, json_string(whole));
+        }
+    }
+    if (json_array_size(list) > 0)
+        json_object_set(request, "seeds", list);
+    json_decref(list);
+    return r;
+}
+
 static int build_known(const Args *args, json_t **image, Error *error) {
     _cleanup_json_ json_t *request = json_object();
     int r;
@@ -37,6 +60,8 @@ static int build_known(const Args *args, json_t **image, Error *error) {
     json_object_set_new(request, "include", packages_of(args));
     json_object_set_new(request, "replace", json_boolean(args_flag(args, "replace")));
     r = image_args_add(args, request, error);
+    if (r == 0)
+        r = add_seeds(args, request, error);
     return r < 0 ? r : client_call(API_IMAGE_BUILD, NULL, NULL, request, image, error);
 }
 
@@ -109,7 +134,7 @@ static int build_recipe(const Args *args, json_t **image, Error *error) {
 }
 
 static int check_args(const Args *args, Error *error) {
-    static const char *const known[] = {"include", "size", "kernel", "modules"};
+    static const char *const known[] = {"include", "size", "kernel", "modules", "seed"};
     bool file = args_given(args, "file");
     if (file == args_given(args, "from"))
         return error_set(error, ERROR_USAGE, EINVAL,
@@ -138,6 +163,8 @@ static const VerbOption options[] = {
     {'f', "file", ARG_FILE, .help = "a recipe of your own, in YAML"},
     {0, "shell-on-failure", ARG_FLAG, .help = "open a shell in the VM in which a step failed"},
     {0, "include", ARG_TEXT, "PKG,...", .many = true, .help = "more Debian packages"},
+    {0, "seed", ARG_SEED_PLACE, "DIR:PATH", .many = true,
+     .help = "each VM of the image has a disk of its own at PATH, over DIR's content"},
     {0, "replace", ARG_FLAG, .help = "take the name from another image that has it"},
     IMAGE_OPTIONS,
     {.name = NULL},
@@ -155,7 +182,9 @@ const Verb verb_image_build = {
     .description =
         "Builds an image and prints its name. busybox is Debian's busybox-static with "
         "its cloud kernel, made in seconds; debian is a Debian with systemd, made by "
-        "mmdebstrap. With --replace the name may stand for another image already: VMs "
+        "mmdebstrap. A folder of --seed becomes a frozen disk (see ramet-seed-create(1)), "
+        "and run mounts one over it in each VM; when it cannot be read, there is no image. "
+        "With --replace the name may stand for another image already: VMs "
         "and snapshots of that one keep what they stand on, and it goes with the last "
         "of them.\n"
         "\n"

@@ -10,9 +10,11 @@ static void print_kept(const json_t *kept) {
     size_t i;
     json_array_foreach(kept, i, one) {
         bool image = json_object_get(one, "image") != NULL;
-        _cleanup_free_ char *name = output_member(one, image ? "image" : "snapshot");
+        bool seed = json_object_get(one, "seed") != NULL;
+        const char *kind = image ? "image" : seed ? "seed" : "snapshot";
+        _cleanup_free_ char *name = output_member(one, kind);
         _cleanup_free_ char *why = output_member(one, "why");
-        output_note("kept %s%s: %s", image ? "image " : "", name, why);
+        output_note("kept %s%s: %s", image ? "image " : seed ? "seed " : "", name, why);
     }
 }
 
@@ -27,6 +29,7 @@ static char *count_of(const json_t *report, const char *key, const char *one, co
 static char *summary_of(const json_t *report) {
     static const char *const PARTS[][3] = {{"snapshots", "snapshot", "snapshots"},
                                            {"images", "image", "images"},
+                                           {"seeds", "seed", "seeds"},
                                            {"layers", "layer", "layers"},
                                            {"hot_memory", "hot memory", "hot memories"},
                                            {"fetched", "fetched layer", "fetched layers"},
@@ -53,6 +56,7 @@ static void print_details(const json_t *report, bool dry_run) {
         return;
     print_gone(report, "snapshots", "snapshot");
     print_gone(report, "images", "image");
+    print_gone(report, "seeds", "seed");
 }
 
 /* Unlike other sizes this may be 0. */

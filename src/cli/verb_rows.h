@@ -15,6 +15,7 @@
     X(logs) X(network_capture) X(network_create) X(network_impair) X(network_inspect) \
     X(network_limit) X(network_ls) X(network_rm) X(pause) X(pool_ls) X(pool_set) X(port_add) \
     X(port_ls) X(port_rm) X(proxy) X(prune) X(ps) X(rename) X(restart) X(resume) X(rm) X(run) \
+    X(seed_create) X(seed_inspect) X(seed_ls) X(seed_rm) \
     X(shell) X(snapshot_create) X(snapshot_export) X(snapshot_import) X(snapshot_inspect) \
     X(snapshot_ls) X(snapshot_prove) X(snapshot_prune) X(snapshot_pull) X(snapshot_push) \
     X(snapshot_rm) X(snapshot_schedule) X(snapshot_tree) X(snapshot_verify) X(ssh_config) \

@@ -17,6 +17,7 @@ const VerbGroup verb_groups[] = {
     {"network", "networks that VMs are in together"},
     {"pool", "warm clones, made ahead of time"},
     {"port", "ports of this host that lead to VMs"},
+    {"seed", "frozen folders, over which VMs have disks"},
     {"snapshot", "frozen VMs, from which others grow"},
 };
 const size_t n_verb_groups = ARRAY_SIZE(verb_groups);

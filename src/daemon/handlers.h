@@ -74,6 +74,12 @@ HANDLER(handle_vm_resume);
 HANDLER(handle_vm_snapshot);
 HANDLER(handle_vm_standby);
 
+/* seeds.c */
+HANDLER(handle_seed_create);
+HANDLER(handle_seed_inspect);
+HANDLER(handle_seed_list);
+HANDLER(handle_seed_remove);
+
 /* vms.c */
 HANDLER(handle_stats);
 HANDLER(handle_vm_agent);

@@ -55,8 +55,11 @@ HANDLER(handle_image_build) {
                                  .size_bytes = request_number(request, "size", 0),
                                  .kernel = request_text(request, "kernel"),
                                  .modules = request_text(request, "modules"),
+                                 .seeds = json_object_get(request->input, "seeds"),
                                  .replace = request_flag(request, "replace")};
     int r = check_kernel(request, error);
+    if (r >= 0 && options.seeds)
+        r = peer_check_folder(request->peer, "its seeds' folders", error);
     if (r < 0)
         return r;
     if (!packages)

@@ -89,3 +89,12 @@ int peer_open_file(const Peer *peer, const char *path, int *fd, Error *error) {
     *fd = TAKE_FD(opened);
     return 0;
 }
+
+int peer_check_folder(const Peer *peer, const char *path, Error *error) {
+    if (peer->uid == 0 || peer->uid == geteuid())
+        return 0;
+    error_set(error, ERROR_PERMISSION, EACCES,
+              "this daemon is another user's, and would read %s with that user's rights", path);
+    error_set_hint(error, "do it as the daemon's user, or with a RAMET_HOME of your own");
+    return -EACCES;
+}

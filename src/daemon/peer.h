@@ -27,6 +27,10 @@ int peer_get(int socket, Peer *peer, Error *error);
  */
 bool peer_is_allowed(const Peer *peer, gid_t group);
 
+/* May the peer have us read a whole folder, by its path? Only who may read all that we may.
+ * ERROR_PERMISSION. */
+int peer_check_folder(const Peer *peer, const char *path, Error *error);
+
 /* Opens a file for reading with the rights of the peer, not ours, so that a daemon of root reads
  * nothing for a client that the client could not read. Only this thread is somebody else meanwhile.
  */

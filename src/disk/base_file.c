@@ -18,7 +18,8 @@
 
 /* What names a base. By the last, the digest of the file that it was made of, earlier versions
  * named it until its own was known. */
-static const char *const KINDS[] = {TREE_DIGEST_PREFIX, OLD_PREFIX, BASE_SOURCE_PREFIX};
+static const char *const KINDS[] = {TREE_DIGEST_PREFIX, OLD_PREFIX, BASE_SOURCE_PREFIX,
+                                    BASE_CLONE_PREFIX};
 
 /* ---- names ---- */
 
@@ -55,6 +56,11 @@ bool base_id_is_old(const char *id) {
 char *base_path(const char *home, const char *id) {
     _cleanup_free_ char *name = id_to_name(id);
     return path_join(home, BASE_KIND, name);
+}
+
+char *seed_base_path(const char *home, const char *id) {
+    _cleanup_free_ char *name = id_to_name(id);
+    return path_join(home, SEED_KIND, name);
 }
 
 /* ---- publishing ---- */

@@ -19,7 +19,14 @@
 /* "HOME/images/tree1-HEX.raw"; caller owns. */
 char *base_path(const char *home, const char *id);
 
-/* The id of a file's name in HOME/images; -EINVAL when it is no base's. */
+/* "HOME/seeds/tree1-HEX.raw", where bases of other disks than the root are; caller owns. */
+#define SEED_KIND "seeds"
+char *seed_base_path(const char *home, const char *id);
+
+/* What stands for a copy of a volume in place of a digest, which would have it read. */
+#define BASE_CLONE_PREFIX "clone:"
+
+/* The id of a file's name in HOME/images or HOME/seeds; -EINVAL when it is no base's. */
 int base_id_from_name(const char *name, char id[BASE_ID_SIZE]);
 
 /* Is it the SHA-256 that earlier versions named bases by? */
@@ -28,8 +35,8 @@ bool base_id_is_old(const char *id);
 /* What to name a disk by: all cores read it, holes cost nothing. ERROR_CANCELLED. */
 int base_digest(int fd, int cancel_fd, char id[BASE_ID_SIZE], Error *error);
 
-/* The last step of every way that makes a base: publishes the scratch (begun with kind "images")
- * as `id`, its digest. That the base exists already is success. */
+/* The last step of every way that makes a base: publishes the scratch (begun with kind "images" or
+ * SEED_KIND) as `id`, its digest. That the base exists already is success. */
 int base_publish(Publish *publish, const char *id, Error *error);
 
 /* Gives a base one more name. When another file has that, both names are that one from then on: a

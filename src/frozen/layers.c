@@ -32,11 +32,12 @@
 #include "base/str.h"
 #include "disk/base_file.h"
 #include "disk/overlay.h"
+#include "frozen/disks.h"
 #include "frozen/stamp.h"
 #include "home/home.h"
 #include "home/inside.h"
 #include "home/row.h"
-#include "store/layers.h"
+#include "store/disks/layers.h"
 #include "store/store.h"
 #include "store/vms.h"
 
@@ -45,43 +46,6 @@
 char *layer_path(const Home *home, const char *id) {
     _cleanup_free_ char *name = str_format("%s.qcow2", id);
     return path_join(home->path, "layers", name);
-}
-
-const char *vm_disk_file(const VmRow *row) {
-    const char *name = row->runtime.disk_file;
-    return *name ? name : "disk.qcow2";
-}
-
-/* ---- the disk of a VM in standby ---- */
-
-static int open_overlay(Home *home, const VmRow *row, Error *error) {
-    _cleanup_close_ int dir_fd = -1;
-    int fd, r = vm_folder_open(home, row->id, &dir_fd, error);
-    if (r < 0)
-        return r;
-    fd = openat(dir_fd, vm_disk_file(row), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    return fd < 0 ? error_set_errno(error, errno, "cannot open %s", vm_disk_file(row)) : fd;
-}
-
-int standby_disk_remember(Home *home, VmRow *row, Error *error) {
-    _cleanup_close_ int fd = open_overlay(home, row, error);
-    return fd < 0 ? fd : stamp_make(fd, &row->runtime.standby_disk, error);
-}
-
-int standby_disk_check(Home *home, const VmRow *row, Error *error) {
-    const FileStamp *stamp = &row->runtime.standby_disk;
-    _cleanup_close_ int fd = open_overlay(home, row, error);
-    if (fd < 0 || !stamp->inode)
-        return fd < 0 ? fd : 0;
-    if (stamp_check(fd, stamp, "", vm_disk_file(row), error) >= 0)
-        return 0;
-    error_set(error, ERROR_CORRUPT, EBADMSG, "its disk was written to since it is in standby");
-    error_set_hint(error, "ramet stop discards the saved memory, and start boots it anew");
-    return -EBADMSG;
-}
-
-bool standby_disk_is_unchanged(Home *home, const VmRow *row) {
-    return *row->runtime.standby && standby_disk_check(home, row, NULL) >= 0;
 }
 
 /* ---- opening a chain ---- */
@@ -152,20 +116,32 @@ int layer_make_overlay(Home *home, const VmRow *row, int dir_fd, const char *nam
     return r;
 }
 
+int layer_make_overlays(Home *home, const VmRow *row, int dir_fd, bool durable, Error *error) {
+    int r = 0;
+    for (size_t i = 1; r >= 0 && i < vm_disk_count(row); i++) {
+        _cleanup_free_ char *base = vm_disk_base(home, row, i);
+        if (vm_disk_has_overlay(row, i))
+            r = layer_make_overlay(home, row, dir_fd, vm_disk_file(row, i), vm_disk(row, i)->layer,
+                                   base, vm_disk_bytes(row, i), durable, error);
+    }
+    return r;
+}
+
 /* ---- freezing ---- */
 
-static int fill_layer(Home *home, const VmRow *vm, LayerRow *layer, Error *error) {
+static int fill_layer(Home *home, const VmRow *vm, size_t disk, LayerRow *layer, Error *error) {
     _cleanup_(layer_row_free) LayerRow parent = {0};
     _cleanup_free_ char *id = random_hex(16);
+    const VmDisk *state = vm_disk(vm, disk);
     int r = 0;
-    if (*vm->runtime.layer)
-        r = layers_get(home->store, vm->runtime.layer, &parent, error);
+    if (*state->layer)
+        r = layers_get(home->store, state->layer, &parent, error);
     if (r < 0)
         return r;
     (void)snprintf(layer->id, sizeof(layer->id), "%s", id);
     (void)snprintf(layer->parent, sizeof(layer->parent), "%s", parent.id);
-    layer->base_path = str_copy(str_or_empty(vm->runtime.base));
-    layer->virtual_bytes = vm->spec.disk_bytes;
+    layer->base_path = vm_disk_base(home, vm, disk);
+    layer->virtual_bytes = vm_disk_bytes(vm, disk);
     layer->depth = parent.depth + 1;
     if (layer->depth + 1 < ARRAY_SIZE(((LayerChain *)NULL)->files))
         return 0;
@@ -180,48 +156,84 @@ static int fill_layer(Home *home, const VmRow *vm, LayerRow *layer, Error *error
     return -E2BIG;
 }
 
-/* The layer and the VM's word of it are one change. */
-static int record_begin(Home *home, VmRow *vm, const LayerRow *layer, Error *error) {
-    uint64_t number = vm->runtime.disk_number + 1;
-    Freezing *freezing = &vm->runtime.freezing;
+/* What is made of the overlays of one VM. */
+typedef struct FreezingLayers {
+    size_t count;
+    LayerRow items[PLAN_DISKS_MAX]; /* owned; by disk */
+} FreezingLayers;
+
+static void freezing_layers_free(FreezingLayers *layers) {
+    for (size_t i = 0; i < layers->count; i++)
+        layer_row_free(&layers->items[i]);
+}
+
+static int fill_layers(Home *home, const VmRow *vm, FreezingLayers *layers, Error *error) {
+    int r = 0;
+    for (size_t i = 0; r >= 0 && i < vm_disk_count(vm); i++) {
+        layers->items[layers->count++] = (LayerRow){0};
+        if (vm_disk_has_overlay(vm, i))
+            r = fill_layer(home, vm, i, &layers->items[i], error);
+    }
+    return r;
+}
+
+static void name_next(VmDisk *state, size_t disk, const LayerRow *layer) {
+    Freezing *freezing = &state->freezing;
+    state->number++;
+    str_set(freezing->layer, layer->id);
+    if (disk == 0)
+        (void)snprintf(freezing->file, sizeof(freezing->file), "disk-%llu.qcow2",
+                       (unsigned long long)state->number);
+    else
+        (void)snprintf(freezing->file, sizeof(freezing->file), "seed-%u-%llu.qcow2", (unsigned)disk,
+                       (unsigned long long)state->number);
+}
+
+/* The layers and the VM's word of them are one change. */
+static int record_begin(Home *home, VmRow *vm, const FreezingLayers *layers, Error *error) {
     int r = store_begin(home->store, error);
     if (r < 0)
         return r;
-    vm->runtime.disk_number = number;
-    str_set(freezing->layer, layer->id);
-    (void)snprintf(freezing->file, sizeof(freezing->file), "disk-%llu.qcow2",
-                   (unsigned long long)number);
-    r = layers_insert(home->store, layer, error);
+    for (size_t i = 0; r >= 0 && i < layers->count; i++) {
+        if (!*layers->items[i].id)
+            continue;
+        name_next(vm_disk_of(vm, i), i, &layers->items[i]);
+        r = layers_insert(home->store, &layers->items[i], error);
+    }
     if (r >= 0)
         r = vms_update(home->store, vm, error);
     if (r < 0) {
         store_rollback(home->store);
-        *freezing = (Freezing){0};
+        for (size_t i = 0; i < layers->count; i++)
+            vm_disk_of(vm, i)->freezing = (Freezing){0};
         return r;
     }
     return store_commit(home->store, error);
 }
 
-static int make_files(Home *home, const VmRow *vm, const LayerRow *layer, Error *error) {
+static int make_files(Home *home, const VmRow *vm, size_t disk, const LayerRow *layer,
+                      Error *error) {
     _cleanup_free_ char *path = layer_path(home, layer->id);
     _cleanup_close_ int dir_fd = -1;
     int r = vm_folder_open(home, vm->id, &dir_fd, error);
     if (r < 0)
         return r;
-    if (linkat(dir_fd, vm_disk_file(vm), AT_FDCWD, path, 0) < 0)
+    if (linkat(dir_fd, vm_disk_file(vm, disk), AT_FDCWD, path, 0) < 0)
         return error_set_errno(error, errno, "cannot make layer %s", path);
-    return layer_make_overlay(home, vm, dir_fd, vm->runtime.freezing.file, layer->id,
+    return layer_make_overlay(home, vm, dir_fd, vm_disk(vm, disk)->freezing.file, layer->id,
                               layer->base_path, layer->virtual_bytes, true, error);
 }
 
 int layer_freeze_begin(Home *home, VmRow *row, Error *error) {
-    _cleanup_(layer_row_free) LayerRow layer = {0};
-    int r = fill_layer(home, row, &layer, error);
+    _cleanup_(freezing_layers_free) FreezingLayers layers = {0};
+    int r = fill_layers(home, row, &layers, error);
     if (r >= 0)
-        r = record_begin(home, row, &layer, error);
+        r = record_begin(home, row, &layers, error);
     if (r < 0)
         return r;
-    r = make_files(home, row, &layer, error);
+    for (size_t i = 0; r >= 0 && i < layers.count; i++)
+        if (*layers.items[i].id)
+            r = make_files(home, row, i, &layers.items[i], error);
     if (r < 0)
         (void)layer_freeze_recover(home, row, false, NULL);
     return r;
@@ -253,56 +265,97 @@ static void unlink_in_folder(Home *home, const VmRow *row, const char *name) {
         log_warning("cannot remove %s of %s: errno %d", name, row->name, errno);
 }
 
+/* What its overlays were. */
+typedef struct FrozenFiles {
+    VmDisk disks[PLAN_DISKS_MAX];
+} FrozenFiles;
+
+static void take_new(VmRow *row, FrozenFiles *old) {
+    for (size_t i = 0; i < vm_disk_count(row); i++) {
+        VmDisk *state = vm_disk_of(row, i);
+        old->disks[i] = *state;
+        str_set(old->disks[i].file, vm_disk_file(row, i));
+        if (!*state->freezing.layer)
+            continue;
+        str_set(state->layer, old->disks[i].freezing.layer);
+        str_set(state->file, old->disks[i].freezing.file);
+        state->freezing = (Freezing){0};
+    }
+}
+
 int layer_freeze_commit(Home *home, VmRow *row, Error *error) {
-    Freezing done = row->runtime.freezing;
-    _cleanup_free_ char *old = str_copy(vm_disk_file(row));
+    FrozenFiles old;
     int r = 0;
-    if (!*done.layer)
+    if (!layer_is_freezing(row))
         return 0;
-    str_set(row->runtime.layer, done.layer);
-    str_set(row->runtime.disk_file, done.file);
-    row->runtime.freezing = (Freezing){0};
-    if (row->runtime.standby_disk.inode) /* the new overlay shows the same disk */
-        r = standby_disk_remember(home, row, error);
+    take_new(row, &old);
+    if (row->runtime.root.stamp.inode) /* the new overlays show the same disks */
+        r = standby_disks_remember(home, row, error);
     if (r >= 0)
         r = vms_update(home->store, row, error);
     if (r >= 0)
         r = store_sync(home->store, error);
-    if (r < 0)
-        return r;
-    unlink_in_folder(home, row, old);
-    return seal_layer(home, done.layer, error);
+    for (size_t i = 0; r >= 0 && i < vm_disk_count(row); i++) {
+        if (!*old.disks[i].freezing.layer)
+            continue;
+        unlink_in_folder(home, row, old.disks[i].file);
+        r = seal_layer(home, old.disks[i].freezing.layer, error);
+    }
+    return r;
+}
+
+static void undo_files(Home *home, const VmRow *row, const Freezing *undone) {
+    _cleanup_free_ char *path = layer_path(home, undone->layer);
+    unlink_in_folder(home, row, undone->file);
+    if (unlink(path) < 0 && errno != ENOENT)
+        log_warning("cannot remove %s: errno %d", path, errno);
 }
 
 static int undo_begin(Home *home, VmRow *row, Error *error) {
-    Freezing undone = row->runtime.freezing;
-    _cleanup_free_ char *path = layer_path(home, undone.layer);
+    Freezing undone[PLAN_DISKS_MAX] = {0};
     int r;
-    unlink_in_folder(home, row, undone.file);
-    if (unlink(path) < 0 && errno != ENOENT)
-        log_warning("cannot remove %s: errno %d", path, errno);
-    row->runtime.freezing = (Freezing){0};
+    for (size_t i = 0; i < vm_disk_count(row); i++) {
+        VmDisk *state = vm_disk_of(row, i);
+        undone[i] = state->freezing;
+        if (*undone[i].layer)
+            undo_files(home, row, &undone[i]);
+        state->freezing = (Freezing){0};
+    }
     r = vms_update(home->store, row, error);
-    return r < 0 ? r : layers_delete(home->store, undone.layer, error);
+    for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(undone); i++)
+        if (*undone[i].layer)
+            r = layers_delete(home->store, undone[i].layer, error);
+    return r;
+}
+
+bool layer_is_freezing(const VmRow *row) {
+    return *row->runtime.root.freezing.layer != '\0';
 }
 
 int layer_freeze_recover(Home *home, VmRow *row, bool switched, Error *error) {
-    if (!*row->runtime.freezing.layer)
+    if (!layer_is_freezing(row))
         return 0;
     return switched ? layer_freeze_commit(home, row, error) : undo_begin(home, row, error);
 }
 
 /* A new overlay is a header, tables, and holes; the first cluster that is written makes it longer.
  */
-bool layer_freezing_has_content(Home *home, const VmRow *row) {
-    uint64_t bytes = row->spec.disk_bytes;
+static bool has_content(Home *home, const VmRow *row, size_t disk) {
+    uint64_t bytes = vm_disk_bytes(row, disk);
     uint64_t l1_clusters = (bytes / (512 * MIB) + 1) * 8 / (64 * KIB) + 1;
     _cleanup_close_ int dir_fd = -1;
     struct stat info;
     if (vm_folder_open(home, row->id, &dir_fd, NULL) < 0 ||
-        fstatat(dir_fd, row->runtime.freezing.file, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        fstatat(dir_fd, vm_disk(row, disk)->freezing.file, &info, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
     return (uint64_t)info.st_size > (3 + l1_clusters) * 64 * KIB;
+}
+
+bool layer_freezing_has_content(Home *home, const VmRow *row) {
+    bool found = false;
+    for (size_t i = 0; i < vm_disk_count(row); i++)
+        found |= *vm_disk(row, i)->freezing.file && has_content(home, row, i);
+    return found;
 }
 
 /* ---- collecting ---- */

@@ -14,16 +14,6 @@
 /* "HOME/layers/ID.qcow2"; the caller owns it. */
 char *layer_path(const Home *home, const char *id);
 
-/* The active overlay's name in the VM's folder. Borrowed from the row. */
-const char *vm_disk_file(const VmRow *row);
-
-/* The disk of a VM in standby fits its memory only as it was then. remember: puts its stamp into
- * the row. check: ERROR_CORRUPT when it was written to since. is_unchanged: it is in standby, and
- * its disk was not. */
-int standby_disk_remember(Home *home, VmRow *row, Error *error);
-int standby_disk_check(Home *home, const VmRow *row, Error *error);
-bool standby_disk_is_unchanged(Home *home, const VmRow *row);
-
 /* The files below an overlay over `layer` ("": none), top first, base last; opened for reading and
  * checked against their stamps. */
 typedef struct LayerChain {
@@ -43,20 +33,26 @@ int layer_make_overlay(Home *home, const VmRow *row, int dir_fd, const char *nam
                        const char *layer, const char *base_path, uint64_t bytes, bool durable,
                        Error *error);
 
-/* Freezing a VM's overlay, in three steps. begin: the overlay gets a second name as a layer, and
- * the VM a new, empty overlay over that; the VM's row knows of both (`freezing`), so that a crash
- * can be recovered from. commit: the new overlay is the VM's; the layer is made read-only. recover:
- * after a failure or a crash, finds out whether the VM writes to the new overlay already
- * (switched), and commits or undoes. All for callers that hold the VM's lock. */
+/* The same for those of its mounts that have one; the root disk's is made by the one above. */
+int layer_make_overlays(Home *home, const VmRow *row, int dir_fd, bool durable, Error *error);
+
+/* Freezing a VM's overlays, of all its disks, in three steps. begin: each overlay gets a second
+ * name as a layer, and the VM a new, empty overlay over that; the VM's row knows of both
+ * (`freezing`), so that a crash can be recovered from. commit: the new overlays are the VM's; the
+ * layers are made read-only. recover: after a failure or a crash, finds out whether the VM writes
+ * to the new overlays already (switched: it does so to all or none), and commits or undoes. All for
+ * callers that hold the VM's lock. */
+bool layer_is_freezing(const VmRow *row);
 int layer_freeze_begin(Home *home, VmRow *row, Error *error);
 int layer_freeze_commit(Home *home, VmRow *row, Error *error);
 int layer_freeze_recover(Home *home, VmRow *row, bool switched, Error *error);
 
-/* Has the new overlay, of a VM that does not run, any content? */
+/* Has any new overlay, of a VM that does not run, any content? */
 bool layer_freezing_has_content(Home *home, const VmRow *row);
 
-/* Writes the snapshot's chain as one layer over the base when it is deeper than LAYER_DEPTH_MAX,
- * and lets the snapshot (whose row is written) stand on that. The VMs over it may run on. */
+/* Writes each of the snapshot's chains as one layer over the base when it is deeper than
+ * LAYER_DEPTH_MAX, and lets the snapshot (whose row is written) stand on that. The VMs over it may
+ * run on. */
 #define LAYER_DEPTH_MAX 8
 int layer_flatten(Home *home, Operation *operation, SnapshotRow *snapshot, Error *error);
 
@@ -65,7 +61,7 @@ int layer_flatten(Home *home, Operation *operation, SnapshotRow *snapshot, Error
 int layer_write_raw(Home *home, Operation *operation, const char *layer, const char *base_path,
                     int fd, const char *path, Error *error);
 
-/* Lets a VM that does not run stand on the flattened layer where there is one. */
+/* Lets a VM that does not run stand on the flattened layers where there are some. */
 int layer_use_flattened(Home *home, VmRow *row, Error *error);
 
 /* Removes layers on which nothing stands. */

@@ -21,12 +21,13 @@
 #include "disk/base_file.h"
 #include "disk/publish.h"
 #include "disk/sparse.h"
+#include "frozen/disks.h"
 #include "frozen/layers.h"
 #include "frozen/stamp.h"
 #include "home/home.h"
 #include "home/inside.h"
 #include "home/operation.h"
-#include "store/layers.h"
+#include "store/disks/layers.h"
 #include "store/snapshots.h"
 #include "store/store.h"
 #include "store/vms.h"
@@ -129,7 +130,7 @@ int layer_write_raw(Home *home, Operation *operation, const char *layer, const c
 }
 
 static int add_flat(Home *home, LayerRow *top, const char *id, int fd, SnapshotRow *snapshot,
-                    Error *error) {
+                    char layer[VM_ID_SIZE], Error *error) {
     _cleanup_(layer_row_free) LayerRow flat = {.depth = 1};
     int r;
     (void)snprintf(flat.id, sizeof(flat.id), "%s", id);
@@ -143,7 +144,7 @@ static int add_flat(Home *home, LayerRow *top, const char *id, int fd, SnapshotR
     if (r < 0)
         return r;
     str_set(top->flat, id);
-    str_set(snapshot->layer, id);
+    (void)snprintf(layer, VM_ID_SIZE, "%s", id);
     r = layers_insert(home->store, &flat, error);
     if (r >= 0)
         r = layers_update(home->store, top, error);
@@ -156,7 +157,9 @@ static int add_flat(Home *home, LayerRow *top, const char *id, int fd, SnapshotR
     return store_commit(home->store, error);
 }
 
-int layer_flatten(Home *home, Operation *operation, SnapshotRow *snapshot, Error *error) {
+/* layer: the snapshot's own, of one of its disks. */
+static int flatten(Home *home, Operation *operation, SnapshotRow *snapshot, char layer[VM_ID_SIZE],
+                   Error *error) {
     _cleanup_(layer_row_free) LayerRow top = {0};
     _cleanup_(publish_free_p) Publish *publish = NULL;
     _cleanup_free_ char *id = random_hex(16), *name = str_format("%s.qcow2", id);
@@ -164,9 +167,9 @@ int layer_flatten(Home *home, Operation *operation, SnapshotRow *snapshot, Error
         .home = home->path, .kind = "layers", .name = name, .cancel_fd = operation->cancel_fd};
     bool exists;
     int r;
-    if (!*snapshot->layer)
+    if (!*layer)
         return 0;
-    r = layers_get(home->store, snapshot->layer, &top, error);
+    r = layers_get(home->store, layer, &top, error);
     if (r < 0 || top.depth <= LAYER_DEPTH_MAX)
         return r;
     operation_enter(operation, "flatten");
@@ -176,27 +179,36 @@ int layer_flatten(Home *home, Operation *operation, SnapshotRow *snapshot, Error
     if (r >= 0)
         r = publish_commit(publish, error);
     if (r >= 0)
-        r = add_flat(home, &top, id, publish_scratch_fd(publish), snapshot, error);
+        r = add_flat(home, &top, id, publish_scratch_fd(publish), snapshot, layer, error);
     return r < 0 ? error_add_context(error, "cannot flatten the disk") : 0;
+}
+
+int layer_flatten(Home *home, Operation *operation, SnapshotRow *snapshot, Error *error) {
+    VmDisks *disks = &snapshot->data.disks;
+    int r = flatten(home, operation, snapshot, snapshot->layer, error);
+    for (size_t i = 0; r >= 0 && i < disks->count; i++)
+        r = flatten(home, operation, snapshot, disks->items[i].layer, error);
+    return r;
 }
 
 /* The row first: QEMU is given the files, so what the overlay's header says matters to people only.
  */
-int layer_use_flattened(Home *home, VmRow *row, Error *error) {
+static int use_flattened(Home *home, VmRow *row, size_t disk, Error *error) {
     _cleanup_(layer_row_free) LayerRow top = {0}, flat = {0};
     _cleanup_free_ char *file = NULL, *target = NULL;
     _cleanup_error_ Error failure = ERROR_INIT;
+    VmDisk *state = vm_disk_of(row, disk);
     int r;
-    if (!*row->runtime.layer)
+    if (!*state->layer)
         return 0;
-    r = layers_get(home->store, row->runtime.layer, &top, error);
+    r = layers_get(home->store, state->layer, &top, error);
     if (r < 0 || !*top.flat || layers_get(home->store, top.flat, &flat, NULL) < 0)
         return r;
-    str_set(row->runtime.layer, flat.id);
+    str_set(state->layer, flat.id);
     r = vms_update(home->store, row, error);
     if (r < 0)
         return r;
-    file = path_join(home->path, "vms", row->id, vm_disk_file(row));
+    file = path_join(home->path, "vms", row->id, vm_disk_file(row, disk));
     target = layer_path(home, flat.id);
     {
         const char *argv[] = {"qemu-img", "rebase", "-q", "-u",   "-f", "qcow2",
@@ -206,4 +218,11 @@ int layer_use_flattened(Home *home, VmRow *row, Error *error) {
             log_warning("the header of %s keeps an old name: %s", file, error_message(&failure));
     }
     return 0;
+}
+
+int layer_use_flattened(Home *home, VmRow *row, Error *error) {
+    int r = 0;
+    for (size_t i = 0; r >= 0 && i < vm_disk_count(row); i++)
+        r = use_flattened(home, row, i, error);
+    return r;
 }

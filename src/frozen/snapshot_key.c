@@ -39,10 +39,25 @@ static char *read_host_cpu(const char *accel) {
     return str_copy(hex);
 }
 
-/* Beside the cards: the root disk and the agent's channel. */
-const char *snapshot_machine_options(const char *network, const char *accel) {
-    const char *machine = qemu_machine_for(network_device_count(network) + 2);
-    return str_or_empty(qemu_machine_options(machine, accel));
+const char *snapshot_machine_options(const char *network, const char *disks, const char *accel) {
+    size_t n_disks = 1; /* the root; then a line for each */
+    for (const char *end = disks; end && (end = strchr(end, '\n')); end++)
+        n_disks++;
+    return str_or_empty(
+        qemu_machine_options(qemu_machine_for(n_disks, network_device_count(network)), accel));
+}
+
+/* "seed-1=tree1:HEX,1073741824,/root\n", a line for each; NULL: none. The caller owns it. */
+static char *describe_disks(const VmMounts *mounts) {
+    StrBuf text = {0};
+    for (size_t i = 0; i < mounts->count; i++) {
+        const VmMount *mount = &mounts->items[i];
+        char serial[VM_SERIAL_SIZE];
+        vm_mount_serial(mounts, i, serial);
+        strbuf_add_format(&text, "%s=%s%s,%llu,%s\n", serial, mount->base, mount->volume,
+                          (unsigned long long)mount->bytes, mount->path);
+    }
+    return mounts->count ? strbuf_steal(&text) : NULL;
 }
 
 void snapshot_facts(const QemuFeatures *features, const char *accel, const VmRow *vm,
@@ -51,6 +66,7 @@ void snapshot_facts(const QemuFeatures *features, const char *accel, const VmRow
     network_device_of(&vm->spec, device);
     if (*vm->runtime.network_device)
         str_set(device, vm->runtime.network_device);
+    _cleanup_free_ char *disks = describe_disks(&vm->spec.mounts);
     snapshot_facts_free(facts);
     *facts = (SnapshotFacts){
         .format = SNAPSHOT_FORMAT,
@@ -61,13 +77,14 @@ void snapshot_facts(const QemuFeatures *features, const char *accel, const VmRow
         .qemu_version = str_copy(features->version),
         .accel = str_copy(accel),
         .machine = str_copy(MACHINE),
-        .machine_options = str_copy(snapshot_machine_options(device, accel)),
+        .machine_options = str_copy(snapshot_machine_options(device, disks, accel)),
         .cpu = str_copy(qemu_default_cpu(accel)),
         .host_cpu = read_host_cpu(accel),
         .memory_bytes = vm->spec.memory_bytes,
         .cpus = vm->spec.cpus,
         .devices = str_copy("root;net;agent;console"),
         .network = str_copy(device),
+        .disks = TAKE_PTR(disks),
     };
 }
 

@@ -32,8 +32,9 @@ static const struct {
     const char *name;
     mode_t mode;
 } folders[] = {
-    {"images", 0711}, {"kernels", 0711}, {"initramfs", 0711}, {"memory", 0711}, {"vms", 0711},
-    {"locks", 0700},  {"tmp", 0700},     {"snapshots", 0700}, {"layers", 0700},
+    {"images", 0711}, {"kernels", 0711}, {"initramfs", 0711}, {"memory", 0711},
+    {"vms", 0711},    {"locks", 0700},   {"tmp", 0700},       {"snapshots", 0700},
+    {"layers", 0700}, {"seeds", 0711},   {"volumes", 0700},
 };
 
 static int open_folder(const char *path, int *fd, Error *error) {
@@ -85,6 +86,7 @@ static Home *home_new(const HomeOptions *options) {
     (void)pthread_mutex_init(&home->mutex, NULL);
     (void)pthread_mutex_init(&home->probe_mutex, NULL);
     (void)pthread_mutex_init(&home->images_mutex, NULL);
+    (void)pthread_mutex_init(&home->bases_mutex, NULL);
     (void)pthread_mutex_init(&home->hot_mutex, NULL);
     (void)pthread_cond_init(&home->hot_filled, NULL);
     (void)pthread_cond_init(&home->idle, NULL);
@@ -158,6 +160,7 @@ static void free_members(Home *home) {
     (void)pthread_mutex_destroy(&home->mutex);
     (void)pthread_mutex_destroy(&home->probe_mutex);
     (void)pthread_mutex_destroy(&home->images_mutex);
+    (void)pthread_mutex_destroy(&home->bases_mutex);
     (void)pthread_cond_destroy(&home->idle);
     (void)pthread_mutex_destroy(&home->hot_mutex);
     (void)pthread_cond_destroy(&home->hot_filled);

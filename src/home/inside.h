@@ -51,8 +51,11 @@ struct Home {
     uint64_t ready_timeout_usec;
 
     pthread_mutex_t images_mutex; /* a base and its image's row come and go together */
-    pthread_mutex_t mutex;        /* guards what follows */
-    pthread_cond_t idle;          /* `workers` fell to 0 */
+    pthread_mutex_t bases_mutex;  /* guards the next two: storage/bases.c */
+    unsigned bases_users;
+    bool bases_waiting;
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t idle;   /* `workers` fell to 0 */
     bool closing;
     unsigned workers;              /* threads of home_work */
     struct Refreshing *refreshing; /* machine/refresh.c: those that have not begun yet */

@@ -16,6 +16,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "home/card.h"
+#include "home/mount.h"
 #include "home/policy.h"
 
 #define WHAT "the specification"
@@ -397,34 +398,13 @@ static int read_program(const json_t *json, VmSpec *spec, Error *error) {
     return r < 0 ? r : json_opt_bool(WHAT, json, "publish_all", &spec->publish_all, error);
 }
 
-static const char *const MEMBERS[] = {"name",
-                                      "image",
-                                      "memory_bytes",
-                                      "cpus",
-                                      "disk_bytes",
-                                      "network",
-                                      "networks",
-                                      "forwards",
-                                      "env",
-                                      "remove",
-                                      "cold",
-                                      "start",
-                                      "exec",
-                                      "hostname",
-                                      "labels",
-                                      "wait_for",
-                                      "wait_timeout_s",
-                                      "router",
-                                      "net_limit",
-                                      "ttl_ms",
-                                      "restart",
-                                      "idle_standby_ms",
-                                      "entrypoint",
-                                      "command",
-                                      "directory",
-                                      "user",
-                                      "publish_all",
-                                      NULL};
+static const char *const MEMBERS[] = {
+    "name",     "image",           "memory_bytes", "cpus",      "disk_bytes",
+    "network",  "networks",        "forwards",     "env",       "remove",
+    "cold",     "start",           "exec",         "hostname",  "labels",
+    "wait_for", "wait_timeout_s",  "router",       "net_limit", "ttl_ms",
+    "restart",  "idle_standby_ms", "entrypoint",   "command",   "directory",
+    "user",     "publish_all",     "seeds",        NULL};
 
 int vm_spec_parse(const json_t *json, VmSpec *spec, Error *error) {
     int r;
@@ -437,6 +417,9 @@ int vm_spec_parse(const json_t *json, VmSpec *spec, Error *error) {
         r = read_cards(json, spec, error);
     if (r >= 0)
         r = read_sizes(json, spec, error);
+    if (r >= 0)
+        r = vm_mounts_parse(json_object_get(json, "seeds"), json_object_get(json, "volumes"),
+                            &spec->mounts, error);
     if (r >= 0)
         r = vm_spec_check(spec, error);
     if (r >= 0)

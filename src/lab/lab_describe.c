@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "home/inside.h"
 #include "lab/lab.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "network/network.h"
 #include "store/networks.h"
 #include "store/vms.h"

@@ -30,8 +30,9 @@
 #include "frozen/snapshot_files.h"
 #include "home/home.h"
 #include "home/inside.h"
+#include "storage/bases.h"
+#include "store/disks/layers.h"
 #include "store/lab/lab_snapshots.h"
-#include "store/layers.h"
 #include "store/snapshots.h"
 #include "store/store.h"
 #include "store/vms.h"
@@ -97,6 +98,8 @@ int snapshot_delete(Home *home, const SnapshotRow *row, Error *error) {
     detail = json_pack("{s:s, s:b}", "snapshot", row->id, "automatic", row->automatic);
     home_event(home, "snapshot.removed", NULL, *row->name ? row->name : NULL, detail);
     image_base_collect(home, row->image_digest);
+    if (row->data.spec.mounts.count > 0)
+        bases_collect(home);
     return 0;
 }
 

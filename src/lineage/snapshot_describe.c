@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "disk/base_file.h"
+#include "frozen/disks.h"
 #include "frozen/hot_memory.h"
 #include "frozen/layers.h"
 #include "frozen/memory_digest.h"
@@ -25,7 +26,7 @@
 #include "home/operation.h"
 #include "home/row.h"
 #include "qemu/features.h"
-#include "store/layers.h"
+#include "store/disks/layers.h"
 #include "store/snapshots.h"
 #include "store/vms.h"
 
@@ -251,9 +252,9 @@ static uint64_t own_memory_bytes(const World *world, const SnapshotRow *row) {
 static json_t *snapshot_node(const World *world, const SnapshotRow *row, unsigned depth);
 
 static json_t *vm_node(const World *world, const VmRow *row) {
-    _cleanup_free_ char *path = path_join(world->home->path, "vms", row->id, vm_disk_file(row));
+    _cleanup_free_ char *path = path_join(world->home->path, "vms", row->id, vm_disk_file(row, 0));
     const SnapshotRow *owner = world_find(world, row->runtime.memory_owner);
-    uint64_t shared = chain_bytes(world, row->runtime.layer) +
+    uint64_t shared = chain_bytes(world, row->runtime.root.layer) +
                       allocated_bytes(str_or_empty(row->runtime.base)) +
                       (owner ? own_memory_bytes(world, owner) : 0);
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:[]}", "kind", "vm", "id", row->id,

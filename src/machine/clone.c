@@ -19,6 +19,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "disk/base_file.h"
+#include "frozen/disks.h"
 #include "frozen/network_device.h"
 #include "frozen/snapshot_files.h"
 #include "frozen/snapshot_key.h"
@@ -145,8 +146,8 @@ static void plan_runtime(VmRow *row, const SnapshotRow *snapshot) {
     str_replace(&row->runtime.base, str_or_empty(snapshot->data.base_path));
     str_set(row->runtime.kernel_key, snapshot->data.kernel_key);
     str_set(row->runtime.initramfs_key, snapshot->data.initramfs_key);
-    if (*snapshot->layer)
-        str_set(row->runtime.layer, snapshot->layer);
+    vm_disks_plan(row);
+    vm_disks_stand_on(row, snapshot->layer, &snapshot->data.disks);
 }
 
 int clone_plan(const SnapshotRow *snapshot, const char *name, const CloneShape *shape, VmRow *row,

@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "catalog/images.h"
+#include "frozen/disks.h"
 #include "frozen/layers.h"
 #include "home/admission.h"
 #include "home/home.h"
@@ -26,12 +27,14 @@
 #include "home/row.h"
 #include "home/spec.h"
 #include "machine/addresses.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "machine/machine.h"
 #include "machine/program.h"
 #include "machine/remove.h"
 #include "machine/rename.h"
 #include "network/lease.h"
+#include "storage/mounts.h"
+#include "store/disks/disk_uses.h"
 #include "store/images.h"
 #include "store/store.h"
 #include "store/vms.h"
@@ -78,6 +81,7 @@ static void fill_row(const Home *home, VmRow *row, const VmSpec *spec, const Ima
     (void)snprintf(row->image_digest, sizeof(row->image_digest), "%s", image->digest);
     vm_update_hostname(row);
     vm_plan_addresses(row);
+    vm_disks_plan(row);
     str_replace(&row->runtime.base, base);
     str_set(row->runtime.kernel_key,
             str_or_empty(json_string_value(json_object_get(image->detail, "kernel_key"))));
@@ -92,12 +96,29 @@ static int check_image(Home *home, VmRow *row, Error *error) {
     return error_set(error, ERROR_NOT_FOUND, ENOENT, "image %s was removed meanwhile", row->image);
 }
 
+/* The same of its seeds. */
+static int check_bases(Home *home, const VmRow *row, Error *error) {
+    int r = 0;
+    for (size_t i = 0; r >= 0 && i < row->spec.mounts.count; i++) {
+        const VmMount *mount = &row->spec.mounts.items[i];
+        uint64_t uses = 1;
+        if (mount->kind == VM_MOUNT_SEED)
+            r = disk_uses_count_base(home->store, mount->base, &uses, error);
+        if (r >= 0 && uses == 0)
+            r = error_set(error, ERROR_NOT_FOUND, ENOENT, "seed %s was removed meanwhile",
+                          mount->name);
+    }
+    return r;
+}
+
 /* One transaction: the image is still there, and uid, name and addresses are free. */
 static int insert_once(Home *home, VmRow *row, Error *error) {
     int r = store_begin(home->store, error);
     if (r < 0)
         return r;
     r = check_image(home, row, error);
+    if (r >= 0)
+        r = check_bases(home, row, error);
     if (r >= 0 && home->uid_count > 0)
         r = vms_pick_uid(home->store, home->uid_first, home->uid_count, &row->uid, error);
     if (r >= 0)
@@ -131,8 +152,10 @@ int vm_make_folder(Home *home, const VmRow *row, bool durable, Error *error) {
         return error_set_errno(error, errno, "cannot make %s/vms/%s", home->path, row->id);
     r = vm_folder_open(home, row->id, &dir_fd, error);
     if (r >= 0)
-        r = layer_make_overlay(home, row, dir_fd, vm_disk_file(row), row->runtime.layer,
+        r = layer_make_overlay(home, row, dir_fd, vm_disk_file(row, 0), row->runtime.root.layer,
                                str_or_empty(row->runtime.base), bytes, durable, error);
+    if (r >= 0)
+        r = layer_make_overlays(home, row, dir_fd, durable, error);
     if (r >= 0 && row->uid && fchown(dir_fd, row->uid, row->uid) < 0)
         r = error_set_errno(error, errno, "cannot give the VM's folder to user %u", row->uid);
     return r;
@@ -160,8 +183,10 @@ int vm_plan_row(Home *home, Operation *operation, const VmSpec *spec, CreateKind
         _cleanup_free_ char *name = identity_name();
         (void)snprintf(resolved.name, sizeof(resolved.name), "%s", name);
     }
-    /* Name and ports are found out before an image is built for a VM that cannot be made. */
+    /* Name, seeds and ports are found out before an image is built for a VM that cannot be made. */
     r = check_name(home, resolved.name, error);
+    if (r >= 0)
+        r = mounts_resolve(home, &resolved.mounts, error);
     if (r >= 0)
         r = network_check_cards(home->store, &spec->cards, error);
     if (r >= 0 && kind != CREATE_ONLY)
@@ -180,6 +205,11 @@ int vm_plan_row(Home *home, Operation *operation, const VmSpec *spec, CreateKind
         r = admission_pick_ports(&resolved.forwards, error);
     if (r >= 0)
         r = resolve_sizes(image.detail, &resolved, error);
+    if (r >= 0)
+        mounts_add_of_image(home, operation, json_object_get(image.detail, "seeds"),
+                            &resolved.mounts);
+    if (r >= 0)
+        r = mounts_resolve(home, &resolved.mounts, error);
     if (r >= 0)
         fill_row(home, row, &resolved, &image, kind == CREATE_FOR_CLIENT);
     if (r >= 0 && kind != CREATE_ONLY)
@@ -203,7 +233,7 @@ int vm_create_planned(Home *home, Operation *operation, VmRow *planned, CreateKi
     operation_enter(operation, "overlay");
     /* What `run` makes is gone after a crash anyway, and a clone's layers are durable: later QEMU
      * flushes the overlay when the guest asks. */
-    r = vm_make_folder(home, &made, !made.runtime.half_run && !*made.runtime.layer, &failure);
+    r = vm_make_folder(home, &made, !made.runtime.half_run && !*made.runtime.root.layer, &failure);
     if (r >= 0 && kind == CREATE_ONLY)
         r = row_set_state(home, &made, STATE_CREATED, NULL, &failure);
     if (r < 0) {

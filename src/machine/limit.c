@@ -7,7 +7,7 @@
 #include "home/inside.h"
 #include "home/op_lock.h"
 #include "home/row.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "network/attach.h"
 #include "network/lease.h"
 #include "network/limit.h"

@@ -14,7 +14,7 @@
 #include "home/op_lock.h"
 #include "home/row.h"
 #include "home/spec.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "network/attach.h"
 #include "run/keeper_call.h"
 #include "store/vms.h"

@@ -18,6 +18,7 @@
 #include "home/row.h"
 #include "lineage/lineage.h"
 #include "run/run_end.h"
+#include "storage/bases.h"
 #include "store/vms.h"
 
 /* Adds one failure's message to those before it, and keeps the first one's errno. */
@@ -65,5 +66,7 @@ int vm_remove_locked(Home *home, VmRow *row, Error *error) {
         home_event(home, "vm.removed", row->id, row->name, NULL);
     lineage_collect(home);
     image_base_collect(home, row->image_digest);
+    if (row->spec.mounts.count > 0)
+        bases_collect(home);
     return 0;
 }

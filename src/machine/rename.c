@@ -21,7 +21,7 @@
 #include "home/op_lock.h"
 #include "home/operation.h"
 #include "home/row.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "machine/machine.h"
 #include "network/attach.h"
 #include "store/lab/labs.h"

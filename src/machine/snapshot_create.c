@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
@@ -25,6 +26,7 @@
 #include "base/str.h"
 #include "disk/publish.h"
 #include "frozen/behind.h"
+#include "frozen/disks.h"
 #include "frozen/hot_memory.h"
 #include "frozen/layers.h"
 #include "frozen/pins.h"
@@ -39,7 +41,7 @@
 #include "home/operation.h"
 #include "home/row.h"
 #include "lineage/lineage.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "memory/copy.h"
 #include "proto/keeper.h"
 #include "qemu/features.h"
@@ -94,6 +96,16 @@ static int find_facts(Home *home, const VmRow *vm, SnapshotFacts *facts, Error *
     return r;
 }
 
+/* What its disks stand on now. */
+static void note_disks(Saving *saving) {
+    const VmRow *vm = saving->vm;
+    VmDisks *disks = &saving->row.data.disks;
+    disks->count = vm->spec.mounts.count;
+    for (size_t i = 0; i < disks->count; i++)
+        str_set(disks->items[i].layer, vm->runtime.disks.items[i].layer);
+    str_set(saving->row.layer, vm->runtime.root.layer);
+}
+
 static int fill_row(Saving *saving, Error *error) {
     _cleanup_free_ char *id = random_hex(16);
     const SnapshotOptions *options = saving->options;
@@ -115,10 +127,10 @@ static int fill_row(Saving *saving, Error *error) {
     str_set(row->image, vm->image);
     str_set(row->image_digest, vm->image_digest);
     str_set(row->parent, vm->snapshot);
-    str_set(row->layer, vm->runtime.layer);
     str_set(row->data.kernel_key, vm->runtime.kernel_key);
     str_set(row->data.initramfs_key, vm->runtime.initramfs_key);
     str_set(row->data.guest_macs, vm->runtime.guest_macs);
+    note_disks(saving);
     r = find_facts(saving->home, vm, &row->data.facts, error);
     if (r >= 0 && vm_state_is_active(vm->state))
         snapshot_key(&row->data.facts, row->key);
@@ -224,15 +236,57 @@ static bool wants_full(const Saving *saving) {
     return restore_memory_depth(saving->home, owner) >= DEPTH_MAX;
 }
 
-static json_t *save_request(const Saving *saving, bool with_disk) {
+/* The new overlays, opened for the keeper. */
+typedef struct NewOverlays {
+    size_t count;
+    int fds[2 * PLAN_DISKS_MAX]; /* owned: for reading, for writing, … */
+    json_t *list;                /* owned: for the request */
+} NewOverlays;
+
+#define FDS_BEFORE 3 /* of the request: state, memory, capture */
+
+static void new_overlays_close(NewOverlays *overlays) {
+    for (size_t i = 0; i < overlays->count; i++)
+        (void)fd_close(overlays->fds[i]);
+    json_decref(overlays->list);
+}
+
+static int open_overlay(NewOverlays *overlays, int dir_fd, const char *name, Error *error) {
+    static const int access[] = {O_RDONLY, O_RDWR};
+    int first = FDS_BEFORE + (int)overlays->count;
+    for (size_t i = 0; i < ARRAY_SIZE(access); i++) {
+        int fd = openat(dir_fd, name, access[i] | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+            return error_set_errno(error, errno, "cannot open %s", name);
+        overlays->fds[overlays->count++] = fd;
+    }
+    (void)json_array_append_new(overlays->list,
+                                json_pack("{s:i, s:i}", "fd", first, "fd_write", first + 1));
+    return 0;
+}
+
+/* An item for each disk that the keeper writes to: a volume stays as it is. */
+static int open_overlays(const Saving *saving, int dir_fd, NewOverlays *overlays, Error *error) {
+    const VmRow *vm = saving->vm;
+    int r = 0;
+    overlays->list = json_array();
+    for (size_t i = 0; r >= 0 && !saving->options->standby && i < vm_disk_count(vm); i++) {
+        if (vm_disk_has_overlay(vm, i))
+            r = open_overlay(overlays, dir_fd, vm_disk(vm, i)->freezing.file, error);
+        else if (vm_mount_is_shared(vm_disk_mount(vm, i)))
+            (void)json_array_append_new(overlays->list, json_null());
+    }
+    return r;
+}
+
+static json_t *save_request(const Saving *saving, json_t *disks) {
     bool whole = wants_hot(saving), for_fork = str_equal(saving->row.purpose, PURPOSE_FORK);
     return json_pack("{s:s, s:i, s:i, s:i, s:b, s:b, s:b, s:b, s:b, s:o, s:b, s:b, s:I}", "op",
                      "snapshot", "state_fd", 0, "memory_fd", 1, "capture_fd", 2, "whole", whole,
                      "unwritten", whole && for_fork, "full", wants_full(saving), "adopt",
                      whole && saving->options->adopt, "group", saving->options->meeting != NULL,
-                     "disks",
-                     with_disk ? json_pack("[{s:i, s:i}]", "fd", 3, "fd_write", 4) : json_array(),
-                     "freeze", true, "stay_paused", saving->options->standby, "freeze_timeout_us",
+                     "disks", json_incref(disks), "freeze", true, "stay_paused",
+                     saving->options->standby, "freeze_timeout_us",
                      (json_int_t)FREEZE_TIMEOUT_USEC);
 }
 
@@ -260,11 +314,11 @@ static int ask_keeper(Saving *saving, int dir_fd, const json_t *request, const i
 
 /* The client's leaving does not end it: the keeper would go on by itself. */
 static int save_running(Saving *saving, Error *error) {
-    const char *overlay = saving->options->standby ? "" : saving->vm->runtime.freezing.file;
-    _cleanup_close_ int dir_fd = -1, state = -1, memory = -1, readable = -1, writable = -1;
-    _cleanup_close_ int capture = -1;
+    _cleanup_(new_overlays_close) NewOverlays overlays = {0};
+    _cleanup_close_ int dir_fd = -1, state = -1, memory = -1, capture = -1;
+    _cleanup_json_ json_t *request = NULL, *ok = NULL;
+    int fds[FDS_BEFORE + ARRAY_SIZE(overlays.fds)];
     pin_base(saving);
-    _cleanup_json_ json_t *request = save_request(saving, *overlay != '\0'), *ok = NULL;
     int r = admission_check_memory(private_bytes(saving->vm), error);
     if (r >= 0)
         r = vm_folder_open(saving->home, saving->vm->id, &dir_fd, error);
@@ -272,18 +326,18 @@ static int save_running(Saving *saving, Error *error) {
         r = snapshot_save_open(saving->files, &state, &memory, error);
     if (r < 0)
         return r;
-    if (*overlay) {
-        readable = openat(dir_fd, overlay, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        writable = readable < 0 ? -1 : openat(dir_fd, overlay, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (writable < 0)
-            return error_set_errno(error, errno, "cannot open %s", overlay);
-    }
+    r = open_overlays(saving, dir_fd, &overlays, error);
+    if (r < 0)
+        return r;
     capture = hot_memory_new(saving->row.id, saving->row.data.memory_bytes, error);
     if (capture < 0)
         return capture;
-    r = ask_keeper(saving, dir_fd, request,
-                   (const int[]){state, memory, capture, readable, writable}, *overlay ? 5 : 3, &ok,
-                   error);
+    request = save_request(saving, overlays.list);
+    fds[0] = state;
+    fds[1] = memory;
+    fds[2] = capture;
+    memcpy(fds + FDS_BEFORE, overlays.fds, sizeof(overlays.fds));
+    r = ask_keeper(saving, dir_fd, request, fds, FDS_BEFORE + overlays.count, &ok, error);
     if (r < 0)
         return r;
     r = read_answer(ok, saving, error);
@@ -311,6 +365,7 @@ static int borrow_standby(Saving *saving, Error *error) {
     from.data = own;
     from.data.spec = row->data.spec;
     row->data.spec = own.spec;
+    row->data.disks = own.disks;
     str_replace(&row->data.base_path, own.base_path);
     str_set(row->data.kernel_key, own.kernel_key);
     str_set(row->data.initramfs_key, own.initramfs_key);
@@ -346,7 +401,7 @@ static int end_freeze(Saving *saving, int so_far, Error *error) {
     bool failed = so_far < 0;
     int r = layer_freeze_recover(saving->home, saving->vm, !failed || saving->switched,
                                  failed ? NULL : error);
-    str_set(saving->row.layer, saving->vm->runtime.layer);
+    note_disks(saving);
     return failed ? so_far : r;
 }
 

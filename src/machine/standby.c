@@ -26,6 +26,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "frozen/disks.h"
 #include "frozen/layers.h"
 #include "frozen/pins.h"
 #include "frozen/snapshot_files.h"
@@ -38,7 +39,7 @@
 #include "home/row.h"
 #include "lineage/lineage.h"
 #include "machine/clone.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "machine/machine.h"
 #include "machine/snapshot_create.h"
 #include "machine/start.h"
@@ -73,7 +74,7 @@ static void go_on(Home *home, VmRow *row) {
 static int end_run(Home *home, VmRow *row, Error *error) {
     int r = run_end_processes(home, row, error);
     if (r >= 0)
-        r = standby_disk_remember(home, row, error);
+        r = standby_disks_remember(home, row, error);
     if (r < 0)
         return r;
     row_clear_processes(row);
@@ -185,12 +186,12 @@ static int restore(Home *home, Operation *operation, OpLock *lock, VmRow *row,
 static void record_failure(Home *home, VmRow *row, const Error *failure) {
     _cleanup_json_ json_t *wrapped = json_from_error(failure);
     json_t *error = json_object_get(wrapped, "error");
-    bool again = standby_disk_is_unchanged(home, row);
+    bool again = standby_disks_are_unchanged(home, row);
     row->runtime.memory_snapshot[0] = '\0';
     row->runtime.memory_owner[0] = '\0';
     if (!again) {
         row->runtime.standby[0] = '\0';
-        row->runtime.standby_disk = (FileStamp){0};
+        standby_disks_forget(row);
         row->runtime.timers.dozing = false;
         doors_close(row->id);
         json_replace(&row->runtime.error, json_incref(error));
@@ -209,13 +210,13 @@ int vm_resume_locked(Home *home, Operation *operation, OpLock *lock, VmRow *row,
                                    : admission_check_ports(&row->spec, &row->spec.forwards, error);
     if (r < 0)
         return error_add_context(error, "cannot resume %s", row->name);
-    r = standby_disk_check(home, row, &failure);
+    r = standby_disks_check(home, row, &failure);
     if (r >= 0)
         r = snapshot_pin(home, row->runtime.standby, &snapshot, &failure);
     if (r >= 0) {
         r = layer_use_flattened(home, row, &failure);
         if (r >= 0)
-            r = standby_disk_remember(home, row, &failure); /* whose header may have changed */
+            r = standby_disks_remember(home, row, &failure); /* whose header may have changed */
         if (r >= 0)
             r = restore(home, operation, lock, row, &snapshot, &failure);
         if (r < 0)
@@ -227,7 +228,7 @@ int vm_resume_locked(Home *home, Operation *operation, OpLock *lock, VmRow *row,
         return error_add_context(error, "cannot resume %s", row->name);
     }
     row->runtime.standby[0] = '\0';
-    row->runtime.standby_disk = (FileStamp){0};
+    standby_disks_forget(row);
     if (row->runtime.timers.dozing)
         network_open_doors(home, row);
     return vm_become_running(home, row, error);
@@ -247,7 +248,7 @@ int vm_resume(Home *home, Operation *operation, const char *reference, json_t **
 int vm_discard_standby(Home *home, VmRow *row, Error *error) {
     int r;
     row->runtime.standby[0] = '\0';
-    row->runtime.standby_disk = (FileStamp){0};
+    standby_disks_forget(row);
     policy_begin(row);
     row->runtime.timers.dozing = false;
     doors_close(row->id);

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "frozen/disks.h"
 #include "frozen/layers.h"
 #include "home/admission.h"
 #include "home/home.h"
@@ -95,7 +96,7 @@ int vm_prepare_boot(Home *home, Operation *operation, VmRow *row, Error *error) 
     row_clear_run(row);
     vm_update_hostname(row);
     row->runtime.standby[0] = '\0';
-    row->runtime.standby_disk = (FileStamp){0};
+    standby_disks_forget(row);
     return layer_use_flattened(home, row, error);
 }
 

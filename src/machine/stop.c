@@ -19,7 +19,7 @@
 #include "home/operation.h"
 #include "home/policy.h"
 #include "home/row.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "machine/machine.h"
 #include "machine/refresh.h"
 #include "machine/standby.h"

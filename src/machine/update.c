@@ -8,7 +8,7 @@
 #include "home/op_lock.h"
 #include "home/policy.h"
 #include "home/row.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "store/vms.h"
 
 /* It has a time to live now, or will have when it starts again. */

@@ -9,7 +9,7 @@
 #include "base/digest.h"
 #include "base/str.h"
 #include "network/subnet.h"
-#include "store/leases.h"
+#include "store/network/leases.h"
 
 #define MAC_DRAWS_MAX 16 /* of 24 random bits, and hardly any is taken */
 

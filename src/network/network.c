@@ -21,7 +21,7 @@
 #include "network/switch.h"
 #include "network/switch_uid.h"
 #include "store/lab/labs.h"
-#include "store/leases.h"
+#include "store/network/leases.h"
 #include "store/vms.h"
 
 #define POOL_ADDRESS 0x0a4d0000u /* 10.77.0.0/16, in blocks of /24 */

@@ -20,7 +20,7 @@
 #include "network/switch_watch.h"
 #include "network/vm_ports.h"
 #include "proto/switch_client.h"
-#include "store/leases.h"
+#include "store/network/leases.h"
 
 /* Of a VM that does not run, or is about to end, there is nothing to restore. */
 static void restore_port(Home *home, int fd, const NetworkRow *network, const VmRow *vm,

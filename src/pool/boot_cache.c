@@ -168,8 +168,8 @@ static bool is_stale(const SnapshotFacts *entry, const SnapshotFacts *now) {
            !str_equal(entry->initramfs_key, now->initramfs_key) ||
            !str_equal(entry->qemu_sha256, now->qemu_sha256) ||
            !str_equal(entry->accel, now->accel) || !str_equal(entry->machine, now->machine) ||
-           !str_equal(entry->machine_options,
-                      snapshot_machine_options(str_or_empty(entry->network), now->accel)) ||
+           !str_equal(entry->machine_options, snapshot_machine_options(str_or_empty(entry->network),
+                                                                       entry->disks, now->accel)) ||
            !str_equal(entry->cpu, now->cpu) || !str_equal(entry->host_cpu, now->host_cpu) ||
            !str_equal(entry->devices, now->devices);
 }
@@ -221,6 +221,14 @@ void boot_cache_discard(Home *home, const SnapshotRow *snapshot) {
         log_warning("cannot discard boot cache entry %s: %s", row.id, error_message(&error));
 }
 
+/* Seeds are as frozen as the image is; a volume is somebody's own, and so is a config disk. */
+static bool may_be_cached(const VmMounts *mounts) {
+    bool fine = true;
+    for (size_t i = 0; i < mounts->count; i++)
+        fine &= mounts->items[i].kind == VM_MOUNT_SEED && *mounts->items[i].base;
+    return fine;
+}
+
 /* ---- preparing ---- */
 
 /* Notes of the hidden VM's boot are the client's to hear; its stages are not. */
@@ -241,6 +249,7 @@ static void make_spec(const VmRow *row, VmSpec *spec) {
         str_set(spec->cards.items[i].network, row->spec.cards.items[i].network);
     spec->memory_bytes = row->spec.memory_bytes;
     spec->cpus = row->spec.cpus;
+    spec->mounts = row->spec.mounts;
 }
 
 static int make_hidden(Home *home, Operation *operation, const VmRow *row, OpLock **lock,
@@ -382,7 +391,7 @@ int boot_cache_open(Home *home, Operation *operation, VmRow *row, SnapshotRow *s
     _cleanup_(snapshot_facts_free) SnapshotFacts facts = {0};
     char key[65];
     int r;
-    if (!home->boot_cache || row->spec.cold)
+    if (!home->boot_cache || row->spec.cold || !may_be_cached(&row->spec.mounts))
         return 0;
     r = make_key(home, operation->cancel_fd, row, &facts, key, error);
     if (r < 0)

@@ -48,7 +48,8 @@ static bool same_shape(const SnapshotRow *snapshot, const VmRow *planned) {
     network_device_of(&snapshot->data.spec, then);
     network_device_of(&planned->spec, now);
     return snapshot->data.spec.disk_bytes == planned->spec.disk_bytes && str_equal(then, now) &&
-           same_user(&snapshot->data.spec.cards, &planned->spec.cards);
+           same_user(&snapshot->data.spec.cards, &planned->spec.cards) &&
+           vm_mounts_equal(&snapshot->data.spec.mounts, &planned->spec.mounts);
 }
 
 /* It is what was planned, but for what it was born with: id, MAC, user, folder. */

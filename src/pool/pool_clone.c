@@ -21,7 +21,7 @@
 #include "home/row.h"
 #include "machine/clone.h"
 #include "machine/create.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "machine/remove.h"
 #include "run/launch.h"
 #include "run/restore.h"

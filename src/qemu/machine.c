@@ -22,6 +22,8 @@
  * with two 24. */
 #define OPTIONS "microvm,auto-kernel-cmdline=off,suppress-vmdesc=on"
 
+#define CHANNELS 1 /* virtio-serial, the agent's */
+
 static const struct Machine {
     const char *name, *options;
     size_t devices;
@@ -30,8 +32,8 @@ static const struct Machine {
     {"microvm", OPTIONS, 24},
 };
 
-const char *qemu_machine_for(size_t devices) {
-    return machines[devices > machines[0].devices].name;
+const char *qemu_machine_for(size_t disks, size_t cards) {
+    return machines[disks + cards + CHANNELS > machines[0].devices].name;
 }
 
 const char *qemu_machine_options(const char *machine, const char *accel) {

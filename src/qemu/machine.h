@@ -9,9 +9,10 @@
 const char *qemu_default_cpu(const char *accel);
 const char *qemu_default_cmdline(const char *accel);
 
-/* The machine for so many virtio devices: "microvm-8", or "microvm", which has room for 24 of them
- * and a second interrupt controller for that, 0.7 MiB in each VM. Static string. */
-const char *qemu_machine_for(size_t devices);
+/* The machine for so many disks and cards, beside which each VM has the agent's channel:
+ * "microvm-8" for 8 virtio devices, or "microvm", which has room for 24 of them and a second
+ * interrupt controller for that, 0.7 MiB in each VM. Static string. */
+const char *qemu_machine_for(size_t disks, size_t cards);
 
 /* The machine with its options as given to -M, without the memory backend. Part of a snapshot's
  * key. Static string; NULL for an unknown machine or accelerator. */

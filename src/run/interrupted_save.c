@@ -21,7 +21,7 @@ static bool has_switched(Home *home, const VmRow *row, const json_t *status) {
     if (!status)
         return layer_freezing_has_content(home, row);
     if (vm_folder_open(home, row->id, &dir_fd, NULL) < 0 ||
-        fstatat(dir_fd, row->runtime.freezing.file, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        fstatat(dir_fd, row->runtime.root.freezing.file, &info, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
     return json_integer_value(json_object_get(disk, "inode")) == (json_int_t)info.st_ino;
 }
@@ -29,7 +29,7 @@ static bool has_switched(Home *home, const VmRow *row, const json_t *status) {
 int run_recover_save(Home *home, VmRow *row, const json_t *status, bool *go_on_paused,
                      Error *error) {
     int r = 0;
-    if (*row->runtime.freezing.file)
+    if (layer_is_freezing(row))
         r = layer_freeze_recover(home, row, has_switched(home, row, status), error);
     if (row->runtime.standing_by) {
         *go_on_paused = status && row->state == STATE_RUNNING;

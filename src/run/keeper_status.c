@@ -179,7 +179,7 @@ static int recover_save(Home *home, VmRow *row, int dir_fd, const json_t *status
     _cleanup_json_ json_t *last = NULL, *request = NULL, *ok = NULL;
     bool go_on = false;
     int r;
-    if (!*row->runtime.freezing.file && !row->runtime.standing_by)
+    if (!layer_is_freezing(row) && !row->runtime.standing_by)
         return 0;
     r = await_saved(home, dir_fd, status, &last, error);
     if (r >= 0)

@@ -20,7 +20,6 @@
 #include "base/ssh_key.h"
 #include "base/str.h"
 #include "frozen/blank.h"
-#include "frozen/layers.h"
 #include "frozen/network_device.h"
 #include "frozen/restore_memory.h"
 #include "frozen/snapshot_files.h"
@@ -38,76 +37,39 @@
 #include "qemu/argv.h"
 #include "qemu/features.h"
 #include "qemu/machine.h"
+#include "run/launch_disks.h"
 #include "store/networks.h"
 #include "store/snapshots.h"
 #include "store/vms.h"
 
+#define CMDLINE_SIZE 2048 /* COMMAND_LINE_SIZE of x86 */
 #define CONSOLE_MAX_BYTES (4 * MIB)
 #define SILENCE_CPU_SEC 8 /* under emulation; and a quarter more for each virtual CPU */
-
-static void files_close(LaunchFiles *files) {
-    for (size_t i = 0; i < files->count; i++)
-        (void)fd_close(files->fds[i]);
-    files->count = 0;
-}
-
-/* Takes fd over. */
-static PlanFd files_add(LaunchFiles *files, int fd) {
-    if (files->count == LAUNCH_FILES_MAX)
-        abort();
-    files->fds[files->count] = fd;
-    return (PlanFd)files->count++;
-}
-
-static int files_open(LaunchFiles *files, int dir_fd, const char *path, int flags, PlanFd *index,
-                      Error *error) {
-    int fd = openat(dir_fd, path, flags | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return error_set_errno(error, errno, "cannot open %s", path);
-    *index = files_add(files, fd);
-    return 0;
-}
 
 void launch_free(Launch *launch) {
     qemu_features_free(&launch->features);
     (void)fd_close(launch->dir_fd);
-    files_close(&launch->files);
+    launch_files_close(&launch->files);
     plan_free(&launch->plan);
-}
-
-static void add_chain(Launch *launch, LayerChain *chain, PlanDisk *disk) {
-    for (size_t i = 0; i < chain->count; i++) {
-        PlanDiskFile *file = &disk->files[disk->n_files++];
-        *file = (PlanDiskFile){.fd_write = PLAN_NO_FD};
-        file->fd = files_add(&launch->files, TAKE_FD(chain->files[i].fd));
-        (void)snprintf(file->format, sizeof(file->format), "%s", chain->files[i].format);
-    }
-}
-
-static int plan_disk(Launch *launch, Error *error) {
-    _cleanup_layer_chain_ LayerChain chain = {0};
-    PlanDisk *disk = &launch->plan.disks[0];
-    PlanDiskFile *overlay = &disk->files[0];
-    const char *name = vm_disk_file(launch->row);
-    int r;
-    *disk = (PlanDisk){.serial = "root", .n_files = 1};
-    *overlay = (PlanDiskFile){.format = "qcow2"};
-    r = files_open(&launch->files, launch->dir_fd, name, O_RDONLY, &overlay->fd, error);
-    if (r >= 0)
-        r = files_open(&launch->files, launch->dir_fd, name, O_RDWR, &overlay->fd_write, error);
-    if (r >= 0)
-        r = layer_chain_open(launch->home, launch->row->runtime.layer,
-                             str_or_empty(launch->row->runtime.base), &chain, error);
-    if (r < 0)
-        return error_add_context(error, "the disk");
-    add_chain(launch, &chain, disk);
-    launch->plan.n_disks = 1;
-    return 0;
 }
 
 /* 128 random bits, as systemd wants them. */
 static const char *machine_id(const VmRow *row) {
     return *row->runtime.machine_id ? row->runtime.machine_id : row->id;
+}
+
+static int plan_cmdline(Launch *launch, Error *error) {
+    StrBuf text = {0};
+    strbuf_add_format(&text, "%s systemd.machine_id=%s systemd.hostname=%s%s",
+                      qemu_default_cmdline(launch->accel), machine_id(launch->row),
+                      launch->row->runtime.hostname,
+                      launch->row->spec.agent_is_init ? " ramet.init=agent" : "");
+    launch_add_mounts(launch->row, &text);
+    launch->plan.cmdline = strbuf_steal(&text);
+    if (strlen(launch->plan.cmdline) < CMDLINE_SIZE)
+        return 0;
+    return error_set(error, ERROR_USAGE, E2BIG,
+                     "the paths of its disks are too long for the kernel's command line");
 }
 
 static int plan_kernel(Launch *launch, Error *error) {
@@ -120,17 +82,15 @@ static int plan_kernel(Launch *launch, Error *error) {
     if (r >= 0)
         r = initramfs_ensure(&context, &bundle, launch->home->agent, &initramfs, &key, error);
     if (r >= 0)
-        r = files_open(&launch->files, AT_FDCWD, bundle.vmlinux, O_RDONLY, &plan->kernel_fd, error);
+        r = launch_files_open(&launch->files, AT_FDCWD, bundle.vmlinux, O_RDONLY, &plan->kernel_fd,
+                              error);
     if (r >= 0)
-        r = files_open(&launch->files, AT_FDCWD, initramfs, O_RDONLY, &plan->initrd_fd, error);
+        r = launch_files_open(&launch->files, AT_FDCWD, initramfs, O_RDONLY, &plan->initrd_fd,
+                              error);
     if (r < 0)
         return error_add_context(error, "the kernel");
-    plan->cmdline = str_format("%s systemd.machine_id=%s systemd.hostname=%s%s",
-                               qemu_default_cmdline(launch->accel), machine_id(launch->row),
-                               launch->row->runtime.hostname,
-                               launch->row->spec.agent_is_init ? " ramet.init=agent" : "");
     str_set(launch->row->runtime.initramfs_key, key);
-    return 0;
+    return plan_cmdline(launch, error);
 }
 
 static int note_memory(Launch *launch, int fd, const char *name, Error *error) {
@@ -148,7 +108,7 @@ static int plan_blank_memory(Launch *launch, Error *error) {
                            launch->operation->cancel_fd, &fd, &name, error);
     if (r < 0)
         return r;
-    launch->plan.memory_fd = files_add(&launch->files, fd);
+    launch->plan.memory_fd = launch_files_add(&launch->files, fd);
     return note_memory(launch, fd, name, error);
 }
 
@@ -163,10 +123,10 @@ static int plan_saved_memory(Launch *launch, Error *error) {
         r = note_memory(launch, memory.fd, memory.name, error);
     if (r < 0)
         return r;
-    plan->memory_fd = files_add(&launch->files, TAKE_FD(memory.fd));
+    plan->memory_fd = launch_files_add(&launch->files, TAKE_FD(memory.fd));
     for (; plan->n_patches < memory.n_patches; plan->n_patches++)
         plan->patch_fds[plan->n_patches] =
-            files_add(&launch->files, TAKE_FD(memory.patches[plan->n_patches]));
+            launch_files_add(&launch->files, TAKE_FD(memory.patches[plan->n_patches]));
     str_set(row->runtime.memory_snapshot, launch->restore->snapshot->id);
     str_set(row->runtime.memory_owner, memory.owner);
     row->runtime.memory_adopted = false;
@@ -188,7 +148,7 @@ static int plan_state(Launch *launch, Error *error) {
     int fd, r;
     r = snapshot_open_file(launch->home, snapshot, &snapshot->data.files.state, &fd, NULL, error);
     if (r >= 0)
-        launch->plan.state_fd = files_add(&launch->files, fd);
+        launch->plan.state_fd = launch_files_add(&launch->files, fd);
     return r;
 }
 
@@ -303,18 +263,18 @@ static int plan_pair(Launch *launch, PlanCard *card, Error *error) {
     int pair[2], r = fd_socketpair(SOCK_DGRAM | SOCK_NONBLOCK, pair);
     if (r < 0)
         return error_set_errno(error, -r, "cannot make the sockets of a network card");
-    card->fd = files_add(&launch->files, pair[0]);
+    card->fd = launch_files_add(&launch->files, pair[0]);
     if (card->unplugged)
         (void)fd_close(pair[1]);
     else
-        card->peer_fd = files_add(&launch->files, pair[1]);
+        card->peer_fd = launch_files_add(&launch->files, pair[1]);
     return 0;
 }
 
 static int plan_tap(Launch *launch, size_t index, Error *error) {
     int fd, r = network_take_tap(launch->home, launch->row, index, &fd, error);
     if (r >= 0)
-        launch->plan.cards[index].fd = files_add(&launch->files, fd);
+        launch->plan.cards[index].fd = launch_files_add(&launch->files, fd);
     return r;
 }
 
@@ -462,7 +422,7 @@ static void plan_machine(Launch *launch) {
     const char *machine =
         launch->restore ? qemu_machine_with(launch->restore->snapshot->data.facts.machine_options,
                                             launch->accel)
-                        : qemu_machine_for(plan->n_disks + plan->n_cards + 1);
+                        : qemu_machine_for(plan->n_disks, plan->n_cards);
     (void)snprintf(plan->machine, sizeof(plan->machine), "%s", str_or_empty(machine));
 }
 
@@ -479,13 +439,14 @@ int launch_make_plan(Launch *launch, Error *error) {
     launch_plan_who(launch);
     r = plan_devices(launch, error);
     if (r >= 0)
-        r = plan_disk(launch, error);
+        r = launch_plan_disks(launch->home, launch->row, launch->dir_fd, &launch->files, plan,
+                              error);
     if (r >= 0)
         plan_machine(launch);
     if (r >= 0)
         r = launch->restore ? plan_restore(launch, error) : plan_kernel(launch, error);
     if (r >= 0)
-        r = files_open(&launch->files, launch->dir_fd, ".", O_RDONLY | O_DIRECTORY,
-                       &plan->console_dir_fd, error);
+        r = launch_files_open(&launch->files, launch->dir_fd, ".", O_RDONLY | O_DIRECTORY,
+                              &plan->console_dir_fd, error);
     return r;
 }

@@ -10,16 +10,9 @@
 #include "home/operation.h"
 #include "proto/plan.h"
 #include "qemu/features.h"
+#include "run/launch_files.h"
 #include "run/restore.h"
 #include "store/vms.h"
-
-#define LAUNCH_FILES_MAX 96
-
-/* Descriptors that travel with the plan, in the order of its indexes. */
-typedef struct LaunchFiles {
-    int fds[LAUNCH_FILES_MAX]; /* owned */
-    size_t count;
-} LaunchFiles;
 
 /* Everything that one attempt holds. */
 typedef struct Launch {

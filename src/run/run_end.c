@@ -15,7 +15,7 @@
 #include "base/json.h"
 #include "base/process/process.h"
 #include "base/str.h"
-#include "frozen/layers.h"
+#include "frozen/disks.h"
 #include "home/home.h"
 #include "home/policy.h"
 #include "home/row.h"
@@ -177,7 +177,7 @@ static int record_end(Home *home, VmRow *row, int dir_fd, RunEnd *end, Error *er
     r = run_recover_save(home, row, NULL, &resume, error);
     if (r < 0)
         return r;
-    if (row->state == STATE_STARTING && standby_disk_is_unchanged(home, row))
+    if (row->state == STATE_STARTING && standby_disks_are_unchanged(home, row))
         return return_to_standby(home, row, error);
     if (dir_fd >= 0)
         ended = read_exit(dir_fd);

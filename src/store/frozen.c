@@ -28,6 +28,7 @@ const RowField snapshot_facts_fields[] = {
     FACT(ROW_U64, cpus),
     FACT(ROW_STRING, devices),
     FACT(ROW_STRING, network),
+    FACT(ROW_STRING, disks),
 };
 
 json_t *snapshot_facts_to_json(const SnapshotFacts *facts) {

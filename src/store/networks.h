@@ -2,7 +2,7 @@
 #ifndef RAMET_STORE_NETWORKS_H
 #define RAMET_STORE_NETWORKS_H
 
-/* The table of networks that have a name. Which VMs are in them: store/leases.h. */
+/* The table of networks that have a name. Which VMs are in them: store/network/leases.h. */
 
 #include "base/path.h"
 #include "base/process/process.h"

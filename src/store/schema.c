@@ -167,6 +167,36 @@ static const char *const migrations[] = {
     /* 7: VMs to which something happens by itself */
     ("ALTER TABLE vms ADD COLUMN tended INTEGER NOT NULL DEFAULT 0;"
      "CREATE INDEX vms_tended ON vms (tended) WHERE tended <> 0;"),
+
+    /* 8: seeds, volumes, and which VMs and snapshots have them */
+    ("CREATE TABLE seeds ("
+     " name TEXT PRIMARY KEY,"
+     " digest TEXT NOT NULL,"
+     " created_at INTEGER NOT NULL,"
+     " detail TEXT) WITHOUT ROWID;"
+     "CREATE INDEX seeds_digest ON seeds (digest);"
+     "CREATE TABLE volumes ("
+     " id TEXT PRIMARY KEY,"
+     " name TEXT NOT NULL UNIQUE,"
+     " created_at INTEGER NOT NULL,"
+     " detail TEXT) WITHOUT ROWID;"
+     "CREATE TABLE disk_uses ("
+     " owner TEXT NOT NULL,"
+     " number INTEGER NOT NULL,"
+     " base TEXT NOT NULL,"
+     " volume TEXT NOT NULL,"
+     " read_only INTEGER NOT NULL,"
+     " layer TEXT NOT NULL,"
+     " freezing TEXT NOT NULL,"
+     " PRIMARY KEY (owner, number)) WITHOUT ROWID;"
+     "CREATE INDEX disk_uses_base ON disk_uses (base) WHERE base <> '';"
+     "CREATE INDEX disk_uses_volume ON disk_uses (volume) WHERE volume <> '';"
+     "CREATE INDEX disk_uses_layer ON disk_uses (layer) WHERE layer <> '';"
+     "CREATE INDEX disk_uses_freezing ON disk_uses (freezing) WHERE freezing <> '';"
+     "CREATE TRIGGER vms_disk_uses AFTER DELETE ON vms BEGIN"
+     " DELETE FROM disk_uses WHERE owner = old.id; END;"
+     "CREATE TRIGGER snapshots_disk_uses AFTER DELETE ON snapshots BEGIN"
+     " DELETE FROM disk_uses WHERE owner = old.id; END;"),
 };
 
 static int read_version(Store *store, uint64_t *version, Error *error) {

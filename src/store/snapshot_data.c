@@ -25,6 +25,7 @@ static const RowField files_fields[] = {
 
 static const RowField fields[] = {
     ROW_STRUCT_FIELD(SnapshotData, spec, vm_spec_fields),
+    ROW_TYPE_FIELD(SnapshotData, disks, vm_disks_type),
     TEXT(guest_macs),
     TEXT(kernel_key),
     TEXT(initramfs_key),

@@ -29,7 +29,8 @@ typedef struct SnapshotFiles {
 } SnapshotFiles;
 
 typedef struct SnapshotData {
-    VmSpec spec; /* owned: of its VM */
+    VmSpec spec;   /* owned: of its VM */
+    VmDisks disks; /* of its mounts: the layers that they stand on, and stamps of volumes */
     /* of its cards, in its memory */
     char guest_macs[GUEST_MACS_SIZE];
     char kernel_key[80];

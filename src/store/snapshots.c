@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "store/disks/disk_uses.h"
 #include "store/rows.h"
 
 #define COLUMNS                                                                                \
@@ -39,7 +40,7 @@ void snapshot_row_free(SnapshotRow *row) {
     snapshot_data_free(&row->data);
 }
 
-int snapshots_insert(Store *store, const SnapshotRow *row, Error *error) {
+static int insert_row(Store *store, const SnapshotRow *row, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int r = query_start(&query, store,
                         "INSERT INTO snapshots (" COLUMNS
@@ -78,7 +79,7 @@ static int run_update(Query *query, const char *id, Error *error) {
     return changes ? 0 : error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no snapshot %s", id);
 }
 
-int snapshots_update(Store *store, const SnapshotRow *row, Error *error) {
+static int update_row(Store *store, const SnapshotRow *row, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int r = query_start(&query, store,
                         "UPDATE snapshots SET state = ?, automatic = ?, purpose = ?, key = ?,"
@@ -96,6 +97,30 @@ int snapshots_update(Store *store, const SnapshotRow *row, Error *error) {
     bind_data(&query, row);
     query_text(&query, row->id);
     return run_update(&query, row->id, error);
+}
+
+/* The row, and what it has of disks, as one. */
+static int put(Store *store, const SnapshotRow *row,
+               int (*write)(Store *store, const SnapshotRow *row, Error *error), Error *error) {
+    const VmMounts *mounts = &row->data.spec.mounts;
+    int r;
+    if (mounts->count == 0)
+        return write(store, row, error);
+    r = store_nest(store, error);
+    if (r < 0)
+        return r;
+    r = write(store, row, error);
+    if (r >= 0)
+        r = disk_uses_write(store, row->id, mounts, &row->data.disks, error);
+    return store_nest_end(store, r, error);
+}
+
+int snapshots_insert(Store *store, const SnapshotRow *row, Error *error) {
+    return put(store, row, insert_row, error);
+}
+
+int snapshots_update(Store *store, const SnapshotRow *row, Error *error) {
+    return put(store, row, update_row, error);
 }
 
 int snapshots_set_written(Store *store, const char *id, const FileStamp *memory, Error *error) {

@@ -83,6 +83,24 @@ int store_commit(Store *store, Error *error) {
     return 0;
 }
 
+int store_nest(Store *store, Error *error) {
+    int r;
+    (void)pthread_mutex_lock(&store->mutex);
+    r = store_execute(store, "SAVEPOINT nested", error);
+    if (r < 0)
+        (void)pthread_mutex_unlock(&store->mutex);
+    return r;
+}
+
+int store_nest_end(Store *store, int r, Error *error) {
+    if (r < 0)
+        (void)store_execute(store, "ROLLBACK TO nested", NULL);
+    if (store_execute(store, "RELEASE nested", r < 0 ? NULL : error) < 0 && r >= 0)
+        r = -EIO;
+    (void)pthread_mutex_unlock(&store->mutex);
+    return r;
+}
+
 int store_sync(Store *store, Error *error) {
     return store_execute(store, "PRAGMA wal_checkpoint(FULL)", error);
 }

@@ -22,6 +22,11 @@ int store_begin(Store *store, Error *error);
 int store_commit(Store *store, Error *error); /* on failure it is rolled back */
 void store_rollback(Store *store);
 
+/* The same for what may be within a transaction of this thread or not. end: r as it came, and below
+ * 0 nothing of it stays; else of the end itself. */
+int store_nest(Store *store, Error *error);
+int store_nest_end(Store *store, int r, Error *error);
+
 /* What was committed so far survives a power cut once this returns. Costs an fsync or two: for
  * steps after which the old state cannot come back. */
 int store_sync(Store *store, Error *error);

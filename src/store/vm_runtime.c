@@ -9,11 +9,6 @@
 #define TEXT(name) ROW_TEXT_FIELD(VmRuntime, name)
 #define STRUCT(name, table) ROW_STRUCT_FIELD(VmRuntime, name, table)
 
-static const RowField freezing_fields[] = {
-    ROW_TEXT_FIELD(Freezing, layer),
-    ROW_TEXT_FIELD(Freezing, file),
-};
-
 static const RowField process_fields[] = {
     ROW_FIELD(ROW_INT, ProcessIdentity, pid),
     ROW_FIELD(ROW_U64, ProcessIdentity, start_ticks),
@@ -46,12 +41,21 @@ static void read_addresses(const json_t *json, void *at) {
 
 static const RowType addresses_type = {write_addresses, read_addresses, NULL};
 
+/* The root disk's stand in the runtime itself, as when there was no other. */
+#define ROOT_TEXT(name, member)                                                                   \
+    {                                                                                             \
+        name, ROW_TEXT, offsetof(VmRuntime, root.member), sizeof(((VmDisk *)NULL)->member), NULL, \
+            NULL                                                                                  \
+    }
+
 static const RowField fields[] = {
     FIELD(ROW_STRING, base),
-    TEXT(layer),
-    TEXT(disk_file),
-    FIELD(ROW_U64, disk_number),
-    STRUCT(freezing, freezing_fields),
+    ROOT_TEXT("layer", layer),
+    ROOT_TEXT("disk_file", file),
+    {"disk_number", ROW_U64, offsetof(VmRuntime, root.number), 0, NULL, NULL},
+    {"freezing", ROW_STRUCT, offsetof(VmRuntime, root.freezing), ARRAY_SIZE(vm_freezing_fields),
+     vm_freezing_fields, NULL},
+    ROW_TYPE_FIELD(VmRuntime, disks, vm_disks_type),
     TEXT(kernel_key),
     TEXT(initramfs_key),
     TEXT(hostname),
@@ -86,7 +90,8 @@ static const RowField fields[] = {
     FIELD(ROW_BOOL, memory_adopted),
     FIELD(ROW_U64, warm_bytes),
     TEXT(standby),
-    STRUCT(standby_disk, file_stamp_fields),
+    {"standby_disk", ROW_STRUCT, offsetof(VmRuntime, root.stamp), ARRAY_SIZE(file_stamp_fields),
+     file_stamp_fields, NULL},
     FIELD(ROW_BOOL, standing_by),
     ROW_UNKNOWN_FIELD(VmRuntime, unknown),
 };

@@ -7,18 +7,11 @@
 #include "base/json.h"
 #include "base/process/process.h"
 #include "proto/plan.h"
+#include "store/disks/vm_disk.h"
 #include "store/frozen.h"
 #include "store/guest_macs.h"
 #include "store/impairment.h"
 #include "store/vm_policy.h"
-
-#define VM_ID_SIZE 33 /* 32 hexadecimal digits and the NUL */
-
-/* A disk while it is frozen; empty: it is not. */
-typedef struct Freezing {
-    char layer[VM_ID_SIZE]; /* what its overlay becomes */
-    char file[32];          /* the overlay that comes in its place */
-} Freezing;
 
 /* What a card is called on its network. */
 typedef struct VmAddress {
@@ -34,11 +27,9 @@ typedef struct VmAddresses {
 
 typedef struct VmRuntime {
     /* what it is made of */
-    char *base;             /* owned: path of its image's base */
-    char layer[VM_ID_SIZE]; /* that its overlay stands on; empty: the base */
-    char disk_file[32];     /* its overlay in its folder; empty: the first one */
-    uint64_t disk_number;   /* of the last overlay that was made */
-    Freezing freezing;
+    char *base; /* owned: path of its image's base */
+    VmDisk root;
+    VmDisks disks; /* of its specification's mounts */
     char kernel_key[80];
     char initramfs_key[80];
     char hostname[64];
@@ -79,7 +70,6 @@ typedef struct VmRuntime {
     bool memory_adopted;      /* a snapshot of its own, which it does not need (machine/adopt.c) */
     uint64_t warm_bytes;      /* what a warm clone took when it had got warm */
     char standby[VM_ID_SIZE]; /* the snapshot that its memory waits in */
-    FileStamp standby_disk;   /* of its overlay then */
     bool standing_by;         /* on its way to standby */
 
     json_t *unknown; /* owned: members of a later version; NULL: none */

@@ -150,6 +150,7 @@ const RowField vm_spec_fields[] = {
     FIELD(ROW_U64, memory_bytes),
     FIELD(ROW_INT, cpus),
     FIELD(ROW_U64, disk_bytes),
+    ROW_TYPE_FIELD(VmSpec, mounts, vm_mounts_type),
     {"network", ROW_TYPE, offsetof(VmSpec, cards), 0, NULL, &cards_type},
     ROW_TYPE_FIELD(VmSpec, net_limit, net_limit_type),
     ROW_TYPE_FIELD(VmSpec, forwards, forwards_type),

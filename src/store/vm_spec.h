@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "proto/net_limit.h"
 #include "proto/plan.h"
+#include "store/disks/vm_disk.h"
 #include "store/image/image_config.h"
 #include "store/vm_policy.h"
 
@@ -33,6 +34,7 @@ typedef struct VmSpec {
     uint64_t memory_bytes; /* 0: as the image suggests */
     unsigned cpus;
     uint64_t disk_bytes; /* 0: as the image is */
+    VmMounts mounts;     /* its other disks */
     VmCards cards;       /* at least one */
     NetLimit net_limit;  /* of each card */
     PortForwards forwards;

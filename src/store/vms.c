@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "store/disks/disk_uses.h"
 #include "store/rows.h"
 
 #define COLUMNS                                                                                \
@@ -81,7 +82,7 @@ static int explain_conflict(const VmRow *row, Error *error) {
     return -EEXIST;
 }
 
-int vms_insert(Store *store, const VmRow *row, Error *error) {
+static int insert_row(Store *store, const VmRow *row, Error *error) {
     _cleanup_error_ Error failure = ERROR_INIT;
     _cleanup_query_ Query query = QUERY_INIT;
     int r = query_start(&query, store,
@@ -97,7 +98,20 @@ int vms_insert(Store *store, const VmRow *row, Error *error) {
     return r < 0 ? error_move(error, &failure) : 0;
 }
 
-int vms_update(Store *store, const VmRow *row, Error *error) {
+int vms_insert(Store *store, const VmRow *row, Error *error) {
+    int r;
+    if (row->spec.mounts.count == 0)
+        return insert_row(store, row, error);
+    r = store_nest(store, error);
+    if (r < 0)
+        return r;
+    r = insert_row(store, row, error);
+    if (r >= 0)
+        r = disk_uses_write(store, row->id, &row->spec.mounts, &row->runtime.disks, error);
+    return store_nest_end(store, r, error);
+}
+
+static int update_row(Store *store, const VmRow *row, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int changes;
     int r = query_start(&query, store,
@@ -120,6 +134,19 @@ int vms_update(Store *store, const VmRow *row, Error *error) {
     if (r < 0)
         return r;
     return changes ? 0 : error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no VM %s", row->name);
+}
+
+int vms_update(Store *store, const VmRow *row, Error *error) {
+    int r;
+    if (row->spec.mounts.count == 0)
+        return update_row(store, row, error);
+    r = store_nest(store, error);
+    if (r < 0)
+        return r;
+    r = update_row(store, row, error);
+    if (r >= 0)
+        r = disk_uses_write(store, row->id, &row->spec.mounts, &row->runtime.disks, error);
+    return store_nest_end(store, r, error);
 }
 
 static int read_state(Query *query, VmState *state, Error *error) {

@@ -42,6 +42,8 @@ int image_export(Home *home, Operation *operation, const char *reference,
     int r = images_find(home->store, reference, &row, error);
     if (r < 0)
         return r;
+    if (json_array_size(json_object_get(row.detail, "seeds")) > 0)
+        return transfer_refuse_disks("image", row.name, error);
     operation_enter(operation, "plan");
     path = image_row_path(home, &row);
     kernel = str_or_empty(json_string_value(json_object_get(row.detail, "kernel_key")));

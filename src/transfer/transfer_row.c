@@ -54,6 +54,8 @@ static int check_spec(VmSpec *spec, Error *error) {
         r = check_labels(spec, error);
     if (r >= 0 && *spec->hostname && vm_hostname_check(spec->hostname, NULL) < 0)
         r = bad(error, "its host name");
+    if (r >= 0 && spec->mounts.count > 0)
+        r = bad(error, "disks beside its root, of which there are none in an archive");
     if (r >= 0 && vm_spec_check(spec, NULL) < 0)
         r = bad(error, "its memory, CPUs, disk or networks");
     return r;
@@ -75,6 +77,8 @@ static int check_data(SnapshotData *data, bool has_memory, Error *error) {
 /* All that names files, or what only this home can know. */
 static void forget(SnapshotData *data) {
     data->files = (SnapshotFiles){0};
+    data->disks = (VmDisks){0};
+    str_replace(&data->facts.disks, NULL);
     data->kernel_key[0] = data->initramfs_key[0] = data->kind[0] = data->adoption[0] = '\0';
     str_replace(&data->base_path, "");
     data->unwritten = false;

@@ -20,7 +20,7 @@
 #include "frozen/snapshot_files.h"
 #include "home/inside.h"
 #include "memory/diff.h"
-#include "store/layers.h"
+#include "store/disks/layers.h"
 #include "store/snapshots.h"
 #include "transfer/transfer.h"
 #include "transfer/transfer_layer.h"
@@ -187,6 +187,9 @@ static json_t *describe_since(const Outgoing *out) {
 
 static int collect(Outgoing *out, Error *error) {
     int r = 0;
+    if (out->row.data.spec.mounts.count > 0)
+        return transfer_refuse_disks("snapshot", *out->row.name ? out->row.name : out->row.id,
+                                     error);
     if (out->has_since && str_equal(out->since.id, out->row.id))
         return error_set(error, ERROR_USAGE, EINVAL, "a snapshot is not newer than itself");
     if (out->has_since && !snapshot_has_memory(&out->since))

@@ -34,7 +34,7 @@
 #include "lineage/lineage.h"
 #include "lineage/snapshot_describe.h"
 #include "memory/diff.h"
-#include "store/layers.h"
+#include "store/disks/layers.h"
 #include "store/store.h"
 #include "transfer/transfer.h"
 #include "transfer/transfer_layer.h"

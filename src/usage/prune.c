@@ -24,6 +24,8 @@
 #include "home/inside.h"
 #include "home/operation.h"
 #include "lineage/lineage.h"
+#include "storage/seeds.h"
+#include "store/disks/seeds.h"
 #include "store/images.h"
 #include "store/snapshots.h"
 #include "usage/usage_collect.h"
@@ -32,8 +34,8 @@
 typedef struct Pruning {
     Home *home; /* borrowed */
     const PruneOptions *options;
-    Usage usage;                       /* owned */
-    json_t *snapshots, *images, *kept; /* owned */
+    Usage usage;                               /* owned */
+    json_t *snapshots, *images, *seeds, *kept; /* owned */
     size_t layers, hot, fetched, scratch;
     uint64_t freed_bytes, freed_memory_bytes;
 } Pruning;
@@ -42,14 +44,16 @@ static void pruning_free(Pruning *pruning) {
     usage_free(&pruning->usage);
     json_decref(pruning->snapshots);
     json_decref(pruning->images);
+    json_decref(pruning->seeds);
     json_decref(pruning->kept);
 }
 
 static void keep(Pruning *pruning, const UsageItem *item, const char *why) {
-    (void)json_array_append_new(pruning->kept,
-                                json_pack("{s:s, s:s, s:s}", "id", item->id,
-                                          item->kind == USAGE_IMAGE ? "image" : "snapshot",
-                                          item->label, "why", why));
+    const char *what = item->kind == USAGE_IMAGE  ? "image"
+                       : item->kind == USAGE_SEED ? "seed"
+                                                  : "snapshot";
+    (void)json_array_append_new(
+        pruning->kept, json_pack("{s:s, s:s, s:s}", "id", item->id, what, item->label, "why", why));
 }
 
 /* ---- removing one ---- */
@@ -81,6 +85,18 @@ static int remove_image(Pruning *pruning, const UsageItem *item, Error *error) {
     return r < 0 ? r : 1;
 }
 
+/* All of its names; the file goes once nobody has it. */
+static int remove_seed(Pruning *pruning, const UsageItem *item, Error *error) {
+    SeedRow *rows = NULL;
+    size_t count = 0;
+    int r = seeds_list(pruning->home->store, &rows, &count, error);
+    for (size_t i = 0; r >= 0 && i < count; i++)
+        if (str_equal(rows[i].digest, item->id))
+            r = seed_remove(pruning->home, rows[i].name, error);
+    seed_rows_free(rows, count);
+    return r < 0 ? r : 1;
+}
+
 /* Who forks it may have read the row before the memory's file was written, and needs what is hot.
  */
 static int remove_hot(Pruning *pruning, const UsageItem *item, Error *error) {
@@ -108,6 +124,8 @@ static int remove_item(Pruning *pruning, const UsageItem *item, Error *error) {
         return remove_image(pruning, item, error);
     case USAGE_FETCHED:
         return usage_remove_fetched(pruning->home->home_fd, item->id, error);
+    case USAGE_SEED:
+        return remove_seed(pruning, item, error);
     case USAGE_SCRATCH:
         return remove_scratch(pruning, item, error);
     case USAGE_HOT:
@@ -131,6 +149,8 @@ static void tell(Pruning *pruning, const UsageItem *item) {
         (void)json_array_append_new(pruning->snapshots, json_string(item->label));
     else if (item->kind == USAGE_IMAGE)
         (void)json_array_append_new(pruning->images, json_string(item->label));
+    else if (item->kind == USAGE_SEED)
+        (void)json_array_append_new(pruning->seeds, json_string(item->label));
     pruning->layers += item->kind == USAGE_LAYER;
     pruning->hot += item->kind == USAGE_HOT;
     pruning->fetched += item->kind == USAGE_FETCHED;
@@ -141,6 +161,8 @@ static char *find_users(const Pruning *pruning, const UsageItem *item) {
     _cleanup_snapshot_row_ SnapshotRow row = {0};
     if (item->kind == USAGE_IMAGE)
         return users_of_image(pruning->home, item->id);
+    if (item->kind == USAGE_SEED)
+        return str_copy("");
     return snapshots_get(pruning->home->store, item->id, &row, NULL) < 0
                ? str_copy("")
                : users_of_snapshot(pruning->home, &row);
@@ -151,7 +173,8 @@ static void tell_kept(Pruning *pruning, const UsageItem *item) {
     const UsagePlan *plan = &pruning->options->plan;
     _cleanup_free_ char *users = NULL, *needed = NULL;
     bool snapshot = is_snapshot(item);
-    bool image = item->kind == USAGE_IMAGE && (plan->all || plan->by_age || plan->by_budget);
+    bool image = (item->kind == USAGE_IMAGE || item->kind == USAGE_SEED) &&
+                 (plan->all || plan->by_age || plan->by_budget);
     if (item->goes || (!snapshot && !image))
         return;
     users = item->why ? str_copy("") : find_users(pruning, item);
@@ -173,8 +196,10 @@ static int run(Pruning *pruning, Operation *operation, Error *error) {
             keep(pruning, item, error_message(&trouble));
         r = operation_check(operation, error);
     }
-    if (!pruning->options->dry_run)
+    if (!pruning->options->dry_run) {
         lineage_collect_into(pruning->home, pruning->snapshots, NULL);
+        bases_collect(pruning->home);
+    }
     return r;
 }
 
@@ -184,6 +209,7 @@ int home_prune(Home *home, Operation *operation, const PruneOptions *options, js
                                                .options = options,
                                                .snapshots = json_array(),
                                                .images = json_array(),
+                                               .seeds = json_array(),
                                                .kept = json_array()};
     int r;
     operation_enter(operation, "prune");
@@ -196,9 +222,9 @@ int home_prune(Home *home, Operation *operation, const PruneOptions *options, js
         return r;
     for (size_t i = 0; i < pruning.usage.count; i++)
         tell_kept(&pruning, &pruning.usage.items[i]);
-    *report = json_pack("{s:O, s:O, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:O}", "snapshots",
-                        pruning.snapshots, "images", pruning.images, "layers",
-                        (json_int_t)pruning.layers, "hot_memory", (json_int_t)pruning.hot,
+    *report = json_pack("{s:O, s:O, s:O, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:O}", "snapshots",
+                        pruning.snapshots, "images", pruning.images, "seeds", pruning.seeds,
+                        "layers", (json_int_t)pruning.layers, "hot_memory", (json_int_t)pruning.hot,
                         "fetched", (json_int_t)pruning.fetched, "scratch",
                         (json_int_t)pruning.scratch, "freed_bytes", (json_int_t)pruning.freed_bytes,
                         "freed_memory_bytes", (json_int_t)pruning.freed_memory_bytes, "dry_run",

@@ -20,7 +20,7 @@ const char *usage_kind_name(UsageKind kind) {
         [USAGE_CACHE] = "boot cache", [USAGE_STEP] = "recipe steps",
         [USAGE_KERNEL] = "kernels",   [USAGE_INITRAMFS] = "initramfs",
         [USAGE_HOT] = "hot memory",   [USAGE_FETCHED] = "fetched",
-        [USAGE_SCRATCH] = "scratch",
+        [USAGE_SEED] = "seeds",       [USAGE_SCRATCH] = "scratch",
     };
     return NAMES[kind];
 }

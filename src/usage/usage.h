@@ -3,8 +3,7 @@
 #define RAMET_USAGE_USAGE_H
 
 /* What takes room in a home, what stands on what, and what of it may go: the graph that `df` shows
- * and `prune` walks. A new kind of thing (seeds, say) gets a kind here, and what finds it in
- * usage_collect.c. */
+ * and `prune` walks. A new kind of thing gets a kind here, and what finds it in usage_collect.c. */
 
 #include <stdbool.h>
 
@@ -19,6 +18,7 @@ typedef enum UsageKind {
     USAGE_STEP,      /* of a recipe */
     USAGE_KERNEL,    /* never goes */
     USAGE_INITRAMFS, /* the same */
+    USAGE_SEED,      /* the base of a disk beside the root */
     USAGE_HOT,       /* in RAM */
     USAGE_FETCHED,   /* a layer or document that a registry gave: the next pull need not fetch it */
     USAGE_SCRATCH,

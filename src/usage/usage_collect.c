@@ -20,9 +20,10 @@
 #include "frozen/pins.h"
 #include "frozen/snapshot_files.h"
 #include "home/inside.h"
+#include "store/disks/layers.h"
+#include "store/disks/seeds.h"
 #include "store/images.h"
 #include "store/lab/lab_snapshots.h"
-#include "store/layers.h"
 #include "store/pools.h"
 #include "store/snapshots.h"
 #include "store/vms.h"
@@ -31,11 +32,12 @@
 typedef struct Collect {
     Home *home;   /* borrowed */
     Usage *usage; /* borrowed */
-    size_t n_images, n_vms, n_snapshots, n_layers, n_hot;
+    size_t n_images, n_vms, n_snapshots, n_layers, n_seeds, n_hot;
     ImageRow *images; /* all owned */
     VmRow *vms;
     SnapshotRow *snapshots;
     LayerRow *layers;
+    SeedRow *seeds;
     HotMemoryInfo *hot;
     SeenFiles seen;
 } Collect;
@@ -45,6 +47,7 @@ static void collect_free(Collect *all) {
     vm_rows_free(all->vms, all->n_vms);
     snapshot_rows_free(all->snapshots, all->n_snapshots);
     layer_rows_free(all->layers, all->n_layers);
+    seed_rows_free(all->seeds, all->n_seeds);
     free(all->hot);
     seen_files_free(&all->seen);
 }
@@ -58,6 +61,8 @@ static int read_rows(Collect *all, Error *error) {
         r = snapshots_list(store, &all->snapshots, &all->n_snapshots, error);
     if (r >= 0)
         r = layers_list(store, &all->layers, &all->n_layers, error);
+    if (r >= 0)
+        r = seeds_list(store, &all->seeds, &all->n_seeds, error);
     if (r >= 0)
         hot_memory_list(all->home, &all->hot, &all->n_hot);
     return r;
@@ -175,6 +180,56 @@ static void add_boot_files(Collect *all) {
     }
 }
 
+static UsageItem *add_seed(Collect *all, const char *base) {
+    size_t index = usage_find(all->usage, USAGE_SEED, base);
+    _cleanup_free_ char *path = NULL;
+    UsageItem *item;
+    struct stat info;
+    if (index != SIZE_MAX)
+        return &all->usage->items[index];
+    path = seed_base_path(all->home->path, base);
+    item = usage_add(all->usage, USAGE_SEED, base, "");
+    (void)snprintf(item->label, sizeof(item->label), "%.18s", base);
+    if (stat(path, &info) == 0)
+        item->bytes = (uint64_t)info.st_blocks * 512;
+    return item;
+}
+
+static void add_named_seed(Collect *all, const SeedRow *row) {
+    UsageItem *item = add_seed(all, row->digest);
+    size_t size = strlen(item->label);
+    if (item->named)
+        (void)snprintf(item->label + size, sizeof(item->label) - size, ", %s", row->name);
+    else
+        str_set(item->label, row->name);
+    item->named = true;
+    item->at_usec = MAX_OF(item->at_usec, row->created_at_usec);
+}
+
+static void add_mounted(Collect *all, const VmMounts *mounts) {
+    for (size_t i = 0; i < mounts->count; i++)
+        if (*mounts->items[i].base)
+            (void)add_seed(all, mounts->items[i].base);
+}
+
+static const char *seed_of_image(const ImageRow *row, size_t index) {
+    const json_t *seed = json_array_get(json_object_get(row->detail, "seeds"), index);
+    return json_string_value(json_object_get(seed, "digest"));
+}
+
+static void add_seeds(Collect *all) {
+    const char *base;
+    for (size_t i = 0; i < all->n_seeds; i++)
+        add_named_seed(all, &all->seeds[i]);
+    for (size_t i = 0; i < all->n_images; i++)
+        for (size_t k = 0; (base = seed_of_image(&all->images[i], k)); k++)
+            (void)add_seed(all, base);
+    for (size_t i = 0; i < all->n_vms; i++)
+        add_mounted(all, &all->vms[i].spec.mounts);
+    for (size_t i = 0; i < all->n_snapshots; i++)
+        add_mounted(all, &all->snapshots[i].data.spec.mounts);
+}
+
 static void add_things(Collect *all) {
     Usage *usage = all->usage;
     for (size_t i = 0; i < all->n_images; i++)
@@ -198,6 +253,7 @@ static void add_things(Collect *all) {
         add_hot(all, &all->hot[i]);
     add_boot_files(all);
     usage_add_fetched(usage, all->home->home_fd);
+    add_seeds(all);
     usage_add_scratch(usage, all->home->home_fd);
 }
 
@@ -209,12 +265,24 @@ static void need_snapshot(Usage *usage, size_t user, const char *id) {
     usage_need(usage, user, USAGE_STEP, id);
 }
 
+static void need_disk(Usage *usage, size_t user, const VmDisk *disk) {
+    usage_need(usage, user, USAGE_LAYER, disk->layer);
+    usage_need(usage, user, USAGE_LAYER, disk->freezing.layer);
+}
+
+static void need_mounts(Usage *usage, size_t user, const VmMounts *mounts, const VmDisks *disks) {
+    for (size_t i = 0; i < mounts->count; i++)
+        usage_need(usage, user, USAGE_SEED, mounts->items[i].base);
+    for (size_t i = 0; i < disks->count; i++)
+        need_disk(usage, user, &disks->items[i]);
+}
+
 static void link_vm(Collect *all, const VmRow *vm) {
     const VmRuntime *runtime = &vm->runtime;
     size_t user = usage_find(all->usage, USAGE_VM, vm->id);
     usage_need(all->usage, user, USAGE_IMAGE, vm->image_digest);
-    usage_need(all->usage, user, USAGE_LAYER, runtime->layer);
-    usage_need(all->usage, user, USAGE_LAYER, runtime->freezing.layer);
+    need_disk(all->usage, user, &runtime->root);
+    need_mounts(all->usage, user, &vm->spec.mounts, &runtime->disks);
     usage_need(all->usage, user, USAGE_KERNEL, runtime->kernel_key);
     usage_need(all->usage, user, USAGE_INITRAMFS, runtime->initramfs_key);
     need_snapshot(all->usage, user, vm->snapshot);
@@ -230,6 +298,7 @@ static void link_snapshot(Collect *all, const SnapshotRow *row) {
     size_t user = usage_find(all->usage, kind_of(row), row->id);
     usage_need(all->usage, user, USAGE_IMAGE, row->image_digest);
     usage_need(all->usage, user, USAGE_LAYER, row->layer);
+    need_mounts(all->usage, user, &row->data.spec.mounts, &row->data.disks);
     usage_need(all->usage, user, USAGE_KERNEL, row->data.kernel_key);
     usage_need(all->usage, user, USAGE_INITRAMFS, row->data.initramfs_key);
     need_snapshot(all->usage, user, row->parent);
@@ -240,9 +309,12 @@ static void link_snapshot(Collect *all, const SnapshotRow *row) {
  * that the next build finds them. */
 static void link_image(Collect *all, const ImageRow *row) {
     size_t user = usage_find(all->usage, USAGE_IMAGE, row->digest);
+    const char *base;
     const json_t *step = json_object_get(row->detail, "step");
     usage_need(all->usage, user, USAGE_KERNEL, kernel_of(row));
     usage_need(all->usage, user, USAGE_STEP, str_or_empty(json_string_value(step)));
+    for (size_t i = 0; (base = seed_of_image(row, i)); i++)
+        usage_need(all->usage, user, USAGE_SEED, base);
 }
 
 static void link_things(Collect *all) {

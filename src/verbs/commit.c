@@ -69,6 +69,10 @@ static int make(Commit *commit, const char *name, bool replace, json_t **image, 
                                  .write = write_disk,
                                  .data = commit};
     inherit(commit, &request);
+    for (size_t i = 0; i < commit->row.data.spec.mounts.count; i++)
+        operation_note(commit->operation,
+                       "the image is of the root disk alone: what the VM has at %s is not in it",
+                       commit->row.data.spec.mounts.items[i].path);
     return catalog_adopt_image(commit->home, commit->operation, &request, replace,
                                "image.committed", image, error);
 }

@@ -31,7 +31,7 @@
 #include "lineage/lineage.h"
 #include "machine/clone.h"
 #include "machine/create.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "machine/remove.h"
 #include "machine/snapshot_create.h"
 #include "machine/start.h"

@@ -9,6 +9,7 @@
 #include "home/inside.h"
 #include "home/operation.h"
 #include "pool/boot_cache.h"
+#include "storage/bases.h"
 #include "store/images.h"
 #include "store/vms.h"
 #include "verbs/verbs.h"
@@ -31,7 +32,10 @@ int image_op_remove(Home *home, Operation *operation, const char *reference, Err
     if (r < 0)
         return r;
     prune_cache(home, &row);
-    return image_name_remove(home, reference, error);
+    r = image_name_remove(home, reference, error);
+    if (r >= 0)
+        bases_collect(home);
+    return r;
 }
 
 /* The name may have been another image's, whose boot cache goes when that was its last one. */

@@ -50,6 +50,7 @@
 #include "pool/pool_fill.h"
 #include "proto/keeper.h"
 #include "run/run_end.h"
+#include "storage/bases.h"
 #include "store/images.h"
 #include "store/vms.h"
 
@@ -192,7 +193,7 @@ static int reconcile_row(Home *home, OpLock *lock, VmRow *row, Error *error) {
         return vm_remove_locked(home, row, error);
     if (*row->runtime.hidden)
         return reconcile_hidden(home, row, error);
-    if (!vm_state_is_active(row->state) && *row->runtime.freezing.file) {
+    if (!vm_state_is_active(row->state) && layer_is_freezing(row)) {
         r = layer_freeze_recover(home, row, false, error); /* nobody has written to either */
         if (r < 0)
             return r;
@@ -232,7 +233,7 @@ struct Reconcile {
 /* What refreshing would find nothing to do for. */
 static bool is_consistent(const VmRow *row) {
     return !row->remove && !vm_state_is_active(row->state) && !row_is_hidden(row) &&
-           row->state != STATE_STANDBY && !*row->runtime.freezing.file;
+           row->state != STATE_STANDBY && !layer_is_freezing(row);
 }
 
 /* Nobody else has locks yet. */
@@ -340,6 +341,7 @@ size_t home_reconcile_finish(Home *home) {
         return failures;
     failures += for_each_name(home, home->vms_fd, remove_stray_folder);
     failures += lineage_reconcile(home);
+    bases_collect(home);
     boot_cache_reconcile(home);
     snapshots_finish_later(home);
     home_pools_changed(home);

@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "frozen/disks.h"
 #include "frozen/layers.h"
 #include "frozen/pins.h"
 #include "home/admission.h"
@@ -30,7 +31,7 @@
 #include "lineage/lineage.h"
 #include "machine/clone.h"
 #include "machine/create.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "machine/remove.h"
 #include "machine/start.h"
 #include "pool/boot_cache.h"
@@ -45,28 +46,32 @@
 /* --- the disk ----------------------------------------------------------------------------------
  */
 
-static int replace_overlay(Home *home, const VmRow *row, const char *layer, Error *error) {
-    uint64_t bytes = row->spec.disk_bytes;
-    _cleanup_close_ int dir_fd = -1;
-    int r = vm_folder_open(home, row->id, &dir_fd, error);
-    if (r < 0)
-        return r;
+static int replace_overlay(Home *home, const VmRow *row, size_t disk, int dir_fd, const char *layer,
+                           Error *error) {
+    _cleanup_free_ char *base = vm_disk_base(home, row, disk);
+    int r;
     if (unlinkat(dir_fd, NEW_OVERLAY, 0) < 0 && errno != ENOENT)
         return error_set_errno(error, errno, "cannot remove an old %s", NEW_OVERLAY);
-    r = layer_make_overlay(home, row, dir_fd, NEW_OVERLAY, layer, str_or_empty(row->runtime.base),
-                           bytes, false, error);
-    if (r >= 0 && renameat(dir_fd, NEW_OVERLAY, dir_fd, vm_disk_file(row)) < 0)
+    r = layer_make_overlay(home, row, dir_fd, NEW_OVERLAY, layer, base, vm_disk_bytes(row, disk),
+                           false, error);
+    if (r >= 0 && renameat(dir_fd, NEW_OVERLAY, dir_fd, vm_disk_file(row, disk)) < 0)
         r = error_set_errno(error, errno, "cannot name the new overlay");
     return r;
 }
 
 /* Lets a VM without content of its own stand on a snapshot; NULL: on its image. */
 static int rebase_on(Home *home, VmRow *row, const SnapshotRow *snapshot, Error *error) {
+    const VmDisks *disks = snapshot ? &snapshot->data.disks : NULL;
     const char *layer = snapshot ? snapshot->layer : "";
-    int r = replace_overlay(home, row, layer, error);
+    _cleanup_close_ int dir_fd = -1;
+    int r = vm_folder_open(home, row->id, &dir_fd, error);
+    for (size_t i = 0; r >= 0 && i < vm_disk_count(row); i++)
+        if (vm_disk_has_overlay(row, i))
+            r = replace_overlay(home, row, i, dir_fd,
+                                i == 0 ? layer : (disks ? disks->items[i - 1].layer : ""), error);
     if (r < 0)
         return r;
-    str_set(row->runtime.layer, *layer ? layer : "");
+    vm_disks_stand_on(row, layer, disks);
     (void)snprintf(row->snapshot, sizeof(row->snapshot), "%s", snapshot ? snapshot->id : "");
     r = vms_update(home->store, row, error);
     return r < 0 ? r : vms_set_snapshot(home->store, row->id, row->snapshot, error);
@@ -217,7 +222,7 @@ static int make_and_start(Run *run, Error *error) {
     int r;
     if (run->cached) {
         (void)snprintf(planned->snapshot, sizeof(planned->snapshot), "%s", run->snapshot.id);
-        str_set(planned->runtime.layer, *run->snapshot.layer ? run->snapshot.layer : "");
+        vm_disks_stand_on(planned, run->snapshot.layer, &run->snapshot.data.disks);
     }
     r = vm_create_planned(run->home, run->operation, planned, run->kind, &run->lock, &run->row,
                           error);

@@ -10,7 +10,7 @@
 #include "home/operation.h"
 #include "home/policy.h"
 #include "home/row.h"
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 #include "machine/standby.h"
 #include "machine/stop.h"
 #include "store/vms.h"
@@ -19,7 +19,7 @@
 
 /* Then its disk is empty, and it may come from the boot cache. */
 static bool never_ran(const VmRow *row) {
-    return row->state == STATE_CREATED && !*row->snapshot && !*row->runtime.layer;
+    return row->state == STATE_CREATED && !*row->snapshot && !*row->runtime.root.layer;
 }
 
 int vm_start(Home *home, Operation *operation, const char *reference, bool cold, json_t **vm,

@@ -23,7 +23,7 @@
 #include "home/inside.h"
 #include "home/operation.h"
 #include "memory/diff.h"
-#include "store/layers.h"
+#include "store/disks/layers.h"
 #include "store/snapshots.h"
 #include "store/vms.h"
 #include "verbs/verbs.h"
@@ -142,9 +142,9 @@ static void check_hot(Report *report, const SnapshotRow *row) {
         (void)add(report, "hot memory", name, problem);
 }
 
-static void check_layers(Report *report, const SnapshotRow *row) {
+static void check_layers(Report *report, const char *top) {
     char id[VM_ID_SIZE];
-    (void)snprintf(id, sizeof(id), "%s", row->layer);
+    str_set(id, top);
     while (*id) {
         _cleanup_(layer_row_free) LayerRow layer = {0};
         _cleanup_free_ char *path = layer_path(report->home, id);
@@ -163,6 +163,18 @@ static void check_image(Report *report, const SnapshotRow *row) {
                str_has_prefix(digest, "sha256:") ? digest + 7 : digest, &(FileStamp){0}, NULL);
 }
 
+/* What its disks beside the root stand on. */
+static void check_disks(Report *report, const SnapshotRow *row) {
+    const VmMounts *mounts = &row->data.spec.mounts;
+    for (size_t i = 0; i < row->data.disks.count; i++)
+        check_layers(report, row->data.disks.items[i].layer);
+    for (size_t i = 0; i < mounts->count; i++) {
+        _cleanup_free_ char *path = seed_base_path(report->home->path, mounts->items[i].base);
+        if (*mounts->items[i].base)
+            check_path(report, "seed", path, mounts->items[i].base, &(FileStamp){0}, NULL);
+    }
+}
+
 int snapshot_verify(Home *home, Operation *operation, const char *reference, json_t **report,
                     Error *error) {
     _cleanup_json_ json_t *checks = json_array();
@@ -178,7 +190,8 @@ int snapshot_verify(Home *home, Operation *operation, const char *reference, jso
     check_file(&made, &row, "state", &row.data.files.state);
     check_base(&made, &row);
     check_hot(&made, &row);
-    check_layers(&made, &row);
+    check_layers(&made, row.layer);
+    check_disks(&made, &row);
     check_image(&made, &row);
     snapshot_unpin(home, row.id);
     *report =

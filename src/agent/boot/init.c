@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 
 #include "agent/base/uevent.h"
+#include "agent/boot/disks.h"
 #include "agent/boot/modules.h"
 #include "agent/boot/power.h"
 #include "agent/boot/root.h"
@@ -217,6 +218,8 @@ void init_run(char **argv, int *channel_fd) {
     if (root_mount(uevents, deadline, &result) < 0 || root_switch(&result) < 0)
         fail(&result, -1);
     mount_run();
+    if (disks_mount(uevents, deadline, &result) < 0)
+        fail(&result, -1);
     const char *init = agent_is_init() ? NULL : find_init();
     if (init)
         hand_over(init, argv, self_fd);

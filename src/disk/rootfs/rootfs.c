@@ -19,11 +19,11 @@
 
 #include "base/fd.h"
 #include "base/path.h"
-#include "base/process/spawn_run.h"
 #include "base/str.h"
 #include "disk/publish.h"
 #include "disk/rootfs/rootfs.h"
 #include "disk/rootfs/rootfs_parts.h"
+#include "disk/rootfs/rootfs_tools.h"
 #include "disk/rootfs/tar_unpack.h"
 
 #define BLOCK_BYTES ((uint64_t)4096)
@@ -33,7 +33,6 @@
 #define SPARE_BYTES ((uint64_t)64 << 20)
 #define DEFAULT_MAX_ENTRIES ((uint64_t)4000000)
 #define DEPTH_MAX 1024
-#define TOOL_USEC ((uint64_t)2 * 3600 * 1000000)
 
 typedef struct Measure {
     uint64_t bytes;  /* as the files say */
@@ -107,76 +106,12 @@ static uint64_t disk_size(const RootfsOptions *options, const Measure *measure) 
 
 /* ---- tools ---- */
 
-/* This process's environment with the clock of e2fsprogs set. */
-static void fill_environment(StrList *list, uint64_t epoch_sec) {
-    for (char **item = environ; *item; item++)
-        if (!str_has_prefix(*item, "E2FSPROGS_FAKE_TIME=") &&
-            !str_has_prefix(*item, "SOURCE_DATE_EPOCH=") && !str_has_prefix(*item, "LC_ALL="))
-            strlist_add(list, *item);
-    strlist_add(list, "LC_ALL=C");
-    if (epoch_sec == 0)
-        return;
-    strlist_add_format(list, "E2FSPROGS_FAKE_TIME=%llu", (unsigned long long)epoch_sec);
-    strlist_add_format(list, "SOURCE_DATE_EPOCH=%llu", (unsigned long long)epoch_sec);
-}
-
-static int tool_error(const char *program, const char *text, Error *error) {
-    if (strstr(text, "No space left on device"))
-        return error_set(error, ERROR_NO_SPACE, ENOSPC, "disk full: %s", text);
-    if (!strstr(text, "Could not allocate") && !strstr(text, "too small"))
-        return error_set(error, ERROR_FAILED, EIO, "%s complained: %s", program, text);
-    error_set(error, ERROR_NO_SPACE, ENOSPC,
-              "the content does not fit into the new file system: %s", text);
-    error_set_hint(error, "ask for a larger size");
-    return -ENOSPC;
-}
-
-/* Its standard error without the line in which debugfs names its version. */
-static char *complaints(const SpawnOutput *output) {
-    const char *text = output->err ? output->err : "", *end;
-    size_t size = output->err ? output->err_size : 0;
-    if (size > 8 && strncmp(text, "debugfs ", 8) == 0 && (end = memchr(text, '\n', size))) {
-        size -= (size_t)(end + 1 - text);
-        text = end + 1;
-    }
-    while (size > 0 && strchr("\r\n ", text[size - 1]))
-        size--;
-    return str_sanitize(text, MIN_OF(size, (size_t)500));
-}
-
-static int run_tool(const StrList *argv, const RootfsOptions *options, Error *error) {
-    _cleanup_(strlist_free) StrList environment = {0};
-    _cleanup_(spawn_output_free) SpawnOutput output = {0};
-    _cleanup_error_ Error found = ERROR_INIT;
-    _cleanup_free_ char *text = NULL;
-    int r;
-    fill_environment(&environment, options->epoch_sec);
-    SpawnOptions spawn = {
-        .program = argv->items[0], .argv = argv->items, .environment = environment.items};
-    r = spawn_run(&spawn, TOOL_USEC, options->cancel_fd, &output, &found);
-    text = complaints(&output);
-    if (r < 0 && (found.kind != ERROR_FAILED || !*text))
-        return error_move(error, &found);
-    return *text ? tool_error(argv->items[0], text, error) : 0;
-}
-
-static int require_tool(const char *name, const char *package, Error *error) {
-    _cleanup_free_ char *path = path_find_program(name);
-    if (path)
-        return 0;
-    error_set(error, ERROR_UNSUPPORTED, ENOENT,
-              "%s is needed to make a file system, and is not installed", name);
-    error_set_hint(error, "install %s%s", package,
-                   str_equal(name, "fakeroot") ? ", or do this as root" : "");
-    return -ENOENT;
-}
-
 static int require_tools(const RootfsOptions *options, Error *error) {
-    int r = require_tool("mke2fs", "e2fsprogs", error);
+    int r = rootfs_require_tool("mke2fs", "e2fsprogs", error);
     if (r >= 0 && options->epoch_sec > 0)
-        r = require_tool("debugfs", "e2fsprogs", error);
+        r = rootfs_require_tool("debugfs", "e2fsprogs", error);
     if (r >= 0 && geteuid() != 0)
-        r = require_tool("fakeroot", "fakeroot", error);
+        r = rootfs_require_tool("fakeroot", "fakeroot", error);
     return r;
 }
 
@@ -211,7 +146,7 @@ static int run_mke2fs(const char *folder, const char *state_path, const RootfsOp
         strlist_add_many(&argv, "-d", folder, NULL);
     strlist_add(&argv, options->output_path);
     strlist_add_format(&argv, "%lluk", (unsigned long long)(bytes / 1024));
-    return run_tool(&argv, options, error);
+    return rootfs_run_tool(&argv, options->epoch_sec, options->cancel_fd, error);
 }
 
 static uint32_t get_le32(const uint8_t *p) {
@@ -282,10 +217,10 @@ static int set_times(const char *folder, const RootfsOptions *options, Error *er
     if (r >= 0 && options->epoch_sec > 0)
         r = write_script(path, used, options->epoch_sec, error);
     if (r >= 0 && n_lines > 0)
-        r = require_tool("debugfs", "e2fsprogs", error);
+        r = rootfs_require_tool("debugfs", "e2fsprogs", error);
     if (r >= 0 && n_lines > 0) {
         strlist_add_many(&argv, "debugfs", "-w", "-f", path, options->output_path, NULL);
-        r = run_tool(&argv, options, error);
+        r = rootfs_run_tool(&argv, options->epoch_sec, options->cancel_fd, error);
     }
     (void)unlink(path);
     return r;
@@ -327,7 +262,7 @@ int rootfs_folder_to_ext4(const char *folder, const RootfsOptions *options, Root
 }
 
 int rootfs_make_empty(const RootfsOptions *options, uint64_t inodes, Error *error) {
-    int r = require_tool("mke2fs", "e2fsprogs", error);
+    int r = rootfs_require_tool("mke2fs", "e2fsprogs", error);
     if (r < 0)
         return r;
     if (truncate(options->output_path, 0) < 0)

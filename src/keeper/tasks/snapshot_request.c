@@ -20,25 +20,30 @@ static int read_fd(const json_t *object, const char *key, int *fds, size_t n_fds
     return r;
 }
 
-/* One item for each disk that is written to, or none at all. */
+static int read_disk(Snapshot *snapshot, size_t index, const json_t *item, int *fds, size_t n_fds,
+                     Error *error) {
+    SnapshotDisk *disk = &snapshot->disks[snapshot->n_disks++];
+    *disk = (SnapshotDisk){.index = index, .fd = -1, .fd_write = -1};
+    int r = read_fd(item, "fd", fds, n_fds, &disk->fd, error);
+    return r < 0 ? r : read_fd(item, "fd_write", fds, n_fds, &disk->fd_write, error);
+}
+
+/* One item for each disk that is written to, or none at all; null for one that stays as it is. */
 static int read_disks(Snapshot *snapshot, const json_t *list, int *fds, size_t n_fds,
                       Error *error) {
     const Plan *plan = &snapshot->vm->plan;
-    size_t n_items = json_array_size(list);
+    size_t n_items = json_array_size(list), n_written = 0;
     int r = 0;
     for (size_t i = 0; r == 0 && i < plan->n_disks && n_items > 0; i++) {
         if (plan->disks[i].read_only)
             continue;
-        const json_t *item = json_array_get(list, snapshot->n_disks);
-        SnapshotDisk *disk = &snapshot->disks[snapshot->n_disks++];
-        *disk = (SnapshotDisk){.index = i, .fd = -1, .fd_write = -1};
-        r = read_fd(item, "fd", fds, n_fds, &disk->fd, error);
-        if (r == 0)
-            r = read_fd(item, "fd_write", fds, n_fds, &disk->fd_write, error);
+        const json_t *item = json_array_get(list, n_written++);
+        if (!json_is_null(item))
+            r = read_disk(snapshot, i, item, fds, n_fds, error);
     }
-    if (r == 0 && n_items != snapshot->n_disks)
+    if (r == 0 && n_items != n_written)
         r = error_set(error, ERROR_USAGE, 0, "overlays came for %zu disks, the VM has %zu", n_items,
-                      snapshot->n_disks);
+                      n_written);
     return r;
 }
 

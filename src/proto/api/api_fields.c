@@ -92,6 +92,7 @@ const ApiField api_image_build_fields[] = {
     REQUIRED_NAME("name of the image"),
     REQUIRED_TEXT("from", 64, "recipe: busybox, debian or debian:SUITE"),
     TEXTS("include", 512, "more packages"),
+    TEXTS("seeds", 7, "DIR:PATH: a folder of which each VM of the image has a disk at PATH"),
     NUMBER("size", 1, DISK_MAX, "size of the disk in bytes"),
     BYTES("kernel", PATH_BYTES, "kernel image to use instead of the distribution's"),
     BYTES("modules", PATH_BYTES, "folder of that kernel's modules"),
@@ -162,8 +163,9 @@ const ApiField api_image_pull_fields[] = {
     REQUIRED_TEXT("image", 255, "name or digest of the image"),                                \
         NUMBER("memory_bytes", 1, MEMORY_MAX, "memory of the guest"),                          \
         NUMBER("cpus", 1, INT32_MAX, "virtual CPUs"),                                          \
-        NUMBER("disk_bytes", 1, DISK_MAX, "size of the disk, at least the image's"), NETWORKS, \
-        NET_LIMIT, FORWARDS, TEXTS("env", ENV_MAX, "K=V for commands in the guest"),           \
+        NUMBER("disk_bytes", 1, DISK_MAX, "size of the disk, at least the image's"),           \
+        TEXTS("seeds", 7, "NAME:PATH[:SIZE]: a disk of its own over the seed, mounted there"), \
+        NETWORKS, NET_LIMIT, FORWARDS, TEXTS("env", ENV_MAX, "K=V for commands in the guest"), \
         TEXT("hostname", 63, "host name in the guest; made of the name when absent"), LABELS,  \
         WAIT_FIELDS, FLAG("router", API_IN_BODY, "it passes on what others of its networks send")
 
@@ -514,6 +516,19 @@ const ApiField api_snapshot_remove_fields[] = {
 const ApiField api_vm_commit_fields[] = {
     REQUIRED_NAME("name of the image"),
     REPLACE,
+    END,
+};
+
+const ApiField api_seed_create_fields[] = {
+    REQUIRED_NAME("name of the seed"),
+    {.name = "from",
+     .type = API_BYTES,
+     .required = true,
+     .min = 1,
+     .max = PATH_BYTES,
+     .summary = "folder on the daemon's host"},
+    NUMBER("size", 1, DISK_MAX, "size of the disk in bytes; by its content when absent"),
+    FLAG("replace", API_IN_BODY, "take the name from another seed that has it"),
     END,
 };
 

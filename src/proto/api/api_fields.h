@@ -43,6 +43,7 @@ extern const ApiField api_vm_proxy_fields[];
 extern const ApiField api_vm_remove_fields[];
 extern const ApiField api_vm_rename_fields[];
 extern const ApiField api_vm_commit_fields[];
+extern const ApiField api_seed_create_fields[];
 extern const ApiField api_vm_snapshot_fields[];
 extern const ApiField api_vm_start_fields[];
 extern const ApiField api_vm_stop_fields[];

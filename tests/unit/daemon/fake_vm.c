@@ -22,15 +22,16 @@
 #include "machine/capture.h"
 #include "machine/impair.h"
 #include "machine/limit.h"
+#include "machine/look/stats.h"
 #include "machine/machine.h"
 #include "machine/ports.h"
 #include "machine/program.h"
-#include "machine/stats.h"
 #include "machine/update.h"
 #include "network/network.h"
 #include "pool/pool.h"
 #include "recipe/recipe.h"
 #include "run/hand_over.h"
+#include "storage/seeds.h"
 #include "store/events.h"
 #include "store/open.h"
 #include "store/vms.h"
@@ -585,6 +586,23 @@ int network_inspect(Home *home, const char *name, json_t **network, Error *error
 
 int network_list(Home *home, json_t **list, Error *error) {
     return called("networks", list);
+}
+
+int seed_create(Home *home, Operation *operation, const SeedOptions *options, json_t **seed,
+                Error *error) {
+    return called(options->name, seed);
+}
+
+int seed_inspect(Home *home, const char *reference, json_t **seed, Error *error) {
+    return called(reference, seed);
+}
+
+int seed_list(Home *home, json_t **list, Error *error) {
+    return called("seeds", list);
+}
+
+int seed_remove(Home *home, const char *reference, Error *error) {
+    return called(reference, NULL);
 }
 
 int network_remove(Home *home, const char *name, Error *error) {

@@ -219,8 +219,8 @@ static void test_defaults(void) {
     CHECK(!strstr(qemu_default_cmdline("kvm"), "mitigations"));
     CHECK(qemu_default_cmdline("tcg") == qemu_default_cmdline("tcg"));
     CHECK(!qemu_machine_options("pc", "tcg"));
-    CHECK_STR(qemu_machine_for(8), "microvm-8");
-    CHECK_STR(qemu_machine_for(9), "microvm");
+    CHECK_STR(qemu_machine_for(1, 6), "microvm-8");
+    CHECK_STR(qemu_machine_for(2, 6), "microvm");
     CHECK_CONTAINS(qemu_machine_options("microvm-8", "kvm"), "ioapic2=off");
     CHECK(!strstr(qemu_machine_options("microvm", "kvm"), "ioapic2"));
     CHECK_STR(qemu_machine_with(qemu_machine_options("microvm-8", "tcg"), "tcg"), "microvm-8");

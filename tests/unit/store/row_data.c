@@ -4,7 +4,7 @@
 
 #include "base/path.h"
 #include "base/str.h"
-#include "store/layers.h"
+#include "store/disks/layers.h"
 #include "store/open.h"
 #include "store/snapshot_data.h"
 #include "store/vm_runtime.h"
@@ -101,9 +101,9 @@ static void test_runtime(const char *more) {
     CHECK_INT(found.keeper.pid, 28638);
     CHECK_INT(found.keeper.start_ticks, 1964082);
     CHECK_INT(found.qemu.pid, 0);
-    CHECK_STR(found.freezing.layer, "52");
-    CHECK_STR(found.freezing.file, "disk-2.qcow2");
-    check_stamp(&found.standby_disk);
+    CHECK_STR(found.root.freezing.layer, "52");
+    CHECK_STR(found.root.freezing.file, "disk-2.qcow2");
+    check_stamp(&found.root.stamp);
     check_facts(&found.facts);
     after = vm_runtime_to_json(&found);
     CHECK(json_equal(before, after));
@@ -153,8 +153,8 @@ static void test_nothing(void) {
     _cleanup_json_ json_t *before = parse(runtime, ""), *after = NULL;
     _cleanup_(vm_runtime_free) VmRuntime found = {0};
     vm_runtime_from_json(before, &found);
-    found.freezing = (Freezing){0};
-    found.standby_disk = (FileStamp){0};
+    found.root.freezing = (Freezing){0};
+    found.root.stamp = (FileStamp){0};
     found.keeper = (ProcessIdentity){0};
     snapshot_facts_free(&found.facts);
     after = vm_runtime_to_json(&found);

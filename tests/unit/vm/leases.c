@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "home/inside.h"
 #include "network/network.h"
-#include "store/leases.h"
+#include "store/network/leases.h"
 #include "test_home.h"
 
 #include "check.h"

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
-#include "machine/memory_use.h"
+#include "machine/look/memory_use.h"
 
 #include "check.h"
 

@@ -220,7 +220,40 @@ static void test_too_many_cpus(void) {
     CHECK_CONTAINS(error.hint, "--cpus ");
 }
 
+static int parse_seed(const char *seed, VmSpec *spec) {
+    _cleanup_free_ char *text = str_format("{\"image\":\"x\",\"seeds\":[\"%s\"]}", seed);
+    return parse(text, spec, NULL);
+}
+
+static void test_seeds(void) {
+    static const char *const bad[] = {"home",         "home:root",    ":/root",      "home:/",
+                                      "home:/a/../b", "home:/a//b",   "home:/a/",    "home:/./a",
+                                      "home:/proc",   "home:/dev/x",  "home:/run/x", "home:/root:",
+                                      "home:/root:0", "home:/root:x", "UP:/root",    "a/b:/root"};
+    _cleanup_vm_spec_ VmSpec spec;
+    CHECK_INT(parse_seed("home:/root:8G", &spec), 0);
+    CHECK_INT(spec.mounts.count, 1);
+    CHECK_STR(spec.mounts.items[0].name, "home");
+    CHECK_STR(spec.mounts.items[0].path, "/root");
+    CHECK_INT(spec.mounts.items[0].bytes, 8 * GIB);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        _cleanup_vm_spec_ VmSpec refused;
+        CHECK(parse_seed(bad[i], &refused) < 0);
+    }
+    {
+        _cleanup_vm_spec_ VmSpec twice;
+        CHECK(parse("{\"image\":\"x\",\"seeds\":[\"a:/x\",\"b:/x\"]}", &twice, NULL) < 0);
+    }
+    {
+        _cleanup_vm_spec_ VmSpec again = {0};
+        _cleanup_json_ json_t *json = vm_spec_to_json(&spec);
+        vm_spec_from_json(json, &again);
+        CHECK(vm_mounts_equal(&spec.mounts, &again.mounts));
+    }
+}
+
 int main(void) {
+    RUN(test_seeds);
     RUN(test_labels);
     RUN(test_shape_members);
     RUN(test_whole);

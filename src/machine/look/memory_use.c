@@ -6,7 +6,7 @@
  * pages that no other process has touched yet; there the anonymous pages are those that it wrote.
  * QEMU is no guest, but runs on for one: the text is bounded all the same. */
 
-#include "machine/memory_use.h"
+#include "machine/look/memory_use.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RAMET_MACHINE_DESCRIBE_H
-#define RAMET_MACHINE_DESCRIBE_H
+#ifndef RAMET_MACHINE_LOOK_DESCRIBE_H
+#define RAMET_MACHINE_LOOK_DESCRIBE_H
 
 #include "base/error.h"
 #include "base/json.h"

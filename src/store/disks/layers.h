@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RAMET_STORE_LAYERS_H
-#define RAMET_STORE_LAYERS_H
+#ifndef RAMET_STORE_DISKS_LAYERS_H
+#define RAMET_STORE_DISKS_LAYERS_H
 
 /* The table of layers: frozen files of disks' chains, $RAMET_HOME/layers/ID.qcow2. A layer stands
  * on another one or on an image's base. It stays as long as a VM, a snapshot or another layer

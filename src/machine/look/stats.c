@@ -6,7 +6,7 @@
  * answers. Who cannot be asked now, since its monitor has a snapshot to take, has null there. All
  * counters begin with the QEMU, as a fork's and a restarted VM's do. */
 
-#include "machine/stats.h"
+#include "machine/look/stats.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -19,7 +19,7 @@
 #include "base/str.h"
 #include "home/inside.h"
 #include "home/row.h"
-#include "machine/memory_use.h"
+#include "machine/look/memory_use.h"
 #include "network/counters.h"
 #include "proto/keeper.h"
 #include "store/vms.h"

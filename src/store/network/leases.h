@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RAMET_STORE_LEASES_H
-#define RAMET_STORE_LEASES_H
+#ifndef RAMET_STORE_NETWORK_LEASES_H
+#define RAMET_STORE_NETWORK_LEASES_H
 
 /* The table of leases: which card of which VM has which address in which network. The database
  * itself sees to it that an address has one holder, that there is none without its VM (a lease goes

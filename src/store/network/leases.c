@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "store/leases.h"
+#include "store/network/leases.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "store/layers.h"
+#include "store/disks/layers.h"
 
 #include <errno.h>
 
@@ -111,7 +111,9 @@ int layers_delete(Store *store, const char *id, Error *error) {
     "(SELECT count(*) FROM layers AS o WHERE o.parent = " id                     \
     ") + (SELECT count(*) FROM snapshots WHERE layer = " id                      \
     ") + (SELECT count(*) FROM vms WHERE json_extract(runtime, '$.layer') = " id \
-    " OR json_extract(runtime, '$.freezing.layer') = " id ")"
+    " OR json_extract(runtime, '$.freezing.layer') = " id                        \
+    ") + (SELECT count(*) FROM disk_uses WHERE layer = " id                      \
+    ") + (SELECT count(*) FROM disk_uses WHERE freezing = " id ")"
 
 int layers_count_users(Store *store, const char *id, uint64_t *users, Error *error) {
     return rows_count(store, "SELECT " USERS("?1"), id, users, error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RAMET_MACHINE_STATS_H
-#define RAMET_MACHINE_STATS_H
+#ifndef RAMET_MACHINE_LOOK_STATS_H
+#define RAMET_MACHINE_LOOK_STATS_H
 
 #include "base/json.h"
 #include "home/home.h"

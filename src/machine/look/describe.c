@@ -2,7 +2,7 @@
 
 /* A VM as JSON: docs/protocols.md and the contract's list of members. */
 
-#include "machine/describe.h"
+#include "machine/look/describe.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -15,12 +15,13 @@
 #include "base/path.h"
 #include "base/process/process.h"
 #include "base/str.h"
+#include "frozen/disks.h"
 #include "frozen/layers.h"
 #include "home/home.h"
 #include "home/inside.h"
 #include "home/op_lock.h"
 #include "home/policy.h"
-#include "machine/memory_use.h"
+#include "machine/look/memory_use.h"
 #include "store/vms.h"
 
 static json_t *text_or_null(const char *text) {
@@ -36,8 +37,8 @@ static json_t *number_or_null(uint64_t number) {
 }
 
 static json_t *describe_disk(Home *home, const VmRow *row) {
-    _cleanup_free_ char *path = path_join(home->path, "vms", row->id, vm_disk_file(row));
-    const char *layer = row->runtime.layer;
+    _cleanup_free_ char *path = path_join(home->path, "vms", row->id, vm_disk_file(row, 0));
+    const char *layer = row->runtime.root.layer;
     _cleanup_free_ char *backing =
         *layer ? layer_path(home, layer) : str_copy(str_or_empty(row->runtime.base));
     struct stat info;
@@ -47,6 +48,47 @@ static json_t *describe_disk(Home *home, const VmRow *row) {
     return json_pack("{s:s, s:o, s:I, s:I}", "path", path, "backing", text_or_null(backing),
                      "virtual_bytes", (json_int_t)row->spec.disk_bytes, "allocated_bytes",
                      allocated);
+}
+
+/* The overlay, or the volume or base itself. */
+static char *disk_path(Home *home, const VmRow *row, size_t disk) {
+    return vm_disk_has_overlay(row, disk)
+               ? path_join(home->path, "vms", row->id, vm_disk_file(row, disk))
+               : vm_disk_base(home, row, disk);
+}
+
+static char *disk_backing(Home *home, const VmRow *row, size_t disk) {
+    const char *layer = vm_disk(row, disk)->layer;
+    if (*layer)
+        return layer_path(home, layer);
+    return vm_disk_has_overlay(row, disk) ? vm_disk_base(home, row, disk) : str_copy("");
+}
+
+static json_t *describe_one(Home *home, const VmRow *row, size_t disk) {
+    _cleanup_free_ char *path = disk_path(home, row, disk),
+                        *backing = disk_backing(home, row, disk);
+    const VmMount *mount = vm_disk_mount(row, disk);
+    char serial[VM_SERIAL_SIZE] = "root";
+    struct stat info = {0};
+    if (mount)
+        vm_mount_serial(&row->spec.mounts, disk - 1, serial);
+    if (stat(path, &info) < 0)
+        info.st_blocks = 0;
+    return json_pack(
+        "{s:s, s:s, s:o, s:s, s:o, s:b, s:s, s:o, s:I, s:I}", "kind",
+        mount ? vm_mount_kind_name(mount->kind) : "root", "serial", serial, "name",
+        text_or_null(mount ? mount->name : row->image), "mounted_at", mount ? mount->path : "/",
+        "digest", text_or_null(mount ? mount->base : row->image_digest), "read_only",
+        mount && (mount->read_only || mount->kind == VM_MOUNT_CONFIG), "path", path, "backing",
+        text_or_null(backing), "virtual_bytes", (json_int_t)vm_disk_bytes(row, disk),
+        "allocated_bytes", (json_int_t)info.st_blocks * 512);
+}
+
+static json_t *describe_disks(Home *home, const VmRow *row) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < vm_disk_count(row); i++)
+        (void)json_array_append_new(list, describe_one(home, row, i));
+    return list;
 }
 
 /* What this VM alone holds: the pages that it wrote, in memory or swapped out; not those of the
@@ -152,15 +194,16 @@ static json_t *describe_facts(Home *home, const VmRow *row) {
 static json_t *describe_run(Home *home, const VmRow *row) {
     const VmRuntime *run = &row->runtime;
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "accel",
-        text_or_null(run->accel), "machine", text_or_null(run->machine), "qemu_pid",
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "accel", text_or_null(run->accel), "machine", text_or_null(run->machine), "qemu_pid",
         number_or_null((uint64_t)run->qemu.pid), "keeper_pid",
         number_or_null((uint64_t)run->keeper.pid), "ip", text_or_null(run->ip), "networks",
         describe_networks(row), "hostname", text_or_null(run->hostname), "boot",
         text_or_null(run->boot), "held", value_or_null(run->held), "agent_version",
-        text_or_null(run->agent_version), "disk", describe_disk(home, row), "memory",
-        describe_memory(row), "stages", describe_stages(row), "exit", value_or_null(run->exit),
-        "error", value_or_null(run->error), "fallback", value_or_null(run->fallback));
+        text_or_null(run->agent_version), "disk", describe_disk(home, row), "disks",
+        describe_disks(home, row), "memory", describe_memory(row), "stages", describe_stages(row),
+        "exit", value_or_null(run->exit), "error", value_or_null(run->error), "fallback",
+        value_or_null(run->fallback));
 }
 
 /* How its image is run, and what of it runs; null: it has no program. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RAMET_MACHINE_MEMORY_USE_H
-#define RAMET_MACHINE_MEMORY_USE_H
+#ifndef RAMET_MACHINE_LOOK_MEMORY_USE_H
+#define RAMET_MACHINE_LOOK_MEMORY_USE_H
 
 /* What the memory that a VM's QEMU alone holds is for, from proc(5), /proc/PID/smaps. */
 

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_AGENT_BOOT_DISKS_H
+#define RAMET_AGENT_BOOT_DISKS_H
+
+#include "agent/base/result.h"
+#include "agent/base/util.h"
+
+/* Mounts the disks beside the root that the kernel's command line names, each where it says, and
+ * lets them grow to their size, before anybody else runs. 0, or a negative errno and the result
+ * says why not. */
+int disks_mount(int uevent_fd, uint64_t deadline_usec, Result *result);
+
+/* One word's value, "SERIAL,rw|ro,PATH" with %XX in the path, to its parts. -EINVAL. */
+typedef struct DiskWord {
+    char serial[32];
+    bool read_only;
+    char path[256];
+} DiskWord;
+int disk_word_parse(const char *value, DiskWord *word);
+
+#endif

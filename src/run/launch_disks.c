@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The disks of a VM in the order of their numbers (frozen/disks.h), which is that of its devices
+ * and so part of a snapshot's key. The root disk and seeds are chains of files under an overlay of
+ * the VM's own; a config disk is a frozen base itself. */
+
+#include "run/launch_disks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "disk/base_file.h"
+#include "frozen/disks.h"
+#include "frozen/layers.h"
+
+#define PLAIN_IN_PATHS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@:"
+
+static int add_chain(LaunchFiles *files, LayerChain *chain, PlanDisk *disk, Error *error) {
+    if (!launch_files_have_room(files, chain->count) || chain->count >= PLAN_CHAIN_MAX)
+        return error_set(error, ERROR_UNSUPPORTED, E2BIG,
+                         "its disks have more layers than can be open at a time");
+    for (size_t i = 0; i < chain->count; i++) {
+        PlanDiskFile *file = &disk->files[disk->n_files++];
+        *file = (PlanDiskFile){.fd_write = PLAN_NO_FD};
+        file->fd = launch_files_add(files, TAKE_FD(chain->files[i].fd));
+        (void)snprintf(file->format, sizeof(file->format), "%s", chain->files[i].format);
+    }
+    return 0;
+}
+
+static int plan_overlay(Home *home, const VmRow *row, size_t number, int dir_fd, LaunchFiles *files,
+                        PlanDisk *disk, Error *error) {
+    _cleanup_layer_chain_ LayerChain chain = {0};
+    _cleanup_free_ char *base = vm_disk_base(home, row, number);
+    PlanDiskFile *overlay = &disk->files[disk->n_files++];
+    const char *name = vm_disk_file(row, number);
+    int r;
+    *overlay = (PlanDiskFile){.format = "qcow2"};
+    r = launch_files_open(files, dir_fd, name, O_RDONLY, &overlay->fd, error);
+    if (r >= 0)
+        r = launch_files_open(files, dir_fd, name, O_RDWR, &overlay->fd_write, error);
+    if (r >= 0)
+        r = layer_chain_open(home, vm_disk(row, number)->layer, base, &chain, error);
+    return r < 0 ? r : add_chain(files, &chain, disk, error);
+}
+
+static int plan_base(Home *home, const VmRow *row, size_t number, LaunchFiles *files,
+                     PlanDisk *disk, Error *error) {
+    _cleanup_free_ char *path = vm_disk_base(home, row, number);
+    PlanDiskFile *file = &disk->files[disk->n_files++];
+    disk->read_only = true;
+    *file = (PlanDiskFile){.format = "raw", .fd_write = PLAN_NO_FD};
+    return launch_files_open(files, AT_FDCWD, path, O_RDONLY, &file->fd, error);
+}
+
+static int plan_disk(Home *home, const VmRow *row, size_t number, int dir_fd, LaunchFiles *files,
+                     PlanDisk *disk, Error *error) {
+    const VmMount *mount = vm_disk_mount(row, number);
+    *disk = (PlanDisk){.serial = "root"};
+    if (mount)
+        vm_mount_serial(&row->spec.mounts, number - 1, disk->serial);
+    if (vm_disk_has_overlay(row, number))
+        return plan_overlay(home, row, number, dir_fd, files, disk, error);
+    return plan_base(home, row, number, files, disk, error);
+}
+
+int launch_plan_disks(Home *home, const VmRow *row, int dir_fd, LaunchFiles *files, Plan *plan,
+                      Error *error) {
+    for (size_t i = 0; i < vm_disk_count(row); i++) {
+        const VmMount *mount = vm_disk_mount(row, i);
+        int r = plan_disk(home, row, i, dir_fd, files, &plan->disks[i], error);
+        if (r < 0)
+            return error_add_context(error, "the disk%s%s", mount ? " at " : "",
+                                     mount ? mount->path : "");
+    }
+    plan->n_disks = vm_disk_count(row);
+    return 0;
+}
+
+static void add_path(const char *path, StrBuf *text) {
+    for (; *path; path++)
+        strbuf_add_format(text, strchr(PLAIN_IN_PATHS, *path) ? "%c" : "%%%02x",
+                          (unsigned char)*path);
+}
+
+void launch_add_mounts(const VmRow *row, StrBuf *cmdline) {
+    const VmMounts *mounts = &row->spec.mounts;
+    for (size_t i = 0; i < mounts->count; i++) {
+        const VmMount *mount = &mounts->items[i];
+        char serial[VM_SERIAL_SIZE];
+        bool read_only = mount->read_only || mount->kind == VM_MOUNT_CONFIG;
+        vm_mount_serial(mounts, i, serial);
+        strbuf_add_format(cmdline, " ramet.mount=%s,%s,", serial, read_only ? "ro" : "rw");
+        add_path(mount->path, cmdline);
+    }
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A base and the row that has it are made in two steps, and so is the row of a VM that stands on
+ * one. Between the two nobody has the base, so nothing is collected while anybody is at that. */
+
+#include "storage/bases.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "home/inside.h"
+#include "store/disks/disk_uses.h"
+
+static void collect_one(Home *home, int dir_fd, const char *name) {
+    char id[BASE_ID_SIZE];
+    uint64_t uses = 1;
+    if (base_id_from_name(name, id) < 0 || disk_uses_count_base(home->store, id, &uses, NULL) < 0 ||
+        uses > 0)
+        return;
+    if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
+        log_warning("cannot remove %s: errno %d", name, errno);
+}
+
+static void collect(Home *home) {
+    int fd = openat(home->home_fd, SEED_KIND, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (!folder) {
+        (void)fd_close(fd);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(folder));)
+        if (entry->d_name[0] != '.')
+            collect_one(home, fd, entry->d_name);
+    (void)closedir(folder);
+}
+
+void bases_hold(Home *home) {
+    (void)pthread_mutex_lock(&home->bases_mutex);
+    home->bases_users++;
+    (void)pthread_mutex_unlock(&home->bases_mutex);
+}
+
+void bases_release(Home *home) {
+    (void)pthread_mutex_lock(&home->bases_mutex);
+    if (--home->bases_users == 0 && home->bases_waiting) {
+        home->bases_waiting = false;
+        collect(home);
+    }
+    (void)pthread_mutex_unlock(&home->bases_mutex);
+}
+
+void bases_collect(Home *home) {
+    (void)pthread_mutex_lock(&home->bases_mutex);
+    if (home->bases_users > 0)
+        home->bases_waiting = true;
+    else
+        collect(home);
+    (void)pthread_mutex_unlock(&home->bases_mutex);
+}
+
+int base_bytes(const Home *home, const char *base, uint64_t *bytes) {
+    _cleanup_free_ char *path = seed_base_path(home->path, base);
+    struct stat info;
+    if (stat(path, &info) < 0)
+        return -errno;
+    *bytes = (uint64_t)info.st_size;
+    return 0;
+}

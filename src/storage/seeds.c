@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "storage/seeds.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "home/admission.h"
+#include "home/inside.h"
+#include "store/disks/disk_uses.h"
+#include "store/disks/seeds.h"
+
+#define USERS_MAX 256
+
+/* ---- as JSON ---- */
+
+static json_t *describe_users(Home *home, const char *digest) {
+    DiskUser users[USERS_MAX];
+    json_t *list = json_array();
+    size_t count = 0;
+    (void)disk_uses_list_of_base(home->store, digest, users, USERS_MAX, &count, NULL);
+    for (size_t i = 0; i < count; i++)
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:s}", "name", users[i].name, "state", users[i].state));
+    return list;
+}
+
+static json_t *describe(Home *home, const SeedRow *row) {
+    _cleanup_free_ char *created = clock_format_realtime(row->created_at_usec);
+    _cleanup_free_ char *path = seed_base_path(home->path, row->digest);
+    struct stat info = {0};
+    json_t *seed;
+    if (stat(path, &info) < 0)
+        info.st_blocks = 0;
+    seed = json_pack("{s:s, s:s, s:s, s:I, s:s, s:o}", "name", row->name, "digest", row->digest,
+                     "path", path, "allocated_bytes", (json_int_t)info.st_blocks * 512,
+                     "created_at", created, "users", describe_users(home, row->digest));
+    (void)json_object_update_missing(seed, row->detail);
+    return seed;
+}
+
+int seed_list(Home *home, json_t **list, Error *error) {
+    SeedRow *rows;
+    size_t count;
+    int r = seeds_list(home->store, &rows, &count, error);
+    if (r < 0)
+        return r;
+    *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        (void)json_array_append_new(*list, describe(home, &rows[i]));
+    seed_rows_free(rows, count);
+    return 0;
+}
+
+int seed_inspect(Home *home, const char *reference, json_t **seed, Error *error) {
+    _cleanup_seed_row_ SeedRow row = {0};
+    int r = seeds_find(home->store, reference, &row, error);
+    if (r >= 0)
+        *seed = describe(home, &row);
+    return r;
+}
+
+/* ---- making ---- */
+
+static int check_folder(const char *folder, Error *error) {
+    struct stat info;
+    if (folder[0] != '/')
+        return error_set(error, ERROR_USAGE, EINVAL, "%.100s is no absolute path", folder);
+    if (stat(folder, &info) < 0)
+        return error_set_errno(error, errno, "cannot read %s", folder);
+    if (!S_ISDIR(info.st_mode))
+        return error_set(error, ERROR_USAGE, ENOTDIR, "%s is no folder", folder);
+    return 0;
+}
+
+static int build_base(Home *home, Operation *operation, const char *folder, uint64_t size_bytes,
+                      char base[BASE_ID_SIZE], SeedResult *result, Error *error) {
+    _cleanup_free_ char *lock = scratch_name("seed");
+    _cleanup_free_ char *lock_path = str_format("%s/locks/" SEED_KIND "-%s.lock", home->path, lock);
+    const PublishOptions options = {
+        .home = home->path, .kind = SEED_KIND, .name = lock, .cancel_fd = operation->cancel_fd};
+    _cleanup_(publish_free_p) Publish *publish = NULL;
+    SeedBuild build = {
+        .folder = folder, .size_bytes = size_bytes, .cancel_fd = operation->cancel_fd};
+    bool exists;
+    int r = publish_begin(&options, &publish, &exists, error);
+    if (r < 0)
+        return r;
+    (void)unlink(lock_path); /* nobody else can choose its name */
+    build.output_path = publish_scratch_path(publish);
+    r = seed_from_folder(&build, result, error);
+    if (r >= 0)
+        r = operation_check(operation, error);
+    if (r >= 0)
+        r = base_digest(publish_scratch_fd(publish), operation->cancel_fd, base, error);
+    return r < 0 ? r : base_publish(publish, base, error);
+}
+
+int seed_make_base(Home *home, Operation *operation, const char *folder, uint64_t size_bytes,
+                   char base[BASE_ID_SIZE], SeedResult *result, Error *error) {
+    int r = check_folder(folder, error);
+    if (r >= 0)
+        r = admission_check_disk(home, error);
+    if (r < 0)
+        return r;
+    operation_enter(operation, "seed"); /* the client may be at another descriptor after it */
+    r = build_base(home, operation, folder, size_bytes, base, result, error);
+    return r < 0 ? error_add_context(error, "cannot make a seed of %s", folder) : 0;
+}
+
+static json_t *make_detail(const char *folder, const SeedResult *result) {
+    return json_pack("{s:s, s:I, s:I, s:I}", "source", folder, "virtual_bytes",
+                     (json_int_t)result->virtual_bytes, "content_bytes",
+                     (json_int_t)result->content_bytes, "entries", (json_int_t)result->entries);
+}
+
+/* The same content under the same name is success. */
+static int put_row(Home *home, const SeedRow *row, bool replace, Error *error) {
+    _cleanup_seed_row_ SeedRow there = {0};
+    int r = seeds_get(home->store, row->name, &there, error);
+    if (r < 0 || (r > 0 && str_equal(there.digest, row->digest)))
+        return MIN_OF(r, 0);
+    r = seeds_put(home->store, row, replace, error);
+    if (r >= 0)
+        home_event(home, "seed.created", NULL, row->name, row->detail);
+    return r;
+}
+
+static int make_row(Home *home, Operation *operation, const SeedOptions *options, SeedRow *row,
+                    Error *error) {
+    SeedResult result = {0};
+    char base[BASE_ID_SIZE];
+    int r =
+        seed_make_base(home, operation, options->folder, options->size_bytes, base, &result, error);
+    if (r < 0)
+        return r;
+    *row = (SeedRow){.created_at_usec = clock_realtime_usec(),
+                     .detail = make_detail(options->folder, &result)};
+    str_set(row->name, options->name);
+    str_set(row->digest, base);
+    if (result.sockets > 0)
+        operation_note(operation, "sockets are in it, at which nobody listens: %llu",
+                       (unsigned long long)result.sockets);
+    return put_row(home, row, options->replace, error);
+}
+
+int seed_create(Home *home, Operation *operation, const SeedOptions *options, json_t **seed,
+                Error *error) {
+    _cleanup_seed_row_ SeedRow row = {0};
+    int r = name_check("seed", str_or_empty(options->name), error);
+    if (r < 0)
+        return r;
+    bases_hold(home);
+    r = make_row(home, operation, options, &row, error);
+    bases_release(home);
+    bases_collect(home); /* what a name was taken from, or was made in vain */
+    stages_end(&operation->stages);
+    return r < 0 ? r : seed_inspect(home, options->name, seed, error);
+}
+
+int seed_remove(Home *home, const char *reference, Error *error) {
+    _cleanup_seed_row_ SeedRow row = {0};
+    int r = seeds_find(home->store, reference, &row, error);
+    if (r >= 0)
+        r = seeds_delete(home->store, row.name, error);
+    if (r < 0)
+        return r;
+    home_event(home, "seed.removed", NULL, row.name, NULL);
+    bases_collect(home);
+    return 0;
+}

@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""Seeds: frozen folders, over which VMs have disks of their own."""
+import os
+import socket
+import stat
+import subprocess
+import threading
+
+import harness
+from harness import expect, expect_equal, wait_until
+
+
+def make_folder(home, name="work"):
+    path = os.path.join(home.folder, name)
+    os.makedirs(os.path.join(path, "sub"))
+    with open(os.path.join(path, "greeting"), "w", encoding="utf-8") as file:
+        file.write("hello\n")
+    os.chmod(os.path.join(path, "greeting"), 0o640)
+    os.chown(os.path.join(path, "greeting"), 1000, 1001)
+    os.symlink("greeting", os.path.join(path, "link"))
+    os.chmod(path, 0o750)
+    return path
+
+
+def bases(home):
+    return sorted(os.listdir(os.path.join(home.path, "seeds")))
+
+
+def guest(home, vm, line):
+    return home.ramet("exec", vm, "--", "sh", "-c", line).out
+
+
+def test_life_of_a_seed(home):
+    folder = make_folder(home)
+    seed = home.json("seed", "create", "work", "--from", folder)
+    expect_equal(seed["entries"], 3)
+    expect_equal(home.json("seed", "create", "again", "--from", folder)["digest"], seed["digest"], "the same folder")
+    home.ramet("seed", "rm", "again")
+    home.ramet("run", "-d", "--name", "a", "--seed", "work:/srv/work:8G", "busybox")
+    expect_equal(guest(home, "a", "cat /srv/work/link; stat -c '%a %u %g' /srv/work/greeting; stat -c %a /srv/work"),
+                 "hello\n640 1000 1001\n750\n")
+    blocks = int(guest(home, "a", "df -k /srv/work | tail -1").split()[1])
+    expect(blocks > 7 << 20, f"it did not grow: {blocks} KiB")
+    disks = home.vm("a")["disks"]
+    expect_equal([(disk["kind"], disk["mounted_at"]) for disk in disks], [("root", "/"), ("seed", "/srv/work")])
+    expect_equal(disks[1]["virtual_bytes"], 8 << 30)
+
+    # both disks are frozen at one moment, and each clone writes to its own
+    guest(home, "a", "echo a >/srv/work/who; echo a >/who")
+    home.ramet("fork", "a", "--name", "b")
+    expect_equal(guest(home, "b", "cat /srv/work/who /who; echo b >/srv/work/who; sync"), "a\na\n")
+    expect_equal(guest(home, "a", "cat /srv/work/who"), "a\n")
+    home.ramet("standby", "b")
+    home.kill_daemon()
+    home.ramet("resume", "b")
+    expect_equal(guest(home, "b", "cat /srv/work/who"), "b\n")
+    home.ramet("snapshot", "create", "b", "s")
+    home.ramet("stop", "b")
+    home.ramet("start", "b")
+    expect_equal(guest(home, "b", "cat /srv/work/who"), "b\n", "after a cold start")
+
+    # another seed under the name: who has the first one keeps it, as long as anybody has
+    with open(os.path.join(folder, "greeting"), "w", encoding="utf-8") as file:
+        file.write("later\n")
+    home.ramet("seed", "create", "work", "--from", folder, status=4)
+    expect_equal(len(bases(home)), 1, "bases after a conflict")
+    home.ramet("seed", "create", "work", "--from", folder, "--replace")
+    expect_equal(len(bases(home)), 2, "bases")
+    home.ramet("rm", "-f", "a")
+    home.ramet("fork", "s", "--name", "c")
+    expect_equal(guest(home, "c", "cat /srv/work/greeting"), "hello\n")
+    home.ramet("seed", "rm", "work")
+    home.ramet("rm", "-f", "b", "c")
+    home.ramet("snapshot", "rm", "s")
+    home.ramet("image", "rm", "busybox")  # and with it what its boot cache holds
+    expect_equal(bases(home), [], "bases that nobody has")
+
+
+def test_what_knows_of_seeds(home):
+    """df, prune, verify, export, commit, VMs that start cold, and others of the boot cache."""
+    folder = make_folder(home)
+    seed = home.json("seed", "create", "work", "--from", folder)
+    home.ramet("seed", "create", "idle", "--from", os.path.join(folder, "sub"))
+    home.ramet("run", "-d", "--cold", "--name", "a", "--seed", "work:/root", "busybox")
+    guest(home, "a", "echo mine >/root/own; sync")
+    home.ramet("snapshot", "create", "a", "s")
+    checks = home.json("snapshot", "verify", "s")["checks"]
+    expect_equal([check["path"] for check in checks if check["what"] == "seed"], [seed["path"]])
+    expect_equal(sum(check["what"] == "disk layer" for check in checks), 2)
+    kinds = {kind["kind"]: kind for kind in home.json("df")["kinds"]}
+    expect_equal((kinds["seeds"]["count"], kinds["seeds"]["used"]), (2, 1))
+    result = home.ramet("snapshot", "export", "s", os.path.join(home.folder, "s"), status=1)
+    expect("disks beside its root" in result.err, result.err)
+    result = home.ramet("commit", "a", "made")
+    expect("what the VM has at /root is not in it" in result.err, result.err)
+    home.ramet("prune")
+    expect_equal(len(home.json("seed", "ls")), 2)
+    home.ramet("rm", "-f", "a")
+    home.ramet("seed", "rm", "work")
+    would = home.json("prune", "--dry-run", "--all")  # the snapshot, too, and with it what it stands on
+    expect_equal((len(would["seeds"]), "idle" in would["seeds"]), (2, True))
+    home.ramet("seed", "create", "work", "--from", folder)
+    home.ramet("fork", "s", "--name", "b")
+    expect_equal(home.json("prune", "--all")["seeds"], ["idle"])
+    expect_equal([one["name"] for one in home.json("seed", "ls")], ["work"], "VM b stands on it")
+    expect_equal(guest(home, "b", "cat /root/own /root/greeting"), "mine\nhello\n")
+
+
+def test_odd_content(home):
+    """Sockets, devices, names that are no UTF-8, holes, attributes, times; and a folder that nobody may read."""
+    folder = os.fsencode(make_folder(home))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(folder + b"/socket")
+    os.mkfifo(folder + b"/fifo")
+    os.mknod(folder + b"/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    with open(folder + b"/\xff\xfe", "wb") as file:
+        file.truncate(64 << 20)
+    os.link(folder + b"/greeting", folder + b"/hard")
+    os.setxattr(folder + b"/greeting", "user.colour", b"green")
+    os.utime(folder + b"/greeting", ns=(0, 5_000_000_000_123_456_789))
+    result = home.ramet("seed", "create", "odd", "--from", os.fsdecode(folder))
+    expect("nobody listens: 1" in result.err, result.err)
+    home.ramet("run", "-d", "--name", "a", "--seed", "odd:/srv", "busybox")
+    expect_equal(guest(home, "a", "cd /srv && stat -c '%F %h' socket fifo null greeting && stat -c %Y greeting"),
+                 "socket 1\nfifo 1\ncharacter special file 1\nregular file 2\n5000000000\n")
+    expect_equal(guest(home, "a", "cd /srv && stat -c %b $(printf '\\377\\376')"), "0\n", "a hole")
+    listener.close()
+
+
+def test_no_room(home):
+    """The new file system's own file cannot be written: limit of the daemon's process."""
+    folder = make_folder(home)
+    with open(os.path.join(folder, "large"), "wb") as file:
+        file.write(os.urandom(8 << 20))
+    home.ramet("daemon", "stop", status=None)
+    environment = dict(home.env)
+    limited = subprocess.run(["prlimit", f"--fsize={4 << 20}", "--", harness.RAMET, "seed", "create", "work", "--from",
+                              folder], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                             check=False)
+    expect_equal(limited.returncode, 1, limited.stderr)
+    expect_equal(bases(home), [])
+    expect_equal(os.listdir(os.path.join(home.path, "tmp")), [], "scratch")
+    home.ramet("daemon", "stop")
+    home.ramet("seed", "create", "work", "--from", folder)
+
+
+def test_refusals(home):
+    folder = make_folder(home)
+    home.ramet("seed", "create", "work", "--from", folder)
+    for place in ("work:/", "work:root", "work:/a/../b", "work:/proc/x", "work:/a//b", "work", "work:/root:none"):
+        home.ramet("create", "--seed", place, "busybox", status=2)
+    home.ramet("create", "--seed", "work:/root", "--seed", "work:/root", "busybox", status=2)
+    home.ramet("create", "--seed", "work:/root:4M", "busybox", status=2)
+    home.ramet("create", "--seed", "absent:/root", "busybox", status=3)
+    home.ramet("seed", "inspect", "absent", status=3)
+    home.ramet("seed", "create", "other", "--from", os.path.join(folder, "greeting"), status=2)
+    home.ramet("seed", "create", "../x", "--from", folder, status=2)
+    expect_equal(home.json("ps", "-a"), [])
+
+
+def test_a_folder_that_changes(home):
+    """Somebody writes to it all the time."""
+    folder = make_folder(home)
+    for i in range(300):
+        with open(os.path.join(folder, "sub", str(i)), "wb") as file:
+            file.write(os.urandom(20000))
+    stop = threading.Event()
+
+    def write():
+        while not stop.is_set():
+            with open(os.path.join(folder, "sub", "0"), "ab") as file:
+                file.write(b"x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        result = home.ramet("seed", "create", "work", "--from", folder, status=4)
+    finally:
+        stop.set()
+        writer.join()
+    expect("changed while it was read" in result.err, result.err)
+    expect_equal(bases(home), [])
+    home.ramet("seed", "create", "work", "--from", folder)
+
+
+def test_kill_while_one_is_made(home):
+    folder = make_folder(home)
+    for i in range(2000):
+        with open(os.path.join(folder, "sub", str(i)), "wb") as file:
+            file.write(os.urandom(20000))
+    home.ramet("ps")
+    process = subprocess.Popen([harness.RAMET, "seed", "create", "work", "--from", folder], env=home.env,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: os.listdir(os.path.join(home.path, "tmp")), "its scratch")
+    home.kill_daemon()
+    process.wait()
+    home.ramet("seed", "create", "work", "--from", folder)
+    expect_equal(len(bases(home)), 1)
+    expect_equal(os.listdir(os.path.join(home.path, "tmp")), [], "scratch")
+
+
+def test_image_with_a_seed(home):
+    folder = make_folder(home)
+    home.ramet("image", "build", "dev", "--from", "busybox", "--seed", f"{folder}/absent:/root", status=3)
+    home.ramet("image", "inspect", "dev", status=3)
+    home.ramet("image", "build", "dev", "--from", "busybox", "--seed", f"{folder}:/root")
+    image = home.json("image", "inspect", "dev")
+    expect_equal([seed["path"] for seed in image["seeds"]], ["/root"])
+    out = home.ramet("run", "--rm", "dev", "--", "cat", "/root/greeting").out
+    expect_equal(out, "hello\n")
+    os.unlink(os.path.join(home.path, "seeds", bases(home)[0]))
+    result = home.ramet("run", "--rm", "dev", "--", "sh", "-c", "ls /root/greeting 2>/dev/null || echo none")
+    expect_equal(result.out, "none\n")
+    expect("seed for /root cannot be had" in result.err, result.err)
+
+
+def test_lab(home):
+    make_folder(home)
+    home.ramet("seed", "create", "work", "--from", os.path.join(home.folder, "work"))
+    file = os.path.join(home.folder, "lab.yaml")
+    with open(file, "w", encoding="utf-8") as lab:
+        lab.write("vms:\n  one:\n    image: busybox\n    seeds: [\"work:/root\"]\n")
+    home.ramet("lab", "up", file, "--name", "lab")
+    home.ramet("lab", "exec", "lab", "one", "--", "sh", "-c", "echo mine >/root/own")
+    home.ramet("lab", "snapshot", "lab", "frozen")
+    home.ramet("lab", "fork", "frozen", "--name", "copy")
+    out = home.ramet("lab", "exec", "copy", "one", "--", "cat", "/root/own", "/root/greeting").out
+    expect_equal(out, "mine\nhello\n")
+
+
+if __name__ == "__main__":
+    harness.main()
