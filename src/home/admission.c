@@ -111,6 +111,14 @@ static int ask_port(const PortForward *forward, uint16_t *port) {
     return 0;
 }
 
+static int none_free(const PortForward *forward, int r, Error *error) {
+    if (r < 0 && r != -EADDRINUSE)
+        return error_set_errno(error, -r, "cannot look for a free port of %s", forward->host_ip);
+    error_set(error, ERROR_CONFLICT, EADDRINUSE, "no port of %s is free", forward->host_ip);
+    error_set_hint(error, "choose one with -p, or widen net.ipv4.ip_local_port_range");
+    return -EADDRINUSE;
+}
+
 int admission_pick_ports(PortForwards *forwards, Error *error) {
     for (size_t i = 0; i < forwards->count; i++) {
         PortForward *forward = &forwards->items[i];
@@ -122,8 +130,7 @@ int admission_pick_ports(PortForwards *forwards, Error *error) {
                 forward->host_port = port;
         }
         if (forward->host_port == 0)
-            return error_set_errno(error, r < 0 ? -r : EADDRINUSE, "cannot find a free port of %s",
-                                   forward->host_ip);
+            return none_free(forward, r, error);
     }
     return 0;
 }
@@ -147,7 +154,7 @@ static int check_port(const VmSpec *spec, const PortForward *forward, Error *err
         return -EACCES;
     }
     if (try_port(&address, forward->udp) != -EADDRINUSE)
-        return 0; /* what else may be wrong with it QEMU tells */
+        return 0; /* what else may be wrong with it, its switch tells */
     error_set(error, ERROR_CONFLICT, EADDRINUSE, "host port %s:%u is taken", ip, port);
     error_set_hint(error, "choose another with -p");
     return -EADDRINUSE;

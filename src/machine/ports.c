@@ -15,7 +15,9 @@
 #include "home/row.h"
 #include "home/spec.h"
 #include "machine/look/describe.h"
-#include "network/attach.h"
+#include "network/forwards.h"
+#include "network/sleep.h"
+#include "network/vm_ports.h"
 #include "run/keeper_call.h"
 #include "store/vms.h"
 
@@ -30,10 +32,20 @@ static int tell_keeper(Home *home, const VmRow *row, const PortForward *forward,
     return vm_call_keeper(home, row, request, KEEPER_TIMEOUT_USEC, -1, error);
 }
 
-/* Where it runs. */
+/* Who watches its doors has one more or less to watch. */
+static int change_sleeping(Home *home, const VmRow *row, const PortForward *forward, bool remove,
+                           Error *error) {
+    int r = network_change_door(home, row, forward, remove, error);
+    home_tend_changed(home);
+    return r;
+}
+
+/* Where it runs, or sleeps. */
 static int change(Home *home, const VmRow *row, const PortForward *forward, bool remove,
                   Error *error) {
     const VmCard *card = vm_spec_forward_card(&row->spec);
+    if (row->state == STATE_STANDBY && row->runtime.timers.dozing)
+        return change_sleeping(home, row, forward, remove, error);
     if (row->state != STATE_RUNNING && row->state != STATE_PAUSED)
         return 0;
     if (!network_has_port(row, (size_t)(card - row->spec.cards.items)))

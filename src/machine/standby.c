@@ -43,8 +43,7 @@
 #include "machine/machine.h"
 #include "machine/snapshot_create.h"
 #include "machine/start.h"
-#include "network/attach.h"
-#include "network/doors.h"
+#include "network/sleep.h"
 #include "run/keeper_call.h"
 #include "run/restore.h"
 #include "run/run_end.h"
@@ -192,8 +191,8 @@ static void record_failure(Home *home, VmRow *row, const Error *failure) {
     if (!again) {
         row->runtime.standby[0] = '\0';
         standby_disks_forget(row);
+        network_close_doors(home, row);
         row->runtime.timers.dozing = false;
-        doors_close(row->id);
         json_replace(&row->runtime.error, json_incref(error));
     }
     (void)row_set_state(home, row, again ? STATE_STANDBY : STATE_FAILED, error, NULL);
@@ -249,9 +248,9 @@ int vm_discard_standby(Home *home, VmRow *row, Error *error) {
     int r;
     row->runtime.standby[0] = '\0';
     standby_disks_forget(row);
+    network_close_doors(home, row);
     policy_begin(row);
     row->runtime.timers.dozing = false;
-    doors_close(row->id);
     r = row_set_state(home, row, STATE_STOPPED, NULL, error);
     if (r >= 0)
         lineage_collect(home);

@@ -10,11 +10,11 @@
 #include "network/bridge/cards.h"
 #include "network/bridge/impair.h"
 #include "network/describe_switch.h"
-#include "network/doors.h"
 #include "network/ends.h"
 #include "network/network_lock.h"
 #include "network/plug.h"
 #include "network/revive.h"
+#include "network/sleep.h"
 #include "network/switch.h"
 #include "proto/switch_client.h"
 
@@ -96,89 +96,11 @@ static void for_each_port(Home *home, const VmRow *vm,
 }
 
 void network_detach(Home *home, const VmRow *vm) {
-    if (!vm->runtime.timers.dozing || vm->state == STATE_REMOVING)
-        doors_close(vm->id);
+    bool sleeps = vm->runtime.timers.dozing && vm->state != STATE_REMOVING;
+    if (!sleeps)
+        network_close_doors(home, vm);
     for_each_port(home, vm, plug_remove_port);
-    bridge_release(home, vm);
-}
-
-static int change_on_bridge(Home *home, const VmRow *vm, const PortForward *forward, bool add,
-                            Error *error) {
-    size_t card = (size_t)(vm_spec_forward_card(&vm->spec) - vm->spec.cards.items);
-    return add ? bridge_add_forward(home, vm, card, forward, error)
-               : bridge_remove_forward(home, vm, card, forward, error);
-}
-
-static void describe_forward(const VmRow *vm, const PortForward *forward, SwitchForward *told) {
-    const VmCard *card = vm_spec_forward_card(&vm->spec);
-    switch_describe_forward(vm, (size_t)(card - vm->spec.cards.items), forward, told);
-}
-
-static int change_forward(Home *home, const VmRow *vm, const PortForward *forward,
-                          int (*change)(int fd, const SwitchForward *forward, Error *error),
-                          Error *error) {
-    const VmCard *card = vm_spec_forward_card(&vm->spec);
-    _cleanup_network_row_ NetworkRow network = {0};
-    _cleanup_op_lock_ OpLock *lock = NULL;
-    _cleanup_close_ int fd = -1;
-    SwitchForward told;
-    int r = network_lock(home, card->network, &lock, &network, error);
-    if (r >= 0 && network_is_bridge(&network))
-        return change_on_bridge(home, vm, forward, change == plug_add_forward, error);
-    if (r >= 0)
-        r = network_open_switch(home, &network, &fd, error);
-    if (r < 0)
-        return r;
-    describe_forward(vm, forward, &told);
-    return change(fd, &told, error);
-}
-
-int network_add_forward(Home *home, const VmRow *vm, const PortForward *forward, Error *error) {
-    return change_forward(home, vm, forward, plug_add_forward, error);
-}
-
-int network_remove_forward(Home *home, const VmRow *vm, const PortForward *forward, Error *error) {
-    SwitchForward told;
-    describe_forward(vm, forward, &told);
-    door_close(&told);
-    return change_forward(home, vm, forward, switch_client_remove_forward, error);
-}
-
-/* ---- doors ---- */
-
-/* Where its forwards are a switch's; a bridge's are no sockets, and QEMU's own, of an earlier
- * version's VM, are doors when that has ended. */
-static bool has_doors(Home *home, const VmRow *vm) {
-    const VmCard *card = vm_spec_forward_card(&vm->spec);
-    _cleanup_network_row_ NetworkRow network = {0};
-    if (vm->spec.forwards.count == 0 || !card ||
-        !network_has_port(vm, (size_t)(card - vm->spec.cards.items)))
-        return false;
-    return str_equal(card->network, NETWORK_USER_ID) ||
-           (networks_get(home->store, card->network, &network, NULL) >= 0 &&
-            !network_is_bridge(&network));
-}
-
-void network_shut_doors(Home *home, const VmRow *vm) {
-    for (size_t i = 0; has_doors(home, vm) && i < vm->spec.forwards.count; i++) {
-        _cleanup_error_ Error error = ERROR_INIT;
-        SwitchForward told;
-        if (vm->runtime.keeper.pid > 0 &&
-            change_forward(home, vm, &vm->spec.forwards.items[i], switch_client_remove_forward,
-                           &error) < 0 &&
-            error.kind != ERROR_NOT_FOUND)
-            log_warning("a port of %s: %s", vm->name, error_message(&error));
-        describe_forward(vm, &vm->spec.forwards.items[i], &told);
-        door_open(vm, &told);
-    }
-}
-
-void network_open_doors(Home *home, const VmRow *vm) {
-    for (size_t i = 0; has_doors(home, vm) && i < vm->spec.forwards.count; i++) {
-        _cleanup_error_ Error error = ERROR_INIT;
-        if (network_add_forward(home, vm, &vm->spec.forwards.items[i], &error) < 0)
-            log_warning("a port of %s: %s", vm->name, error_message(&error));
-    }
+    bridge_release(home, vm, sleeps);
 }
 
 static void tell_port(int fd, const VmRow *vm, size_t card) {

@@ -24,17 +24,6 @@ int network_attach_kept(Home *home, const VmRow *vm, Error *error);
 /* Unplugs all; what is not there is fine, and what fails is logged. */
 void network_detach(Home *home, const VmRow *vm);
 
-/* One forward more or less of a VM that is plugged in. ERROR_CONFLICT: the host's port is taken;
- * ERROR_NOT_FOUND: there is none. */
-int network_add_forward(Home *home, const VmRow *vm, const PortForward *forward, Error *error);
-int network_remove_forward(Home *home, const VmRow *vm, const PortForward *forward, Error *error);
-
-/* Of a VM that goes to sleep, or sleeps: its switch listens no more, and who connects waits in its
- * doors (network/doors.h). And the opposite, once it runs again: what a switch sends to a guest
- * that cannot take it is lost, and libslirp sends no SYN twice. What fails is logged. */
-void network_shut_doors(Home *home, const VmRow *vm);
-void network_open_doors(Home *home, const VmRow *vm);
-
 /* Can the VM's networks be impaired so? ERROR_UNSUPPORTED: over a bridge not by this kernel. */
 int network_check_impairment(Home *home, const VmRow *vm, const Impairment *impairment,
                              Error *error);

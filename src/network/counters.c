@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "network/counters.h"
 
+#include <string.h>
+
 #include "base/fd.h"
 #include "base/log.h"
 #include "home/op_lock.h"
 #include "network/bridge/bridge_names.h"
+#include "network/bridge/card_counters.h"
 #include "network/describe_switch.h"
 #include "network/network_lock.h"
 #include "network/switch.h"
@@ -35,16 +38,33 @@ static int add_port(void *data, const SwitchMessage *item) {
     return 0;
 }
 
+/* A card's use is its port's id. */
+static void add_card(const char *use, const SwitchCounters *counters, void *data) {
+    (void)json_object_set_new(data, use, describe(counters));
+}
+
+static void read_switch(Home *home, const NetworkRow *network, json_t *ports) {
+    _cleanup_close_ int fd = -1;
+    _cleanup_error_ Error error = ERROR_INIT;
+    if (switch_open_running(home, network, &fd) >= 0 &&
+        switch_client_list_ports(fd, add_port, ports, &error) < 0)
+        log_warning("cannot read the counters of network %s: %s", network->name,
+                    error_message(&error));
+}
+
+static void read_bridge(Home *home, const NetworkRow *network, json_t *ports) {
+    int r = bridge_each_counters(home, network, add_card, ports);
+    if (r < 0)
+        log_warning("cannot read the counters of network %s: %s", network->name, strerror(-r));
+}
+
 json_t *network_counters(Home *home, const char *name) {
     json_t *ports = json_object();
     _cleanup_network_row_ NetworkRow network = {0};
     _cleanup_op_lock_ OpLock *lock = NULL;
-    _cleanup_close_ int fd = -1;
-    _cleanup_error_ Error error = ERROR_INIT;
-    if (network_lock(home, name, &lock, &network, NULL) >= 0 && !network_is_bridge(&network) &&
-        switch_open_running(home, &network, &fd) >= 0 &&
-        switch_client_list_ports(fd, add_port, ports, &error) < 0)
-        log_warning("cannot read the counters of network %s: %s", name, error_message(&error));
+    if (network_lock(home, name, &lock, &network, NULL) < 0)
+        return ports;
+    (network_is_bridge(&network) ? read_bridge : read_switch)(home, &network, ports);
     return ports;
 }
 

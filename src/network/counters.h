@@ -2,13 +2,13 @@
 #ifndef RAMET_NETWORK_COUNTERS_H
 #define RAMET_NETWORK_COUNTERS_H
 
-/* What the switches count for their ports. */
+/* What switches, and the kernel for cards on bridges, count. */
 
 #include "base/json.h"
 #include "home/home.h"
 #include "store/vms.h"
 
-/* The counters of all ports of a network's switch, an object by port, the caller's:
+/* The counters of all ports of a network, an object by port, the caller's:
  * {"received_bytes","received_packets","sent_bytes","sent_packets","dropped_packets","drops":{by
  * reason, only those that there are}}. Received is what the guest got. Empty when no switch runs.
  */

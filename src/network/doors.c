@@ -78,6 +78,18 @@ static int duplicate(const Door *door) {
     return fcntl(door->fd, F_DUPFD_CLOEXEC, 3);
 }
 
+void door_open_knock(const VmRow *vm, int fd) {
+    Door *door = calloc(1, sizeof(*door));
+    if (!door)
+        abort();
+    *door = (Door){.fd = fd};
+    str_set(door->vm, vm->id);
+    (void)pthread_mutex_lock(&mutex);
+    door->next = doors;
+    doors = door;
+    (void)pthread_mutex_unlock(&mutex);
+}
+
 int door_take(const SwitchForward *forward) {
     (void)pthread_mutex_lock(&mutex);
     const Door *door = find(forward);
@@ -115,6 +127,15 @@ void door_close(const SwitchForward *forward) {
 
 void doors_close(const char *vm) {
     close_those(belongs_to, vm);
+}
+
+bool door_is_open(const char *vm) {
+    bool found = false;
+    (void)pthread_mutex_lock(&mutex);
+    for (const Door *door = doors; door; door = door->next)
+        found |= str_equal(door->vm, vm);
+    (void)pthread_mutex_unlock(&mutex);
+    return found;
 }
 
 size_t doors_take_all(const char *vm, int fds[DOORS_MAX]) {

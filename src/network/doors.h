@@ -15,12 +15,19 @@
 /* Has one where the VM may sleep; else, and when the port cannot be had, there is none. */
 void door_open(const VmRow *vm, const SwitchForward *forward);
 
+/* Over a bridge, whose forwards are no sockets: one that is readable when somebody wants the VM
+ * (bridge/knock.h). Takes fd over. */
+void door_open_knock(const VmRow *vm, int fd);
+
 /* A duplicate, the caller's; -1: there is none. */
 int door_take(const SwitchForward *forward);
 
 /* That one, or all of the VM's: whoever waits in them is refused. */
 void door_close(const SwitchForward *forward);
 void doors_close(const char *vm);
+
+/* Has the VM any? */
+bool door_is_open(const char *vm);
 
 /* Duplicates of all of the VM's, the caller's, to poll for somebody who wants it. */
 size_t doors_take_all(const char *vm, int fds[DOORS_MAX]);

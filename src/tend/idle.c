@@ -27,7 +27,7 @@ uint64_t idle_period(uint64_t idle_usec) {
     return MIN_OF(MAX_OF(idle_usec / 4, PERIOD_MIN_USEC), PERIOD_MAX_USEC);
 }
 
-/* Both ways, of all its cards in switches. */
+/* Both ways, of all its cards. */
 static uint64_t count_packets(Home *home, const VmRow *row) {
     uint64_t packets = 0;
     for (size_t i = 0; i < row->spec.cards.count; i++) {

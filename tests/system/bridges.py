@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """Networks over a bridge, in a network namespace of its own: who reaches whom, what leaves and arrives, and what is left of
 whose end. A second namespace is the world outside."""
+import fcntl
 import os
+import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 
 import harness
+import networks
 from harness import expect, expect_equal, expect_match
 
 INSIDE = "BRIDGES_TEST_INSIDE"
@@ -117,6 +121,10 @@ def is_refused(home, vm, address, port):
 
 def serve(home, vm, port=80):
     home.ramet("exec", vm, "--", "sh", "-c", f"nc -ll -p {port} -e hostname >/dev/null 2>&1 & sleep 0.1")
+
+
+def await_sleep(home, name):
+    harness.wait_until(lambda: home.vm(name)["state"] == "standby" and home.vm(name)["qemu_pid"] is None, f"{name} to go to sleep")
 
 
 def links():
@@ -285,6 +293,37 @@ def test_forwards(home):
 
 
 @clean
+def test_sleep(home):
+    """A connection wakes a VM that sleeps, and is not lost; what is sent over the bridge keeps one awake."""
+    with World() as world:
+        create(home, "lan")
+        start(home, "b", ports=("-p", "0:80", "-p", "0.0.0.0:8080:80", "--idle-standby", "3s"))
+        serve(home, "b")
+        port = home.vm("b")["forwards"][0]["host_port"]
+        expect_equal(said(port), "b\n", "what the loopback gives")
+        card = home.json("stats", "b")[0]["networks"][0]
+        expect(card["sent_packets"] > 0 and card["received_packets"] > 0, f"counters: {card}")
+        await_sleep(home, "b")
+        expect_equal(said(port), "b\n", "what the loopback gives of one that slept")
+        await_sleep(home, "b")
+        expect_equal(world.ask(8080), "b\n", "what is heard outside of one that slept")
+        await_sleep(home, "b")
+        # over the end of the daemon, and of the tables; with ports that come and go meanwhile
+        home.kill_daemon()
+        run("nft", "flush", "ruleset")
+        home.ramet("port", "rm", "b", "8080")
+        home.ramet("port", "add", "b", "0.0.0.0:8081:80")
+        expect_equal(home.vm("b")["state"], "standby", "state after a change of its ports")
+        expect_equal(world.ask(8080), "", "a port that was removed")
+        expect_equal(world.ask(8081), "b\n", "a port that came while it slept")
+        await_sleep(home, "b")
+        home.ramet("stop", "b")
+        expect_equal(world.ask(8081), "", "a port of a VM that was stopped")
+        home.ramet("run", "-d", "--name", "c", "--network", "lan", "-p", f"{port}:80", "busybox")
+        check_nothing_left(home, "lan")
+
+
+@clean
 def test_forks(home):
     """Each has an address of its own; a snapshot fits networks of every kind."""
     create(home, "lan", "--taps", "4")
@@ -421,6 +460,56 @@ def test_exhausted(home):
     home.ramet("start", "v0", "v1", "v2")
     ping(home, "v0", home.vm("v2")["ip"])
     home.ramet("network", "create", "many", "--backend", "bridge", "--taps", "2000", status=2)
+    check_nothing_left(home, "lan")
+
+
+@clean
+def test_no_more_taps(home):
+    """A bridge that has all the ports that there can be; and then one less."""
+    create(home, "lan")
+    bridge = bridge_of(home)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, max(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    taps = [make_tap(f"full{i}") for i in range(1023)]
+    text = "".join(f"link set full{i} master {bridge}\n" for i in range(len(taps)))
+    subprocess.run(["ip", "-batch", "-"], input=text, text=True, check=True, stdout=subprocess.DEVNULL)
+    expect_match(home.ramet("run", "-d", "--name", "a", "--network", "lan", "busybox", status=1).err,
+                 "cannot run a: .*TAP device for network lan.*make another network")
+    expect_equal(home.json("ps", "-a"), [], "VMs that are half made")
+    os.close(taps.pop())
+    start(home, "a")
+    ping(home, "a", home.json("network", "inspect", "lan")["gateway"])
+    for tap in taps:
+        os.close(tap)
+    check_nothing_left(home, "lan")
+
+
+def make_tap(name):
+    tap = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(tap, 0x400454ca, struct.pack("16sH22x", name.encode(), 0x1002))  # TUNSETIFF: IFF_TAP, IFF_NO_PI
+    return tap
+
+
+@clean
+def test_no_more_ports(home):
+    """All ports that the host may choose of lead somewhere."""
+    create(home, "lan")
+    with open("/proc/sys/net/ipv4/ip_local_port_range", "r+", encoding="utf-8") as file:
+        before = file.read()
+        file.write("40000 40002")
+    start(home, "a", ports=("-p", "0:80", "-p", "0:81"))
+    expect_match(home.ramet("create", "--name", "b", "--network", "lan", "-p", "0:80", "-p", "0:81", "busybox", status=4).err,
+                 "no port of 127.0.0.1 is free.*choose one")
+    expect_equal(len(home.json("ps", "-a")), 1, "VMs")
+    with open("/proc/sys/net/ipv4/ip_local_port_range", "w", encoding="utf-8") as file:
+        file.write(before)
+    check_nothing_left(home, "lan")
+
+
+@clean
+def test_fifty_forks(home):
+    create(home, "lan", "--taps", "8")
+    start(home, "a")
+    networks.check_many_forks(home)
     check_nothing_left(home, "lan")
 
 

@@ -36,9 +36,8 @@ def check_answers(port, count):
             expect(answer.endswith(b"\r\n\r\nworld\n"), f"the answer is {answer!r}")
 
 
-def start_web(home, *options):
-    home.ramet("network", "create", "n")
-    home.ramet("run", "-d", "--name", "w", "--network", "n", "-p", "0:80", *options, "busybox")
+def start_web(home, *options, network="n"):
+    home.ramet("run", "-d", "--name", "w", "--network", network, "-p", "0:80", *options, "busybox")
     home.ramet("exec", "w", "sh", "-c", "mkdir /www && echo world >/www/hello && httpd -p 80 -h /www")
     return home.vm("w")["forwards"][0]["host_port"]
 
@@ -71,8 +70,20 @@ def test_clients(home):
 
 
 def test_connections(home):
+    home.ramet("network", "create", "n", "--backend", "switch")
+    check_connections(home, "n")
+    home.ramet("network", "rm", "n")
+    home.check_no_leftovers()
+
+
+def test_connections_on_user(home):
+    check_connections(home, "user")
+    home.check_no_leftovers()
+
+
+def check_connections(home, network):
     """The first connection wakes it, and none is lost: also over the daemon's end."""
-    port = start_web(home, "--idle-standby", "2s")
+    port = start_web(home, "--idle-standby", "2s", network=network)
     check_answers(port, 2)
     await_sleep(home)
     check_answers(port, 8)
@@ -89,11 +100,17 @@ def test_connections(home):
     await_sleep(home)
     check_answers(port, 1)
     await_sleep(home)
+    # and a port comes and goes while it sleeps
+    other = home.json("port", "add", "w", "0:80")["forwards"][1]["host_port"]
+    expect_equal(home.vm("w")["state"], "standby", "state after a change of its ports")
+    check_answers(other, 1)
+    await_sleep(home)
+    home.ramet("port", "rm", "w", str(other))
+    expect(not is_open(other), "a port that was removed is open")
+    expect_equal(home.vm("w")["state"], "standby", "state after a port went")
     home.ramet("stop", "w")
     expect(not is_open(port), "the port of a VM that was stopped is open")
     home.ramet("rm", "w")
-    home.ramet("network", "rm", "n")
-    home.check_no_leftovers()
 
 
 def is_open(port):
@@ -103,6 +120,7 @@ def is_open(port):
 
 def figures(home):
     """Not a test: what waking costs beside a fork, of the same VM in the same run."""
+    home.ramet("network", "create", "n", "--backend", "switch")
     port = start_web(home, "--idle-standby", "2s")
     forks, wakes, execs = [], [], []
     for _ in range(5):

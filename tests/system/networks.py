@@ -109,6 +109,42 @@ def ping(home, vm, target, status=0):
     return home.ramet("exec", vm, "--", "ping", "-c", "1", "-w", "60" if status == 0 else "2", target, status=status)
 
 
+def check_many_forks(home, count=50):
+    """Clones of `a` have an address each, in the guest as well, and each answers its neighbour."""
+    home.ramet("fork", "a", "--name", "f", "-n", str(count))
+    names = [f"f-{i + 1}" for i in range(count)]
+    vms = {vm["name"]: vm for vm in home.json("ps")}
+    for key in ("ip", "mac", "hostname"):
+        expect_equal(len({vm[key] for vm in vms.values()}), count + 1, f"values of {key} among {count} clones and their source")
+    for name, following in zip(names, names[1:] + ["a"]):
+        out = home.ramet("exec", name, "--", "sh", "-c", f"ip -4 addr show eth0; ping -c 1 -w 60 {vms[following]['ip']}").out
+        expect(f"inet {vms[name]['ip']}/" in out and "1 packets received" in out, f"what {name} says: {out}")
+
+
+def test_fifty_forks(home):
+    home.ramet("network", "create", "lan", "--backend", "switch")
+    home.ramet("run", "-d", "--name", "a", "--network", "lan", "busybox")
+    check_many_forks(home)
+    home.ramet("rm", "-f", "*")
+    home.ramet("network", "rm", "lan")
+    home.check_no_leftovers()
+
+
+def test_exhausted(home):
+    """Addresses that are all taken, and more ports than a VM may have."""
+    home.ramet("network", "create", "tiny", "--backend", "switch", "--subnet", "10.202.0.0/29")
+    for i in range(5):
+        home.ramet("create", "--name", f"v{i}", "--network", "tiny", "busybox")
+    expect_match(home.ramet("create", "--network", "tiny", "busybox", status=4).err, "no free address")
+    expect_match(home.ramet("fork", "v0", "--network", "tiny", status=4).err, "no free address")
+    home.ramet("rm", "v4")
+    home.ramet("create", "--name", "v4", "--network", "tiny", "busybox")
+    ports = [word for i in range(65) for word in ("-p", f"0:{i + 1}")]
+    expect_match(home.ramet("create", "--name", "p", *ports, "busybox", status=2).err, "64")
+    home.ramet("rm", "-f", "*")
+    home.ramet("network", "rm", "tiny")
+
+
 def test_siblings(home):
     """They find each other by name and by address; what is asked for is had, or refused."""
     home.ramet("network", "create", "lan", "--backend", "switch", "--subnet", "10.201.0.0/24")

@@ -141,14 +141,15 @@ int bridge_attach(Home *home, const NetworkRow *network, const VmRow *vm, size_t
 }
 
 /* The mutex is held. */
-static void release(Home *home, const VmRow *vm, Tap *tap, unsigned *index, char line[IFNAMSIZ]) {
+static void release(Home *home, const VmRow *vm, Tap *tap, bool sleeps, unsigned *index,
+                    char line[IFNAMSIZ]) {
     Bridges *bridges = home->bridges;
     _cleanup_(strbuf_free) StrBuf text = {0};
     _cleanup_error_ Error error = ERROR_INIT;
     const char *table = bridges->names.table;
     rules_remove_card(table, tap->name, &tap->address, &text);
     rules_remove_shape(table, tap->name, &tap->shape, &text);
-    for (size_t i = 0; i < tap->n_forwards; i++)
+    for (size_t i = 0; i < tap->n_forwards && !sleeps; i++)
         rules_remove_forward(table, &tap->forwards[i], tap->address.ip, &text);
     if (tap->attached && tables_run(bridges, text.data, &error) < 0 && error.errnum != ENOENT)
         log_warning("cannot remove the rules of %s: %s", vm->name, error_message(&error));
@@ -159,7 +160,7 @@ static void release(Home *home, const VmRow *vm, Tap *tap, unsigned *index, char
     taps_remove(&bridges->taps, tap);
 }
 
-void bridge_release(Home *home, const VmRow *vm) {
+void bridge_release(Home *home, const VmRow *vm, bool sleeps) {
     Bridges *bridges = home->bridges;
     char use[BRIDGE_USE_SIZE];
     for (size_t card = 0; card < vm->spec.cards.count; card++) {
@@ -169,7 +170,7 @@ void bridge_release(Home *home, const VmRow *vm) {
         (void)pthread_mutex_lock(&bridges->mutex);
         Tap *tap = taps_find(&bridges->taps, use);
         if (tap)
-            release(home, vm, tap, &index, line);
+            release(home, vm, tap, sleeps, &index, line);
         (void)pthread_mutex_unlock(&bridges->mutex);
         if (index) /* gone already where QEMU is */
             (void)link_delete(index);
@@ -187,12 +188,12 @@ static int change_forward(Home *home, const VmRow *vm, size_t card, const PortFo
     char use[BRIDGE_USE_SIZE];
     bridge_card_use(vm->id, card, use);
     Tap *tap = taps_find(&bridges->taps, use);
-    if (!tap || !tap->attached)
+    if (!tap ? !vm->runtime.timers.dozing : !tap->attached)
         return not_plugged(vm, error);
-    (add ? rules_add_forward : rules_remove_forward)(bridges->names.table, forward, tap->address.ip,
-                                                     &text);
+    (add ? rules_add_forward : rules_remove_forward)(bridges->names.table, forward,
+                                                     vm_address(vm, card).ip, &text);
     int r = tell(home, &text, error);
-    if (r >= 0)
+    if (r >= 0 && tap)
         (add ? tap_add_forward : tap_remove_forward)(tap, forward);
     return r;
 }

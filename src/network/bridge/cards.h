@@ -19,10 +19,11 @@ int bridge_take_tap(Home *home, const NetworkRow *network, const VmRow *vm, size
 int bridge_attach(Home *home, const NetworkRow *network, const VmRow *vm, size_t card,
                   const PortForward *forwards, size_t n, Error *error);
 
-/* All cards of the VM: their rules, and their devices if these are still there. */
-void bridge_release(Home *home, const VmRow *vm);
+/* All cards of the VM: their rules, and their devices if these are still there. sleeps: the
+ * forwards stay, for who connects to be seen (knock.h). */
+void bridge_release(Home *home, const VmRow *vm, bool sleeps);
 
-/* One more or less. ERROR_CONFLICT, ERROR_NOT_FOUND as above. */
+/* One more or less, also of a VM that sleeps. ERROR_CONFLICT, ERROR_NOT_FOUND as above. */
 int bridge_add_forward(Home *home, const VmRow *vm, size_t card, const PortForward *forward,
                        Error *error);
 int bridge_remove_forward(Home *home, const VmRow *vm, size_t card, const PortForward *forward,

@@ -14,13 +14,18 @@
 #include "base/str.h"
 
 /* What the kernel does not have is not there. */
-static void set(const char *family, const char *device, const char *name, const char *value) {
-    _cleanup_free_ char *path = str_format("/proc/sys/net/%s/conf/%s/%s", family, device, name);
+static void set_at(const char *family, const char *what, const char *device, const char *name,
+                   const char *value) {
+    _cleanup_free_ char *path = str_format("/proc/sys/net/%s/%s/%s/%s", family, what, device, name);
     _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
         return;
     if (fd < 0 || fd_write_full(fd, value, strlen(value)) < 0)
         log_warning("cannot set %s: %s", path, strerror(errno));
+}
+
+static void set(const char *family, const char *device, const char *name, const char *value) {
+    set_at(family, "conf", device, name, value);
 }
 
 static bool is_set(const char *family, const char *device, const char *name) {
@@ -37,6 +42,10 @@ void host_set_bridge(const char *device) {
     set("ipv6", device, "accept_ra", "0");
     set("ipv6", device, "accept_dad", "0");
     set("ipv6", device, "force_forwarding", "1");
+}
+
+void host_wait_for_guests(const char *device) {
+    set_at("ipv4", "neigh", device, "mcast_solicit", "20");
 }
 
 /* The table's line is at *at; its end, behind which the next one is. */

@@ -14,6 +14,10 @@
  * host's loopback translated to cards behind it. */
 void host_set_bridge(const char *device);
 
+/* Has the host ask for addresses of that bridge for 20 s, instead of three, before whoever sent to
+ * them is told that nobody is there: a guest may have to be woken. */
+void host_wait_for_guests(const char *device);
+
 /* Devices that a default route leads to forward, too, so that answers come back. IPv6 where the
  * kernel has it for a single device (Linux 6.17); before that only a host that forwards all of it
  * does. */

@@ -132,6 +132,17 @@ static void read_kind(const struct nlattr *info, Link *link) {
         read_text(attribute, link->kind, sizeof(link->kind));
 }
 
+static void read_counters(const struct nlattr *attribute, Link *link) {
+    struct rtnl_link_stats64 stats = {0};
+    memcpy(&stats, mnl_attr_get_payload(attribute),
+           MIN_OF((size_t)mnl_attr_get_payload_len(attribute), sizeof(stats)));
+    link->received_frames = stats.rx_packets;
+    link->received_bytes = stats.rx_bytes;
+    link->sent_frames = stats.tx_packets;
+    link->sent_bytes = stats.tx_bytes;
+    link->sent_dropped = stats.tx_dropped;
+}
+
 static void read_attribute(const struct nlattr *attribute, Link *link) {
     size_t size = mnl_attr_get_payload_len(attribute);
     switch (mnl_attr_get_type(attribute)) {
@@ -147,6 +158,9 @@ static void read_attribute(const struct nlattr *attribute, Link *link) {
     case IFLA_ADDRESS:
         if (size == sizeof(link->mac))
             memcpy(link->mac, mnl_attr_get_payload(attribute), sizeof(link->mac));
+        break;
+    case IFLA_STATS64:
+        read_counters(attribute, link);
         break;
     case IFLA_LINKINFO:
         read_kind(attribute, link);

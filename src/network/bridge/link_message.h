@@ -22,6 +22,8 @@ typedef struct Link {
     char kind[16]; /* "bridge", "tun", "" */
     char alias[BRIDGE_ALIAS_SIZE];
     uint8_t mac[6];
+    uint64_t received_frames, received_bytes, sent_frames, sent_bytes; /* by the host */
+    uint64_t sent_dropped;
 } Link;
 
 /* What changes of a device; what is zero, or NULL, stays. */

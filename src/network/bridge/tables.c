@@ -30,6 +30,30 @@ static int add_networks(Home *home, StrBuf *text, Error *error) {
     return r;
 }
 
+static void add_forwards(Home *home, const VmRow *vm, StrBuf *text) {
+    const VmCard *card = vm_spec_forward_card(&vm->spec);
+    _cleanup_network_row_ NetworkRow network = {0};
+    if (!card || networks_get(home->store, card->network, &network, NULL) < 0 ||
+        !network_is_bridge(&network))
+        return;
+    VmAddress address = vm_address(vm, (size_t)(card - vm->spec.cards.items));
+    for (size_t i = 0; i < vm->spec.forwards.count; i++)
+        rules_add_forward(home->bridges->names.table, &vm->spec.forwards.items[i], address.ip,
+                          text);
+}
+
+/* Of VMs that sleep; who connects wakes them. */
+static int add_sleepers(Home *home, StrBuf *text, Error *error) {
+    VmRow *rows = NULL;
+    size_t count = 0;
+    int r = vms_list_tended(home->store, &rows, &count, error);
+    for (size_t i = 0; r >= 0 && i < count; i++)
+        if (rows[i].state == STATE_STANDBY && rows[i].runtime.timers.dozing)
+            add_forwards(home, &rows[i], text);
+    vm_rows_free(rows, count);
+    return r;
+}
+
 int tables_run(Bridges *bridges, const char *commands, Error *error) {
     int r = bridges->nft ? 0 : nft_open(&bridges->nft, error);
     return r < 0 ? r : nft_run(bridges->nft, commands, error);
@@ -40,6 +64,8 @@ int tables_tell_all(Home *home, Error *error) {
     _cleanup_(strbuf_free) StrBuf text = {0};
     rules_add_tables(bridges->names.table, bridges->names.tap_prefix, &text);
     int r = add_networks(home, &text, error);
+    if (r >= 0)
+        r = add_sleepers(home, &text, error);
     if (r < 0)
         return r;
     for (size_t i = 0; i < bridges->taps.count; i++)

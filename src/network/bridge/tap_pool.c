@@ -38,8 +38,12 @@ int tap_make(const Bridges *bridges, const NetworkRow *network, const char *use,
     }
     if (r == 0)
         r = plug(bridges, network, use, &made);
-    if (r < 0)
-        return error_set_errno(error, -r, "cannot make a TAP device for network %s", network->name);
+    if (r < 0) {
+        error_set_errno(error, -r, "cannot make a TAP device for network %s", network->name);
+        if (r == -EXFULL)
+            error_set_hint(error, "a bridge has 1,023 ports: make another network");
+        return r;
+    }
     str_set(made.network, network->id);
     str_set(made.use, use);
     made.fd = TAKE_FD(fd);
