@@ -33,7 +33,7 @@ const Verb verb_network_limit = {
         "A number may end with k, M or G. Frames wait half a second at most for their turn, then "
         "they are dropped. A TCP connection too many is refused with a RST, a UDP flow too many "
         "dropped. `ramet stats --json` counts both, as \"limit\" and \"connections\". A network "
-        "over a bridge has no limits.\n"
+        "over a bridge drops what is beyond a rate at once, and limits no connections.\n"
         "\n"
         "It is for good; `ramet network impair` makes a network worse for a test.",
     .examples = "ramet network limit web1 in=50M,out=10M,connections=200\n"

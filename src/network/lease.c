@@ -101,12 +101,13 @@ static int check_lab(const NetworkRow *network, const VmRow *vm, Error *error) {
 }
 
 static int check_limit(const NetworkRow *network, const VmRow *vm, Error *error) {
-    if (net_limit_is_none(&vm->spec.net_limit) || str_equal(network->data.backend, "switch"))
+    if (!vm->spec.net_limit.connections || str_equal(network->data.backend, "switch"))
         return 0;
     error_set(error, ERROR_UNSUPPORTED, ENOTSUP,
-              "network %s is a %s: limits are not supported there", network->name,
+              "network %s is a %s: connections are not counted there", network->name,
               network->data.backend);
-    error_set_hint(error, "take a network that was made with --backend switch");
+    error_set_hint(error, "limit in, out and packets, or take a network that was made with "
+                          "--backend switch");
     return -ENOTSUP;
 }
 

@@ -4,6 +4,8 @@
 
 #include "base/fd.h"
 #include "home/op_lock.h"
+#include "network/bridge/bridge_names.h"
+#include "network/bridge/cards.h"
 #include "network/describe_switch.h"
 #include "network/network_lock.h"
 #include "network/switch.h"
@@ -28,6 +30,8 @@ static int limit_card(Home *home, const VmRow *vm, size_t card, Error *error) {
     _cleanup_error_ Error failure = ERROR_INIT;
     _cleanup_close_ int fd = -1;
     int r = network_lock(home, vm->spec.cards.items[card].network, &lock, &network, error);
+    if (r >= 0 && network_is_bridge(&network))
+        return bridge_limit_card(home, vm, card, error);
     if (r < 0 || switch_open_running(home, &network, &fd) < 0)
         return r;
     r = network_limit_port(fd, vm, card, &failure);

@@ -3,6 +3,7 @@
 whose end. A second namespace is the world outside."""
 import fcntl
 import os
+import re
 import resource
 import signal
 import socket
@@ -447,6 +448,40 @@ def test_left_overs(home):
     run("ip", "link", "del", "ramet89abcdef")
     start(home, "a")
     ping(home, "a", home.json("network", "inspect", "lan")["gateway"])
+    check_nothing_left(home, "lan")
+
+
+def count_answers(home, vm, target, count):
+    """Of pings of 1,000 bytes that come one after the other."""
+    out = home.ramet("exec", vm, "--", "sh", "-c", f"ping -q -s 1000 -i 0.05 -c {count} {target}; true").out
+    return int(re.search(r"(\d+) packets received", out).group(1))
+
+
+@clean
+def test_limits(home):
+    """A rate drops what is beyond it, from a card and to it, until it goes; clones have it, and who is killed tells it again."""
+    create(home, "lan")
+    gateway = home.json("network", "inspect", "lan")["gateway"]
+    start(home, "a", "b")
+    home.ramet("network", "limit", "a", "connections=9", status=1)
+    expect_equal(home.vm("a")["net_limit"], None)
+    for limit in "packets=1", "out=8k", "in=8k":
+        home.ramet("network", "limit", "a", limit)
+        many = 60 if "packets" in limit else 200
+        got = count_answers(home, "a", gateway, many)
+        expect(0 < got < many, f"{got} of {many} answers with {limit}")
+    home.ramet("network", "limit", "a", "packets=1,in=8M,out=8M")
+    expect_equal(count_answers(home, "b", gateway, 60), 60, "answers for one that has no limit")
+    home.ramet("fork", "a", "--name", "c")
+    home.kill_daemon()
+    run("nft", "flush", "ruleset")
+    home.ramet("ps")
+    ping(home, "b", gateway)
+    for name in "a", "c":
+        got = count_answers(home, name, gateway, 60)
+        expect(got < 60, f"{got} of 60 answers for {name}")
+    home.ramet("network", "limit", "a")
+    expect_equal(count_answers(home, "a", gateway, 60), 60, "answers without a limit")
     check_nothing_left(home, "lan")
 
 

@@ -57,6 +57,7 @@ static void know_card(const Found *found, Tap *tap) {
     bool leads = vm_spec_forward_card(&vm.spec) == &vm.spec.cards.items[card];
     tap_set_card(tap, &address, vm.spec.forwards.items, leads ? vm.spec.forwards.count : 0);
     tap->shape = shape_of(network_impairment(found, tap->network), &vm.runtime.impair);
+    tap->limit = vm.spec.net_limit;
     tap->attached = true;
 }
 

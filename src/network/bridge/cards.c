@@ -11,6 +11,7 @@
 #include "network/bridge/announce.h"
 #include "network/bridge/bridge_inside.h"
 #include "network/bridge/impair.h"
+#include "network/bridge/limit_rules.h"
 #include "network/bridge/line.h"
 #include "network/bridge/link.h"
 #include "network/bridge/rules.h"
@@ -103,9 +104,11 @@ static int attach(Home *home, const NetworkRow *network, const VmRow *vm, size_t
     if (tap->attached) {
         rules_remove_card(bridges->names.table, tap->name, &tap->address, &text);
         rules_remove_shape(bridges->names.table, tap->name, &tap->shape, &text);
+        limit_rules_remove(bridges->names.table, tap->name, &tap->limit, &text);
     }
     tap_set_card(tap, &address, forwards, n);
     tap->shape = shape_of(&network->data.impair, &vm->runtime.impair);
+    tap->limit = vm->spec.net_limit;
     tables_add_card(bridges, tap, &text);
     int r = tell(home, &text, error);
     if (r < 0)
@@ -149,6 +152,7 @@ static void release(Home *home, const VmRow *vm, Tap *tap, bool sleeps, unsigned
     const char *table = bridges->names.table;
     rules_remove_card(table, tap->name, &tap->address, &text);
     rules_remove_shape(table, tap->name, &tap->shape, &text);
+    limit_rules_remove(table, tap->name, &tap->limit, &text);
     for (size_t i = 0; i < tap->n_forwards && !sleeps; i++)
         rules_remove_forward(table, &tap->forwards[i], tap->address.ip, &text);
     if (tap->attached && tables_run(bridges, text.data, &error) < 0 && error.errnum != ENOENT)
@@ -177,6 +181,31 @@ void bridge_release(Home *home, const VmRow *vm, bool sleeps) {
         if (*line)
             line_remove(line);
     }
+}
+
+/* ---- limits ---- */
+
+/* The mutex is held. */
+static int limit_tap(Home *home, Tap *tap, const NetLimit *limit, Error *error) {
+    const char *table = home->bridges->names.table;
+    _cleanup_(strbuf_free) StrBuf text = {0};
+    limit_rules_remove(table, tap->name, &tap->limit, &text);
+    limit_rules_add(table, tap->name, limit, &text);
+    int r = text.data ? tables_tell_locked(home, text.data, error) : 0;
+    if (r >= 0)
+        tap->limit = *limit;
+    return r;
+}
+
+int bridge_limit_card(Home *home, const VmRow *vm, size_t card, Error *error) {
+    Bridges *bridges = home->bridges;
+    char use[BRIDGE_USE_SIZE];
+    bridge_card_use(vm->id, card, use);
+    (void)pthread_mutex_lock(&bridges->mutex);
+    Tap *tap = taps_find(&bridges->taps, use);
+    int r = tap && tap->attached ? limit_tap(home, tap, &vm->spec.net_limit, error) : 0;
+    (void)pthread_mutex_unlock(&bridges->mutex);
+    return r;
 }
 
 /* ---- forwards ---- */

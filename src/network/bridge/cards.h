@@ -19,6 +19,9 @@ int bridge_take_tap(Home *home, const NetworkRow *network, const VmRow *vm, size
 int bridge_attach(Home *home, const NetworkRow *network, const VmRow *vm, size_t card,
                   const PortForward *forwards, size_t n, Error *error);
 
+/* What the card may use, as its specification has it now; nothing where it is not plugged in. */
+int bridge_limit_card(Home *home, const VmRow *vm, size_t card, Error *error);
+
 /* All cards of the VM: their rules, and their devices if these are still there. sleeps: the
  * forwards stay, for who connects to be seen (knock.h). */
 void bridge_release(Home *home, const VmRow *vm, bool sleeps);

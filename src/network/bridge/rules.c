@@ -20,6 +20,10 @@ static const char BRIDGE_TABLE[] =
     "set options6 {\ntypeof iifname . @th,208,48\n}\n"
     "set floods {\ntype ifname\nsize 65535\nflags dynamic,timeout\ntimeout 1m\n}\n"
     "set lossy {\ntype ifname\n}\n"
+    "map bits_out {\ntype ifname : limit\n}\n"
+    "map bits_in {\ntype ifname : limit\n}\n"
+    "map packets_out {\ntype ifname : limit\n}\n"
+    "map packets_in {\ntype ifname : limit\n}\n"
     "map losses_out {\ntypeof iifname . numgen random mod 1000000 : verdict\nflags interval\n}\n"
     "map losses_in {\ntypeof oifname . numgen random mod 1000000 : verdict\nflags interval\n}\n"
     "chain lose_out {\niifname . numgen random mod 1000000 vmap @losses_out\n}\n"
@@ -53,11 +57,15 @@ static const char BRIDGE_TABLE[] =
     "iifname @lossy jump lose_out\n"
     "iifname . ether saddr != @macs counter drop\n"
     "meta length > 1500 counter drop\n"
+    "limit name iifname map @packets_out counter drop\n"
+    "limit name iifname map @bits_out counter drop\n"
     "ether type vmap { arp : goto from_arp, ip : goto from_ip, ip6 : goto from_ip6 }\n"
     "counter drop\n}\n"
     "chain postrouting {\n"
     "type filter hook postrouting priority 300\npolicy accept\n"
-    "oifname @lossy jump lose_in\n}\n"
+    "oifname @lossy jump lose_in\n"
+    "limit name oifname map @packets_in counter drop\n"
+    "limit name oifname map @bits_in counter drop\n}\n"
     "}\n";
 
 /* What may leave a network. `closing` comes before any translation, so that no forward of the

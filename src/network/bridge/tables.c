@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "network/bridge/bridge_names.h"
+#include "network/bridge/limit_rules.h"
 #include "network/bridge/rules.h"
 #include "store/networks.h"
 
@@ -12,6 +13,7 @@ void tables_add_card(const Bridges *bridges, const Tap *tap, StrBuf *text) {
     const char *table = bridges->names.table;
     rules_add_card(table, tap->name, &tap->address, text);
     rules_add_shape(table, tap->name, &tap->shape, text);
+    limit_rules_add(table, tap->name, &tap->limit, text);
     for (size_t i = 0; i < tap->n_forwards; i++)
         rules_add_forward(table, &tap->forwards[i], tap->address.ip, text);
 }

@@ -8,6 +8,7 @@
 
 #include "network/bridge/bridge_names.h"
 #include "network/bridge/shape.h"
+#include "proto/net_limit.h"
 #include "store/vms.h"
 
 typedef struct Tap {
@@ -19,6 +20,7 @@ typedef struct Tap {
     bool attached;  /* the rules have what follows */
     bool has_lines; /* its queues are not the kernel's own, or it is not known what they are */
     Shape shape;
+    NetLimit limit;
     VmAddress address;
     PortForward *forwards; /* owned */
     size_t n_forwards;

@@ -184,22 +184,22 @@ static void test_many(void) {
                median(took, 100), median(took + 900, 100));
 }
 
-static void test_limits_need_a_switch(void) {
+static void test_connections_need_a_switch(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     _cleanup_vm_row_ VmRow row = {0};
     make_network("limited", "10.211.0.0/24");
     fill(&row, 9001, "limited", "", "");
-    row.spec.net_limit.packets = 5;
+    row.spec.net_limit.connections = 5;
     CHECK_INT(network_check_limit(home.opened->store, &row, &error), 0);
     set_backend("limited", "bridge");
     CHECK(add(&row, &error) < 0);
     CHECK_INT(error.kind, ERROR_UNSUPPORTED);
-    CHECK_CONTAINS(error_message(&error), "not supported");
+    CHECK_CONTAINS(error_message(&error), "not counted");
     CHECK(network_check_limit(home.opened->store, &row, NULL) < 0);
-    row.spec.net_limit = (NetLimit){0};
+    row.spec.net_limit = (NetLimit){.packets = 5};
     CHECK_INT(network_check_limit(home.opened->store, &row, NULL), 0);
     set_backend("limited", "switch");
-    row.spec.net_limit.packets = 5;
+    row.spec.net_limit.connections = 5;
     CHECK_INT(add(&row, NULL), 0);
     remove_vms(9001, 1);
 }
@@ -211,7 +211,7 @@ int main(void) {
     RUN(test_networks_are_apart);
     RUN(test_crash);
     RUN(test_many);
-    RUN(test_limits_need_a_switch);
+    RUN(test_connections_need_a_switch);
     test_home_remove(&home);
     return 0;
 }
