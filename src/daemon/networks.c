@@ -52,7 +52,7 @@ HANDLER(handle_vm_limit) {
 
 /* The switch writes to the client by itself, for as long as that reads. */
 HANDLER(handle_network_capture) {
-    _cleanup_(network_capture_close) CaptureTarget target = {.switch_fd = -1};
+    _cleanup_(network_capture_close) CaptureTarget target = CAPTURE_TARGET_INIT;
     int r = capture_find(request->home, request->argument, request_text(request, "card"), &target,
                          error);
     (void)answer;

@@ -2,13 +2,11 @@
 
 #include "network/capture.h"
 
-#include <errno.h>
-#include <net/if.h>
-
 #include "base/fd.h"
 #include "base/str.h"
 #include "home/op_lock.h"
 #include "network/bridge/bridge_names.h"
+#include "network/bridge/packets.h"
 #include "network/describe_switch.h"
 #include "network/network_lock.h"
 #include "network/revive.h"
@@ -16,31 +14,30 @@
 #include "proto/switch_client.h"
 #include "store/networks.h"
 
-static int refuse_bridge(const NetworkRow *network, Error *error) {
-    char device[IFNAMSIZ];
-    bridge_device_name(network->id, device);
-    error_set(error, ERROR_UNSUPPORTED, ENOTSUP,
-              "network %s is over a bridge, and only a switch captures", network->name);
-    error_set_hint(error, "capture its device in the host: tcpdump -i %s", device);
-    return -ENOTSUP;
+static int find(Home *home, const char *name, const VmRow *vm, size_t card, CaptureTarget *target,
+                Error *error) {
+    _cleanup_network_row_ NetworkRow network = {0};
+    _cleanup_op_lock_ OpLock *lock = NULL;
+    *target = (CaptureTarget)CAPTURE_TARGET_INIT;
+    int r = network_lock(home, name, &lock, &network, error);
+    if (r >= 0 && network_is_bridge(&network))
+        r = bridge_open_packets(home, &network, vm, card, &target->packet_fd, error);
+    if (r >= 0)
+        r = network_open_switch(home, &network, &target->switch_fd, error);
+    if (r < 0)
+        network_capture_close(target);
+    return r;
 }
 
 int network_capture_find(Home *home, const char *name, CaptureTarget *target, Error *error) {
-    _cleanup_network_row_ NetworkRow network = {0};
-    _cleanup_op_lock_ OpLock *lock = NULL;
-    *target = (CaptureTarget){.switch_fd = -1};
-    int r = network_lock(home, name, &lock, &network, error);
-    if (r >= 0 && network_is_bridge(&network))
-        r = refuse_bridge(&network, error);
-    return r < 0 ? r : network_open_switch(home, &network, &target->switch_fd, error);
+    return find(home, name, NULL, 0, target, error);
 }
 
 int network_capture_find_card(Home *home, const VmRow *vm, size_t card, CaptureTarget *target,
                               Error *error) {
-    const char *name = card < vm->spec.cards.count ? vm->spec.cards.items[card].network : "none";
     int r = network_require_port(vm, card, error);
     if (r >= 0)
-        r = network_capture_find(home, name, target, error);
+        r = find(home, vm->spec.cards.items[card].network, vm, card, target, error);
     if (r >= 0)
         switch_port_id(vm, card, target->id);
     return r;
@@ -48,10 +45,17 @@ int network_capture_find_card(Home *home, const VmRow *vm, size_t card, CaptureT
 
 int network_capture_begin(const CaptureTarget *target, int output_fd, Error *error) {
     uint64_t capture;
-    return switch_client_capture(target->switch_fd, *target->id ? target->id : NULL, output_fd,
-                                 &capture, error);
+    int r = switch_client_capture(target->switch_fd, *target->id ? target->id : NULL, output_fd,
+                                  &capture, error);
+    if (r < 0 || target->packet_fd < 0)
+        return r;
+    r = switch_client_capture_from(target->switch_fd, capture, target->packet_fd, error);
+    if (r < 0)
+        (void)switch_client_end_capture(target->switch_fd, capture, NULL, NULL, NULL);
+    return r;
 }
 
 void network_capture_close(CaptureTarget *target) {
     target->switch_fd = fd_close(target->switch_fd);
+    target->packet_fd = fd_close(target->packet_fd);
 }

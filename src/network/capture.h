@@ -10,10 +10,14 @@
  * stream has begun. */
 typedef struct CaptureTarget {
     int switch_fd;           /* owned: a connection to the network's switch */
+    int packet_fd;           /* owned: where frames come from, over a bridge; else -1 */
     char id[SWITCH_ID_SIZE]; /* of a port; "": the whole network */
 } CaptureTarget;
 
-/* A whole network. ERROR_NOT_FOUND; ERROR_UNSUPPORTED: it is over a bridge. */
+#define CAPTURE_TARGET_INIT \
+    { .switch_fd = -1, .packet_fd = -1 }
+
+/* A whole network. ERROR_NOT_FOUND. */
 int network_capture_find(Home *home, const char *name, CaptureTarget *target, Error *error);
 
 /* The card of a VM with that index. ERROR_CONFLICT: it is in no network with a name. */

@@ -54,11 +54,13 @@ typedef enum SwitchOperation {
     SWITCH_HOLD, /* from now on no frame is delivered, of ports and uplink; within bounds they are
                     kept. Answered when that is so. A hold ends after SWITCH_HOLD_MAX_USEC by
                     itself, as released, in case that nobody is left to end it */
-    SWITCH_RELEASE,    /* discard: whether what was held is dropped instead of delivered */
-    SWITCH_QUIT,       /* answered; then the program ends */
-    SWITCH_NAMES,      /* a UDP socket at the gateway's address: the host's own bridge passes the
-                          frames, names are answered there, and ports come without sockets */
-    SWITCH_LIMIT = 24, /* id, SwitchLimit: replaces what was there */
+    SWITCH_RELEASE,      /* discard: whether what was held is dropped instead of delivered */
+    SWITCH_QUIT,         /* answered; then the program ends */
+    SWITCH_NAMES,        /* a UDP socket at the gateway's address: the host's own bridge passes the
+                            frames, names are answered there, and ports come without sockets */
+    SWITCH_LIMIT = 24,   /* id, SwitchLimit: replaces what was there */
+    SWITCH_CAPTURE_FROM, /* capture, a packet socket (packet(7)): the frames of that capture come
+                            from there, since the host's own bridge passes them */
 } SwitchOperation;
 
 #define SWITCH_HOLD_MAX_USEC (60u * 1000u * 1000u)

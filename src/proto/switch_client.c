@@ -213,6 +213,11 @@ int switch_client_capture(int fd, const char *id, int output_fd, uint64_t *captu
     return r;
 }
 
+int switch_client_capture_from(int fd, uint64_t capture, int packet_fd, Error *error) {
+    SwitchMessage request = {.capture = capture};
+    return tell(fd, SWITCH_CAPTURE_FROM, &request, SWITCH_PART_PLAIN, packet_fd, error);
+}
+
 int switch_client_end_capture(int fd, uint64_t capture, uint64_t *captured, uint64_t *lost,
                               Error *error) {
     SwitchMessage request = {.capture = capture};

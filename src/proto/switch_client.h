@@ -40,6 +40,7 @@ int switch_client_list_forwards(int fd, SwitchItemHandler handler, void *data, E
 /* id NULL: the whole network, in this and the next. */
 int switch_client_impair(int fd, const char *id, const SwitchImpair *impair, Error *error);
 int switch_client_capture(int fd, const char *id, int output_fd, uint64_t *capture, Error *error);
+int switch_client_capture_from(int fd, uint64_t capture, int packet_fd, Error *error);
 int switch_client_end_capture(int fd, uint64_t capture, uint64_t *captured, uint64_t *lost,
                               Error *error);
 

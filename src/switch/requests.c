@@ -261,6 +261,13 @@ static int start_capture(Switch *net, Request *request, Reply *reply, Error *err
     return r;
 }
 
+static int capture_frames_from(Switch *net, Request *request, Reply *reply, Error *error) {
+    int r = capture_from(net, request->message.capture, request->fd, error);
+    if (r == 0)
+        request->fd = -1; /* the capture's now */
+    return r;
+}
+
 static int end_capture(Switch *net, Request *request, Reply *reply, Error *error) {
     reply->parts = SWITCH_PART_PLAIN;
     return capture_end(net, request->message.capture, &reply->message.captured,
@@ -315,6 +322,7 @@ static const struct {
     [SWITCH_IMPAIR] = {impair, true},
     [SWITCH_LIMIT] = {limit, true},
     [SWITCH_CAPTURE] = {start_capture, true},
+    [SWITCH_CAPTURE_FROM] = {capture_frames_from, true},
     [SWITCH_END_CAPTURE] = {end_capture, true},
     [SWITCH_HOLD] = {hold, true},
     [SWITCH_RELEASE] = {release, true},

@@ -43,7 +43,7 @@ tcp(t)
 """
 ASK = """
 import socket, sys
-with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as s:
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), int(sys.argv[3])) as s:
     print(s.recv(100).decode(), end="")
 """
 SEND = """
@@ -80,9 +80,9 @@ class World:
     def run(self, *command, check=True):
         return run(*self.enter(), *command, check=check)
 
-    def ask(self, port):
+    def ask(self, port, patience=5):
         """What a port of the host says to somebody outside."""
-        return self.run(sys.executable, "-c", ASK, HOST, str(port), check=False)
+        return self.run(sys.executable, "-c", ASK, HOST, str(port), str(patience), check=False)
 
     def send(self, port, text):
         self.run(sys.executable, "-c", SEND, HOST, str(port), text)
@@ -197,9 +197,9 @@ def test_reachability(home):
         expect_equal(ask(home, "open-a", WORLD, 7000), HOST, "who comes to the world outside")
         expect_match(home.ramet("exec", "open-a", "--", "nslookup", "me.example", WORLD).out, rf"Address.*: {HOST}", "who comes by UDP")
         serve(home, "open-a")
-        expect_equal(run(sys.executable, "-c", ASK, address["open-a"], "80"), "open-a\n", "what the host hears")
+        expect_equal(run(sys.executable, "-c", ASK, address["open-a"], "80", "5"), "open-a\n", "what the host hears")
         world.run("ip", "route", "add", "10.77.0.0/16", "via", HOST)
-        expect_equal(world.run(sys.executable, "-c", ASK, address["open-a"], "80", check=False), "", "what is heard outside")
+        expect_equal(world.run(sys.executable, "-c", ASK, address["open-a"], "80", "5", check=False), "", "what is heard outside")
         check_nothing_left(home, *networks)
 
 
@@ -255,8 +255,8 @@ def test_spoofing(home):
     check_nothing_left(home, "lan")
 
 
-def said(port):
-    return run(sys.executable, "-c", ASK, "127.0.0.1", str(port), check=False)
+def said(port, patience=5):
+    return run(sys.executable, "-c", ASK, "127.0.0.1", str(port), str(patience), check=False)
 
 
 @clean
@@ -305,9 +305,9 @@ def test_sleep(home):
         card = home.json("stats", "b")[0]["networks"][0]
         expect(card["sent_packets"] > 0 and card["received_packets"] > 0, f"counters: {card}")
         await_sleep(home, "b")
-        expect_equal(said(port), "b\n", "what the loopback gives of one that slept")
+        expect_equal(said(port, harness.BOUND), "b\n", "what the loopback gives of one that slept")
         await_sleep(home, "b")
-        expect_equal(world.ask(8080), "b\n", "what is heard outside of one that slept")
+        expect_equal(world.ask(8080, harness.BOUND), "b\n", "what is heard outside of one that slept")
         await_sleep(home, "b")
         # over the end of the daemon, and of the tables; with ports that come and go meanwhile
         home.kill_daemon()
@@ -316,7 +316,7 @@ def test_sleep(home):
         home.ramet("port", "add", "b", "0.0.0.0:8081:80")
         expect_equal(home.vm("b")["state"], "standby", "state after a change of its ports")
         expect_equal(world.ask(8080), "", "a port that was removed")
-        expect_equal(world.ask(8081), "b\n", "a port that came while it slept")
+        expect_equal(world.ask(8081, harness.BOUND), "b\n", "a port that came while it slept")
         await_sleep(home, "b")
         home.ramet("stop", "b")
         expect_equal(world.ask(8081), "", "a port of a VM that was stopped")
@@ -465,7 +465,7 @@ def test_limits(home):
     start(home, "a", "b")
     home.ramet("network", "limit", "a", "connections=9", status=1)
     expect_equal(home.vm("a")["net_limit"], None)
-    for limit in "packets=1", "out=8k", "in=8k":
+    for limit in "packets=1", "out=12k", "in=12k":
         home.ramet("network", "limit", "a", limit)
         many = 60 if "packets" in limit else 200
         got = count_answers(home, "a", gateway, many)
@@ -482,6 +482,36 @@ def test_limits(home):
         expect(got < 60, f"{got} of 60 answers for {name}")
     home.ramet("network", "limit", "a")
     expect_equal(count_answers(home, "a", gateway, 60), 60, "answers without a limit")
+    check_nothing_left(home, "lan")
+
+
+@clean
+def test_capture(home):
+    """Of a network all that passes, of a card what is its own, until it is interrupted or the VM's device goes."""
+    create(home, "lan")
+    start(home, "a", "b", "c")
+    paths = [os.path.join(home.folder, name) for name in ("lan", "a", "c")]
+    clients = [home.start("network", "capture", os.path.basename(path), path) for path in paths]
+    for path in paths:
+        harness.wait_until(lambda path=path: os.path.exists(path) and os.path.getsize(path) >= 48, "the capture to begin")
+    for pair in ("a", "b"), ("b", "c"), ("a", None):
+        ping(home, pair[0], home.vm(pair[1])["ip"] if pair[1] else home.json("network", "inspect", "lan")["gateway"])
+    ips = {home.vm(name)["ip"]: name for name in ("a", "b", "c")}
+
+    def pings(path):
+        packets = [packet for packet in networks.packets_of(path) if packet[12:14] == b"\x08\0" and packet[23] == 1]
+        return [(ips.get(socket.inet_ntoa(packet[26:30])), ips.get(socket.inet_ntoa(packet[30:34]))) for packet in packets]
+
+    def wanted(*pairs):
+        return sorted([pair for a, b in pairs for pair in ((a, b), (b, a))], key=str)
+    cases = wanted(("a", "b"), ("b", "c"), ("a", None)), wanted(("a", "b"), ("a", None)), wanted(("b", "c"))
+    for path, pairs in zip(paths, cases):
+        harness.wait_until(lambda path=path, pairs=pairs: sorted(pings(path), key=str) == pairs, f"the pings in {path}")
+    home.ramet("rm", "-f", "c")
+    for client in clients:
+        client.send_signal(signal.SIGINT)
+        client.communicate(timeout=harness.BOUND)
+    home.ramet("network", "capture", "nosuch", "/dev/null", status=3)
     check_nothing_left(home, "lan")
 
 
@@ -508,7 +538,7 @@ def test_no_more_taps(home):
     text = "".join(f"link set full{i} master {bridge}\n" for i in range(len(taps)))
     subprocess.run(["ip", "-batch", "-"], input=text, text=True, check=True, stdout=subprocess.DEVNULL)
     expect_match(home.ramet("run", "-d", "--name", "a", "--network", "lan", "busybox", status=1).err,
-                 "cannot run a: .*TAP device for network lan.*make another network")
+                 "cannot start a: .*TAP device for network lan.*make another network")
     expect_equal(home.json("ps", "-a"), [], "VMs that are half made")
     os.close(taps.pop())
     start(home, "a")
@@ -526,16 +556,19 @@ def make_tap(name):
 
 @clean
 def test_no_more_ports(home):
-    """All ports that the host may choose of lead somewhere."""
+    """All ports that the host may choose of lead somewhere: odd ones, since it gives others only when no odd one is bound."""
     create(home, "lan")
-    with open("/proc/sys/net/ipv4/ip_local_port_range", "r+", encoding="utf-8") as file:
+    path = "/proc/sys/net/ipv4/ip_local_port_range"
+    with open(path, encoding="utf-8") as file:
         before = file.read()
-        file.write("40000 40002")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("40000 40008")
     start(home, "a", ports=("-p", "0:80", "-p", "0:81"))
-    expect_match(home.ramet("create", "--name", "b", "--network", "lan", "-p", "0:80", "-p", "0:81", "busybox", status=4).err,
+    ports = [word for port in (80, 81, 82) for word in ("-p", f"0:{port}")]
+    expect_match(home.ramet("create", "--name", "b", "--network", "lan", *ports, "busybox", status=4).err,
                  "no port of 127.0.0.1 is free.*choose one")
     expect_equal(len(home.json("ps", "-a")), 1, "VMs")
-    with open("/proc/sys/net/ipv4/ip_local_port_range", "w", encoding="utf-8") as file:
+    with open(path, "w", encoding="utf-8") as file:
         file.write(before)
     check_nothing_left(home, "lan")
 

@@ -5,7 +5,9 @@
  * goes into the buffer whole or not at all. Interfaces are numbered as they are first seen. */
 
 #include <errno.h>
+#include <netpacket/packet.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,12 +22,15 @@
 #define BLOCK_PACKET 6u
 #define LINK_ETHERNET 1
 #define NO_INTERFACE 0xffffu
+#define FRAME_OF_HOST_MAX 65536u
 
 struct Capture {
     Switch *owner; /* borrowed */
     uint64_t number;
-    uint64_t serial; /* of the port; 0: the network */
+    uint64_t serial;           /* of the port; 0: the network */
+    char name[SWITCH_ID_SIZE]; /* of the network, or the port's VM */
     Watched output;
+    Watched source; /* fd -1: frames come from ports */
     bool writes, gone;
     uint16_t n_interfaces;
     uint16_t interfaces[SLOTS_MAX]; /* of each slot, and which port it was */
@@ -36,6 +41,10 @@ struct Capture {
 };
 
 /* ---- output ---- */
+
+static void end_source(Capture *capture) {
+    watched_close(&capture->source);
+}
 
 static void write_out(Capture *capture) {
     while (capture->start < capture->end && !capture->gone) {
@@ -57,9 +66,10 @@ static void on_output(void *data, uint32_t events) {
     write_out(capture);
     if (events & (EPOLLERR | EPOLLHUP))
         capture->gone = true;
-    if (capture->gone)
+    if (capture->gone) {
         capture->output.source = loop_remove(capture->output.source);
-    else if (capture->start == capture->end && capture->writes) {
+        end_source(capture);
+    } else if (capture->start == capture->end && capture->writes) {
         capture->writes = false;
         (void)loop_set_events(capture->output.source, 0);
     }
@@ -202,10 +212,43 @@ void capture_frame(Switch *net, const Port *port, CaptureDirection direction, co
     }
 }
 
+/* ---- frames of a bridge of the host's ---- */
+
+/* A frame that the host sends may be one of many segments still. */
+static ssize_t receive_frame(int fd, uint8_t frame[FRAME_OF_HOST_MAX], bool *to_guest) {
+    struct sockaddr_ll from = {.sll_family = AF_PACKET};
+    socklen_t size = sizeof(from);
+    ssize_t n =
+        recvfrom(fd, frame, FRAME_OF_HOST_MAX, MSG_DONTWAIT, (struct sockaddr *)&from, &size);
+    *to_guest = from.sll_pkttype == PACKET_OUTGOING;
+    return n;
+}
+
+/* A device that went has no more frames; who reads still waits for its own end. */
+static void on_source(void *data, uint32_t events) {
+    static uint8_t frame[FRAME_OF_HOST_MAX];
+    Capture *capture = data;
+    for (unsigned i = 0; i < BATCH; i++) {
+        bool to_guest;
+        ssize_t n = receive_frame(capture->source.fd, frame, &to_guest);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            end_source(capture);
+        if (n < 0)
+            break;
+        if (add_packet(capture, 0, to_guest ? CAPTURE_TO_GUEST : CAPTURE_FROM_GUEST, frame,
+                       (size_t)n))
+            capture->captured++;
+        else
+            capture->lost++;
+    }
+    write_soon(capture);
+}
+
 /* ---- begin and end ---- */
 
 static void capture_free(Capture *capture) {
     write_out(capture);
+    end_source(capture);
     watched_close(&capture->output);
     free(capture);
 }
@@ -223,11 +266,11 @@ static Capture **find_place(Switch *net) {
     return NULL;
 }
 
-static int find_serial(const Switch *net, const char *id, uint64_t *serial, Error *error) {
-    const Port *port = id[0] ? table_find_id(net, id) : NULL;
-    if (id[0] && !port)
+/* NULL: the whole network. */
+static int find_port(const Switch *net, const char *id, const Port **port, Error *error) {
+    *port = id[0] ? table_find_id(net, id) : NULL;
+    if (id[0] && !*port)
         return error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no port %s", id);
-    *serial = port ? port->lease.serial : 0;
     return 0;
 }
 
@@ -240,13 +283,15 @@ static int check_output(int fd, Error *error) {
     return r < 0 ? error_set_errno(error, -r, "cannot write captures without waiting") : 0;
 }
 
-static Capture *capture_new(Switch *net, int fd, uint64_t serial) {
+static Capture *capture_new(Switch *net, int fd, const Port *port) {
     Capture *made = calloc(1, sizeof(*made));
     if (!made)
         return NULL;
     made->owner = net;
-    made->serial = serial;
+    made->serial = port ? port->lease.serial : 0;
     made->output.fd = fd;
+    made->source.fd = -1;
+    str_set(made->name, port ? interface_name(port) : net->network.name);
     memset(made->interfaces, 0xff, sizeof(made->interfaces));
     if (watched_add(net->loop, &made->output, EPOLLOUT, on_output, made) < 0) {
         free(made);
@@ -258,8 +303,8 @@ static Capture *capture_new(Switch *net, int fd, uint64_t serial) {
 }
 
 int capture_start(Switch *net, const char *id, int output_fd, uint64_t *number, Error *error) {
-    uint64_t serial = 0;
-    int r = find_serial(net, id, &serial, error);
+    const Port *port;
+    int r = find_port(net, id, &port, error);
     if (r == 0)
         r = check_output(output_fd, error);
     if (r < 0)
@@ -268,7 +313,7 @@ int capture_start(Switch *net, const char *id, int output_fd, uint64_t *number, 
     if (!place)
         return error_set(error, ERROR_CONFLICT, EBUSY, "there are %u captures already",
                          SWITCH_CAPTURES_MAX);
-    Capture *made = capture_new(net, output_fd, serial);
+    Capture *made = capture_new(net, output_fd, port);
     if (!made)
         return error_set(error, ERROR_NO_MEMORY, ENOMEM, "no memory for a capture");
     made->number = ++net->capture_serial;
@@ -277,17 +322,52 @@ int capture_start(Switch *net, const char *id, int output_fd, uint64_t *number, 
     return 0;
 }
 
-int capture_end(Switch *net, uint64_t number, uint64_t *captured, uint64_t *lost, Error *error) {
+static int find_capture(Switch *net, uint64_t number, Capture ***place, Error *error) {
     for (size_t i = 0; i < SWITCH_CAPTURES_MAX; i++)
         if (net->captures[i] && net->captures[i]->number == number) {
-            *captured = net->captures[i]->captured;
-            *lost = net->captures[i]->lost;
-            capture_free(net->captures[i]);
-            net->captures[i] = NULL;
+            *place = &net->captures[i];
             return 0;
         }
     return error_set(error, ERROR_NOT_FOUND, ENOENT, "there is no capture %llu",
                      (unsigned long long)number);
+}
+
+static int check_packet_socket(int fd, Error *error) {
+    int family = 0;
+    socklen_t size = sizeof(family);
+    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0 || family != AF_PACKET)
+        return error_set(error, ERROR_USAGE, EINVAL, "a capture takes frames from a packet socket");
+    return 0;
+}
+
+int capture_from(Switch *net, uint64_t number, int packet_fd, Error *error) {
+    Capture **place = NULL;
+    int r = find_capture(net, number, &place, error);
+    if (r == 0)
+        r = check_packet_socket(packet_fd, error);
+    if (r < 0)
+        return r;
+    Capture *capture = *place;
+    if (capture->n_interfaces > 0 || !add_interface(capture, capture->name))
+        return error_set(error, ERROR_CONFLICT, EBUSY, "the capture has its frames already");
+    capture->n_interfaces = 1;
+    capture->source.fd = packet_fd;
+    r = watched_add(net->loop, &capture->source, EPOLLIN, on_source, capture);
+    if (r < 0)
+        capture->source.fd = -1;
+    return r < 0 ? error_set_errno(error, -r, "cannot wait for frames") : 0;
+}
+
+int capture_end(Switch *net, uint64_t number, uint64_t *captured, uint64_t *lost, Error *error) {
+    Capture **place = NULL;
+    int r = find_capture(net, number, &place, error);
+    if (r < 0)
+        return r;
+    *captured = (*place)->captured;
+    *lost = (*place)->lost;
+    capture_free(*place);
+    *place = NULL;
+    return 0;
 }
 
 void captures_free(Switch *net) {

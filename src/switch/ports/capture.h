@@ -16,6 +16,10 @@ typedef enum CaptureDirection { CAPTURE_FROM_GUEST, CAPTURE_TO_GUEST } CaptureDi
  * descriptor that is neither pipe nor socket. */
 int capture_start(Switch *net, const char *id, int output_fd, uint64_t *number, Error *error);
 
+/* Its frames come from that packet socket (packet(7)), not from ports; packet_fd is taken over on
+ * success. ERROR_NOT_FOUND, ERROR_USAGE. */
+int capture_from(Switch *net, uint64_t number, int packet_fd, Error *error);
+
 /* Ends it. captured and lost: how many frames were written, and were not. ERROR_NOT_FOUND. */
 int capture_end(Switch *net, uint64_t number, uint64_t *captured, uint64_t *lost, Error *error);
 void captures_free(Switch *net);

@@ -18,7 +18,7 @@ QUIET = 0.15   # how long nothing has to come, where nothing is expected: too sh
 
 HELLO, NETWORK, GET_NETWORK, PORT, REMOVE_PORT, LIST_PORTS, FORWARD, REMOVE_FORWARD, LIST_FORWARDS, IMPAIR, CAPTURE, \
     END_CAPTURE, HOLD, RELEASE, QUIT = range(1, 16)
-LIMIT = 24
+LIMIT, CAPTURE_FROM = 24, 25
 OK, ERROR = 128, 129
 
 DROPS = ["runt", "giant", "malformed", "vlan", "protocol", "spoofed-mac", "spoofed-ip", "spoofed-ip6", "spoofed-arp",

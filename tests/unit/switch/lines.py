@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """What is done to frames on their way: impairment, captures, holds; and the control socket itself."""
+import contextlib
 import os
 import random
+import socket
 import struct
 import time
 
 import frames
 import harness
 from frames import BROADCAST, IP4
-from harness import CAPTURE, END_CAPTURE, GATEWAY, GET_NETWORK, HELLO, HOLD, IMPAIR, LIMIT, NETWORK, PORT, QUIT, RELEASE, Control, \
+from harness import CAPTURE, CAPTURE_FROM, END_CAPTURE, GATEWAY, GET_NETWORK, HELLO, HOLD, IMPAIR, LIMIT, NETWORK, PORT, QUIT, RELEASE, Control, \
     Refused, network, wait_for
 
 
@@ -253,6 +255,40 @@ def test_capture_of_a_port(net):
     net.control.ask(END_CAPTURE, capture=number)
     packets = read_pcapng(read_all(fd))
     assert [(name, flags, frames.Frame(frame).payload) for name, flags, frame in packets] == [("a", 1, b"to b"), ("a", 2, b"to a")]
+
+
+def test_capture_from_a_packet_socket(net):
+    """Where the host's own bridge passes the frames."""
+    a, b = pair(net)
+    fd, number = capture(net)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        for sock, what, code in (other, number, "usage"), (None, number, "usage"), (other, number + 1, "not_found"):
+            try:
+                net.control.ask(CAPTURE_FROM, capture=what, fd=sock.fileno() if sock else None)
+                raise AssertionError("frames from no packet socket")
+            except Refused as refused:
+                assert refused.code == code, refused.code
+        try:
+            packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # ETH_P_ALL
+        except PermissionError:
+            return
+        with packets:
+            packets.bind(("lo", 0))
+            net.control.ask(CAPTURE_FROM, capture=number, fd=packets.fileno())
+        mark, data = os.urandom(64), bytearray()
+        other.bind(("127.0.0.1", 0))
+        other.sendto(mark, other.getsockname())
+        os.set_blocking(fd, False)
+
+        def came():
+            with contextlib.suppress(BlockingIOError):
+                data.extend(os.read(fd, 65536))
+            return data.count(mark) >= 2
+        wait_for(came, lambda: "the frames do not come")
+    net.control.ask(END_CAPTURE, capture=number)
+    os.set_blocking(fd, True)
+    seen = [(name, flags) for name, flags, frame in read_pcapng(bytes(data) + read_all(fd)) if frame.endswith(mark)]
+    assert set(seen) == {("lab", 1), ("lab", 2)}, seen
 
 
 def test_a_slow_reader_loses_frames(net):
