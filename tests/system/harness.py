@@ -306,6 +306,13 @@ def is_zygote(daemon):
     return check
 
 
+def is_switch(pid):
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+            return file.read() == "ramet-switch\n"
+    return False
+
+
 def is_user_switch(pid):
     with contextlib.suppress(OSError):
         with open(f"/proc/{pid}/cmdline", "rb") as file:

@@ -63,8 +63,7 @@ def counts(home):
 
 
 def switches(home):
-    return [pid for pid in harness.processes_of(home.path) if open(f"/proc/{pid}/comm", encoding="utf-8").read() == "ramet-switch\n"
-            and not harness.is_user_switch(pid)]
+    return [pid for pid in harness.processes_of(home.path) if harness.is_switch(pid) and not harness.is_user_switch(pid)]
 
 
 def end(home):

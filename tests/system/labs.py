@@ -42,8 +42,7 @@ def rows(home):
 
 def switches(home):
     """The ids of the home's switches."""
-    return [pid for pid in harness.processes_of(home.path) if open(f"/proc/{pid}/comm", encoding="utf-8").read() == "ramet-switch\n"
-            and not harness.is_user_switch(pid)]
+    return [pid for pid in harness.processes_of(home.path) if harness.is_switch(pid) and not harness.is_user_switch(pid)]
 
 
 def check_nothing_left(home):

@@ -62,9 +62,7 @@ def test_connections(home):
     home.ramet("standby", "a")
     home.ramet("resume", "a")
     check_two_connections(home, "a", server)
-    switch = [pid for pid in harness.processes_of(home.path)
-              if open(f"/proc/{pid}/comm", encoding="utf-8").read() == "ramet-switch\n"
-            and not harness.is_user_switch(pid)]
+    switch = [pid for pid in harness.processes_of(home.path) if harness.is_switch(pid) and not harness.is_user_switch(pid)]
     os.kill(switch[0], signal.SIGKILL)
     home.ramet("exec", "a", "--", "ping", "-c", "1", "-w", "60", home.json("network", "inspect", "lan")["gateway"])
     harness.wait_until(lambda: home.json("stats", "a")[0]["networks"][0]["sent_packets"], "the next switch")

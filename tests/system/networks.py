@@ -100,8 +100,7 @@ def test_networks(home):
 
 def switches(home, user=False):
     """The ids of the home's switches; that of the network user is one for itself."""
-    return [pid for pid in harness.processes_of(home.path)
-            if open(f"/proc/{pid}/comm", encoding="utf-8").read() == "ramet-switch\n" and harness.is_user_switch(pid) == user]
+    return [pid for pid in harness.processes_of(home.path) if harness.is_switch(pid) and harness.is_user_switch(pid) == user]
 
 
 def ping(home, vm, target, status=0):

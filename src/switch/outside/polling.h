@@ -49,7 +49,7 @@ void polling_touch(Polling *polling);
 void polling_forget(Polling *polling, int fd);
 
 /* At the end of each round. */
-void uplinks_settle(Uplinks *uplinks);
+void uplinks_settle(Uplinks *all);
 
 /* Its own socket of that type with that address; -1: there is none. Borrowed. */
 int polling_find_socket(const Polling *polling, const struct sockaddr_in *address, int type);

@@ -285,7 +285,7 @@ static int attach(Port *port, int fd, Error *error) {
 }
 
 static int find_slot(const Switch *net, uint16_t *slot, Error *error) {
-    unsigned most = net->network.apart ? SWITCH_APART_MAX : SWITCH_PORTS_MAX;
+    uint16_t most = net->network.apart ? SWITCH_APART_MAX : SWITCH_PORTS_MAX;
     for (uint16_t i = 1; i <= most; i++)
         if (!net->ports[i]) {
             *slot = i;
