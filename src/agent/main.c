@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "agent/base/notify.h"
 #include "agent/boot/init.h"
 #include "agent/boot/power.h"
 #include "agent/emulated/apic_timer.h"
@@ -47,6 +48,8 @@ static int serve(int channel_fd, bool is_init) {
     }
     if (!is_init)
         spare_from_oom();
+    if (!is_init)
+        notify_ready_again();
     exec_prepare();
     (void)apic_timer_open();
     session_announce(&session);

@@ -110,6 +110,7 @@ static void finish_identity(Session *session, const Frame *frame, GuestIdentity 
     if (session->frozen)
         session_thaw(session, &(Result){0});
     start_worker(session, frame, false, false, guest_identity_finish, identity);
+    authorized_keys_remember(&identity->logins);
 }
 
 static void handle_identity(Session *session, const Frame *frame) {
@@ -127,6 +128,7 @@ static void handle_identity(Session *session, const Frame *frame) {
     }
     if (r == 0)
         result.value = realtime_usec() - now_usec(); /* when its uptime was 0 */
+    result.itself = r == 0;
     session_send_result(session, frame->stream, &result);
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "image/firmware.h"
 #include "image/kernel_bundle.h"
 
 #define MEMBER "kernel"
@@ -72,6 +73,9 @@ int archive_kernel_add(const char *home, const char *key, json_t *manifest, Arch
                        int cancel_fd, Error *error) {
     _cleanup_kernel_bundle_ KernelBundle bundle = {0};
     _cleanup_archive_file_ ArchiveFile file = ARCHIVE_FILE_INIT;
+    if (firmware_is(key))
+        return error_set(error, ERROR_UNSUPPORTED, ENOTSUP,
+                         "what boots by its own boot loader does not go into an archive yet");
     int r = kernel_bundle_open(home, key, &bundle, error);
     if (r >= 0)
         r = list_files(bundle.folder, &file, error);

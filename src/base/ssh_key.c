@@ -129,3 +129,14 @@ int ssh_key_make(const char *comment, char private_key[SSH_PRIVATE_KEY_SIZE],
     OPENSSL_cleanse(&pair, sizeof(pair));
     return r;
 }
+
+#define LINE 70 /* characters, as ssh-keygen writes them */
+
+char *ssh_key_wrap(const char *private_key) {
+    StrBuf text = {0};
+    strbuf_add_text(&text, "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+    for (size_t i = 0; i < strlen(private_key); i += LINE)
+        strbuf_add_format(&text, "%.*s\n", LINE, private_key + i);
+    strbuf_add_text(&text, "-----END OPENSSH PRIVATE KEY-----\n");
+    return strbuf_steal(&text);
+}

@@ -16,4 +16,7 @@
 int ssh_key_make(const char *comment, char private_key[SSH_PRIVATE_KEY_SIZE],
                  char public_key[SSH_PUBLIC_KEY_SIZE], Error *error);
 
+/* The text of a private key's file, for what ssh_key_make gave; the caller's. */
+char *ssh_key_wrap(const char *private_key);
+
 #endif

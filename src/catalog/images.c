@@ -28,6 +28,7 @@
 #include "home/mount.h"
 #include "home/operation.h"
 #include "image/context.h"
+#include "image/firmware.h"
 #include "image/image.h"
 #include "image/oci/oci_reference.h"
 #include "storage/seeds.h"
@@ -125,6 +126,13 @@ static bool same_seeds(const ImageRow *a, const ImageRow *b) {
     return of_a == of_b || json_equal(of_a, of_b);
 }
 
+/* The same disk may be booted in several ways. Which kernel of ours boots it is no difference. */
+static bool boots_alike(const ImageRow *a, const ImageRow *b) {
+    const char *one = json_string_value(json_object_get(a->detail, "kernel_key"));
+    const char *other = json_string_value(json_object_get(b->detail, "kernel_key"));
+    return str_equal(one, other) || (!firmware_is(one) && !firmware_is(other));
+}
+
 /* Lets the name of `row`, which is taken over on success, stand for it, or finds that it does
  * already. *replaced: the digest that lost the name, or "". */
 static int put_name(Home *home, ImageRow *row, bool replace, const char *event,
@@ -134,7 +142,7 @@ static int put_name(Home *home, ImageRow *row, bool replace, const char *event,
     if (r < 0)
         return r;
     if (r > 0 && str_equal(there.digest, row->digest) && same_seeds(&there, row) &&
-        (!replace || json_equal(there.detail, row->detail))) {
+        boots_alike(&there, row) && (!replace || json_equal(there.detail, row->detail))) {
         image_row_move(row, &there);
         return 0;
     }
@@ -201,6 +209,8 @@ static int make_once(Home *home, Operation *operation, const Maker *maker, Image
     ImageContext context = make_context(home, operation);
     char replaced[IMAGE_ROW_DIGEST_SIZE] = "", made[BASE_ID_SIZE];
     int r = maker->make(&context, maker->request, &info, error);
+    if (r < 0 && *info.digest) /* its base is there, and nobody's */
+        image_base_collect(home, info.digest);
     if (r < 0)
         return r;
     (void)snprintf(made, sizeof(made), "%s", info.digest);
@@ -343,6 +353,7 @@ int catalog_import_image(Home *home, Operation *operation, const ImageImportOpti
                                         .sha256 = options->sha256,
                                         .format = options->format,
                                         .size_bytes = options->size_bytes,
+                                        .boot = options->boot,
                                         .kernel = {options->kernel, options->modules}};
     const Maker maker = {make_by_import, &request, options->name, "image.imported",
                          .replace = options->replace};

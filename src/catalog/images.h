@@ -31,6 +31,7 @@ typedef struct ImageImportOptions { /* all borrowed; NULL or 0 where not given *
     int fd;             /* -1: none */
     const char *sha256; /* of the file as it comes */
     const char *format; /* NULL: found out */
+    const char *boot;   /* NULL: found out */
     uint64_t size_bytes;
     const char *kernel;
     const char *modules;

@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/spec.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+
 #include "base/clock.h"
+#include "base/fd.h"
+#include "base/str.h"
 #include "cli/arg_time.h"
+#include "proto/ssh_line.h"
+
+#define KEY_FILE_MAX 65536
 
 static void set_text(json_t *spec, const char *key, const char *text) {
     if (text)
@@ -56,6 +66,53 @@ static void add_texts(json_t *request, const Args *args, const char *option, con
 
 void spec_add_networks(json_t *request, const Args *args) {
     add_texts(request, args, "network", "networks");
+}
+
+/* A line of its own for each key; comments and empty lines are not. */
+static int add_keys(json_t *keys, const char *path, char *text, Error *error) {
+    char *rest = text, *line;
+    size_t before = json_array_size(keys);
+    while ((line = strsep(&rest, "\n"))) {
+        line[strcspn(line, "\r")] = '\0';
+        if (!*line || *line == '#')
+            continue;
+        int r = ssh_key_check_public(line, error);
+        if (r < 0)
+            return error_add_context(error, "%s", path);
+        json_array_append_new(keys, json_string(line));
+    }
+    return json_array_size(keys) > before
+               ? 0
+               : error_set(error, ERROR_USAGE, ENODATA, "%s holds no public SSH key", path);
+}
+
+static int read_key(json_t *keys, const char *path, Error *error) {
+    _cleanup_free_ char *text = NULL, *beside = NULL;
+    int r = fd_read_file_at(AT_FDCWD, path, KEY_FILE_MAX, &text, NULL);
+    if (r >= 0 && strstr(text, "PRIVATE KEY-----")) {
+        explicit_bzero(text, strlen(text));
+        free(text);
+        text = NULL;
+        path = beside = str_format("%s.pub", path);
+        r = fd_read_file_at(AT_FDCWD, path, KEY_FILE_MAX, &text, NULL);
+    }
+    return r < 0 ? error_set_errno(error, -r, "cannot read %s", path)
+                 : add_keys(keys, path, text, error);
+}
+
+int spec_add_ssh_keys(json_t *request, const Args *args, Error *error) {
+    json_t *keys;
+    const char *path;
+    if (!args_given(args, "ssh-key"))
+        return 0;
+    keys = json_array();
+    json_object_set_new(request, "ssh_keys", keys);
+    for (size_t i = 0; (path = args_nth(args, "ssh-key", i)); i++) {
+        int r = read_key(keys, path, error);
+        if (r < 0)
+            return r;
+    }
+    return 0;
 }
 
 json_t *spec_from_args(const Args *args, bool start) {

@@ -60,6 +60,8 @@ void policy_from_args(const Args *args, json_t *request);
          .many = true,                                                                             \
          .aliases = "port|ports",                                                                  \
          .help = "lead a port of this host to the VM; IP is 127.0.0.1 when absent"},               \
+        {0,      "ssh-key",    ARG_TEXT,                                                           \
+         "FILE", .many = true, .help = "public key that may log in to it, beside the home's"},     \
         {0, "hostname", ARG_TEXT, .help = "host name in the VM; made of its name when absent"},    \
         {'l', "label", ARG_LABEL, .many = true, .help = "label, by which ps --filter finds it"}, { \
         'e', "env", ARG_ENV,                                                                       \
@@ -73,7 +75,11 @@ void spec_add_forwards(json_t *request, const Args *args);
 /* The same of --network. */
 void spec_add_networks(json_t *request, const Args *args);
 
-/* The request for args; the caller owns it. */
+/* Puts the keys that --ssh-key names into a request. Of a private key's file it is the one beside
+ * it that ends in .pub. */
+int spec_add_ssh_keys(json_t *request, const Args *args, Error *error);
+
+/* The request for args, without the keys; the caller owns it. */
 json_t *spec_from_args(const Args *args, bool start);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A host key is remembered under the VM's id: a name may be given to another VM tomorrow, which
- * then has another key. Of a VM that is not known yet there is only a name, so its key is not
- * remembered at all. Nothing is lost by it: the connection does not leave this host, and it is the
- * daemon that finds the VM. */
+/* Ramet gives each VM its host key, so it is Ramet that ssh asks for it (KnownHostsCommand), by the
+ * VM's id: a name may be given to another VM tomorrow, which then has another key. A key that came
+ * about otherwise is remembered under the id when it is seen first. Of a VM that is not known yet
+ * there is only a name, under which nothing is remembered. Nothing is lost by it: the connection
+ * does not leave this host, and it is the daemon that finds the VM. */
 
 #include "cli/ssh_config.h"
 
@@ -30,15 +31,25 @@ static void add_file(StrBuf *out, const char *folder, const char *name) {
     strbuf_add_format(out, "/%s\"", name);
 }
 
-static void add_connection(const SshConfig *config, StrBuf *out) {
-    strbuf_add_text(out, "    User root\n    ProxyCommand ");
-    if (config->env[0])
-        strbuf_add_text(out, "env ");
+static void add_program(const SshConfig *config, StrBuf *out) {
     for (size_t i = 0; config->env[i]; i++) {
         add_word(out, config->env[i]);
         strbuf_add_text(out, " ");
     }
     add_word(out, config->program);
+}
+
+/* KnownHostsCommand wants a whole path, and no shell reads it: ssh takes the words apart as a shell
+ * would. */
+static void add_connection(const SshConfig *config, StrBuf *out) {
+    strbuf_add_text(out, "    User root\n    IdentityFile ");
+    add_file(out, config->home, "ssh/id_ed25519");
+    strbuf_add_text(out, "\n    IdentitiesOnly yes\n    KnownHostsCommand /usr/bin/env ");
+    add_program(config, out);
+    strbuf_add_text(out, " ssh-config --host-key %H\n    ProxyCommand ");
+    if (config->env[0])
+        strbuf_add_text(out, "env ");
+    add_program(config, out);
     strbuf_add_text(out, " proxy -- '%n' %p\n");
 }
 

@@ -8,7 +8,7 @@
 
 typedef struct SshConfig {
     const char *program; /* "ramet", or where it is; all are borrowed */
-    const char *home;    /* where the keys that were seen are kept */
+    const char *home;    /* where the keys that were seen are kept, and its own */
     const char *env[3];  /* "K=V" that the program needs to find the daemon; NULL at the end */
 } SshConfig;
 

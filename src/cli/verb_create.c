@@ -6,7 +6,9 @@
 
 static int create_run(const Args *args, Error *error) {
     _cleanup_json_ json_t *spec = spec_from_args(args, false), *vm = NULL;
-    int r = client_call(API_VM_CREATE, NULL, NULL, spec, &vm, error);
+    int r = spec_add_ssh_keys(spec, args, error);
+    if (r >= 0)
+        r = client_call(API_VM_CREATE, NULL, NULL, spec, &vm, error);
     _cleanup_free_ char *name = r == 0 ? output_member(vm, "name") : NULL;
     return r < 0 ? r : output_json_or_line(args, vm, name, error);
 }

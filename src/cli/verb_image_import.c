@@ -16,6 +16,8 @@ static int image_import_run(const Args *args, Error *error) {
         json_object_set_new(request, "sha256", json_string(args_text(args, "sha256")));
     if (args_text(args, "format"))
         json_object_set_new(request, "format", json_string(args_text(args, "format")));
+    if (args_text(args, "boot"))
+        json_object_set_new(request, "boot", json_string(args_text(args, "boot")));
     if (args_flag(args, "replace"))
         json_object_set_new(request, "replace", json_true());
     if (r == 0)
@@ -29,8 +31,10 @@ static int image_import_run(const Args *args, Error *error) {
 static const VerbOption options[] = {
     {0, "name", ARG_NAME, .help = "name of the image; an exported one has one"},
     {0, "sha256", ARG_TEXT, "HEX", .help = "the digest that the file must have"},
-    {0, "format", ARG_CHOICE, .choices = "raw|qcow2|tar",
+    {0, "format", ARG_CHOICE, .choices = "raw|qcow2|vmdk|vhdx|tar",
      .help = "what the file must be; found out when absent"},
+    {0, "boot", ARG_CHOICE, .choices = "bios|uefi|kernel",
+     .help = "what boots it: its own boot loader, or a kernel of Ramet's; found out when absent"},
     {0, "replace", ARG_FLAG, .help = "take the name from another image that has it"},
     IMAGE_OPTIONS,
     {.name = NULL},
@@ -46,8 +50,8 @@ const Verb verb_image_import = {
     .options = options,
     .operands = operands,
     .description =
-        "Imports what ramet image export wrote, with all that belongs to it, or a raw or qcow2 "
-        "disk, one compressed with zstd, xz or gzip, a .tar.zst that holds "
+        "Imports what ramet image export wrote, with all that belongs to it, or a raw, "
+        "qcow2, VMDK or VHDX disk, one compressed with zstd, xz or gzip, a .tar.zst that holds "
         "disk.img, or a tar of a root file system, which becomes an ext4 disk. Prints its name. "
         "The extraction writes holes for zeroes; with --sha256 a file with another digest is "
         "refused and nothing stays. --format raw takes the file as it stands, without looking for "

@@ -8,8 +8,8 @@
  * starts writeback, so that little is left to wait for at the end. Decoding is one thread's work
  * and bounds it all. The first failure of any thread is kept, stops the ring, and so ends all.
  *
- * qcow2 does not stream: it is spooled to an unlinked scratch file unless the source is a plain
- * file, then converted. */
+ * qcow2, VMDK and VHDX do not stream: they are spooled to an unlinked scratch file unless the
+ * source is a plain file, then converted. */
 
 #include "disk/extract.h"
 
@@ -317,7 +317,7 @@ static int open_spool(const char *folder, int *fd, Error *error) {
     return 0;
 }
 
-static int extract_qcow2(const ExtractOptions *options, uint64_t max_bytes, ExtractResult *result,
+static int extract_image(const ExtractOptions *options, uint64_t max_bytes, ExtractResult *result,
                          Error *error) {
     _cleanup_close_ int spool = -1;
     int fd = source_seekable_fd(options->source), r = 0;
@@ -335,7 +335,8 @@ static int extract_qcow2(const ExtractOptions *options, uint64_t max_bytes, Extr
         r = extract_source_finish(options->source, options->expected_sha256, result->source_sha256,
                                   error);
     if (r >= 0)
-        r = convert_qcow2(fd, options->output_fd, max_bytes, options->cancel_fd, error);
+        r = convert_image(extract_source_kind(options->source), fd, options->output_fd, max_bytes,
+                          options->cancel_fd, error);
     if (r < 0)
         return r;
     if (fdatasync(options->output_fd) < 0 || fstat(options->output_fd, &status) < 0)
@@ -400,8 +401,8 @@ int extract_disk(const ExtractOptions *options, ExtractResult *result, Error *er
     if (kind == EXTRACT_TAR_ROOTFS)
         return error_set(error, ERROR_USAGE, EINVAL,
                          "the tar holds a root file system, not disk.img");
-    if (kind == EXTRACT_QCOW2)
-        r = extract_qcow2(options, max_bytes, &made, error);
+    if (kind == EXTRACT_QCOW2 || kind == EXTRACT_VMDK || kind == EXTRACT_VHDX)
+        r = extract_image(options, max_bytes, &made, error);
     else if (kind == EXTRACT_TAR_DISK)
         r = extract_tar(options, max_bytes, &made, error);
     else

@@ -2,10 +2,10 @@
 #include "disk/formats.h"
 
 const char *extract_kind_name(ExtractKind kind) {
-    static const char *const NAMES[] = {[EXTRACT_RAW] = "raw",
-                                        [EXTRACT_QCOW2] = "qcow2",
-                                        [EXTRACT_TAR_DISK] = "tar-disk",
-                                        [EXTRACT_TAR_ROOTFS] = "tar-rootfs"};
+    static const char *const NAMES[] = {
+        [EXTRACT_RAW] = "raw",           [EXTRACT_QCOW2] = "qcow2",
+        [EXTRACT_VMDK] = "vmdk",         [EXTRACT_VHDX] = "vhdx",
+        [EXTRACT_TAR_DISK] = "tar-disk", [EXTRACT_TAR_ROOTFS] = "tar-rootfs"};
     return NAMES[kind];
 }
 

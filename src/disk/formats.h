@@ -7,6 +7,8 @@
 typedef enum ExtractKind {
     EXTRACT_RAW, /* anything that nothing below matches */
     EXTRACT_QCOW2,
+    EXTRACT_VMDK, /* one whole disk in one file */
+    EXTRACT_VHDX,
     EXTRACT_TAR_DISK,   /* a tar with disk.img at its root */
     EXTRACT_TAR_ROOTFS, /* any other tar: for rootfs_tar_to_ext4 */
 } ExtractKind;
@@ -18,6 +20,8 @@ typedef enum ExtractWanted {
     EXTRACT_ONLY_RAW,
     EXTRACT_ONLY_QCOW2,
     EXTRACT_ONLY_TAR,
+    EXTRACT_ONLY_VMDK,
+    EXTRACT_ONLY_VHDX,
 } ExtractWanted;
 
 typedef enum ExtractCompression {
@@ -27,7 +31,7 @@ typedef enum ExtractCompression {
     EXTRACT_GZIP,
 } ExtractCompression;
 
-/* "raw", "qcow2", "tar-disk", "tar-rootfs"; "none", "zstd", "xz", "gzip". */
+/* "raw", "qcow2", "vmdk", "vhdx", "tar-disk", "tar-rootfs"; "none", "zstd", "xz", "gzip". */
 const char *extract_kind_name(ExtractKind kind);
 const char *extract_compression_name(ExtractCompression compression);
 

@@ -22,8 +22,8 @@ static const struct {
     size_t length;
     const char *what;
 } FOREIGN[] = {
-    {0, "KDMV", 4, "a VMDK image"},
-    {0, "vhdxfile", 8, "a VHDX image"},
+    {0, "COWD", 4, "a VMDK image of an old kind"},
+    {0, "# Disk DescriptorFile", 21, "the description of a VMDK image, whose data is elsewhere"},
     {0, "conectix", 8, "a VHD image"},
     {64, "\x7f\x10\xda\xbe", 4, "a VDI image"},
     {0, "QED\0", 4, "a QED image"},
@@ -47,8 +47,9 @@ static int refuse_foreign(const uint8_t *head, size_t size, bool decoded, Error 
     if (!what)
         return 0;
     error_set(error, ERROR_UNSUPPORTED, ENOTSUP, "this is %s", what);
-    error_set_hint(error, "bring a raw or qcow2 disk (plain, .zst, .xz or .gz), or a tar; "
-                          "`qemu-img convert -O qcow2` reads most other images");
+    error_set_hint(error,
+                   "bring a raw, qcow2, vmdk or vhdx disk (plain, .zst, .xz or .gz), or a tar; "
+                   "`qemu-img convert -O qcow2` reads most other images");
     return -ENOTSUP;
 }
 
@@ -94,6 +95,10 @@ bool tar_entry_is_disk(struct archive_entry *entry) {
 static ExtractKind head_kind(const uint8_t *head, size_t size) {
     if (size >= 4 && memcmp(head, "QFI\xfb", 4) == 0)
         return EXTRACT_QCOW2;
+    if (size >= 4 && memcmp(head, "KDMV", 4) == 0)
+        return EXTRACT_VMDK;
+    if (size >= 8 && memcmp(head, "vhdxfile", 8) == 0)
+        return EXTRACT_VHDX;
     if (is_tar(head, size))
         return tar_has_disk(head, size) ? EXTRACT_TAR_DISK : EXTRACT_TAR_ROOTFS;
     return EXTRACT_RAW;
@@ -121,16 +126,19 @@ static int decode_head(const uint8_t *begin, size_t begin_size, ExtractCompressi
 }
 
 static int check_wanted(ExtractWanted wanted, ExtractKind kind, Error *error) {
+    static const char *const names[] = {[EXTRACT_ONLY_QCOW2] = "qcow2",
+                                        [EXTRACT_ONLY_TAR] = "tar",
+                                        [EXTRACT_ONLY_VMDK] = "vmdk",
+                                        [EXTRACT_ONLY_VHDX] = "vhdx"};
     bool is_tar = kind == EXTRACT_TAR_DISK || kind == EXTRACT_TAR_ROOTFS;
     int r;
     if (wanted == EXTRACT_ANY || (wanted == EXTRACT_ONLY_TAR && is_tar) ||
-        (wanted == EXTRACT_ONLY_QCOW2 && kind == EXTRACT_QCOW2))
+        (wanted == EXTRACT_ONLY_QCOW2 && kind == EXTRACT_QCOW2) ||
+        (wanted == EXTRACT_ONLY_VMDK && kind == EXTRACT_VMDK) ||
+        (wanted == EXTRACT_ONLY_VHDX && kind == EXTRACT_VHDX))
         return 0;
-    r = error_set(error, ERROR_CORRUPT, EBADMSG, "this is no %s, but %s",
-                  wanted == EXTRACT_ONLY_TAR ? "tar" : "qcow2",
-                  is_tar                  ? "a tar"
-                  : kind == EXTRACT_QCOW2 ? "qcow2"
-                                          : "raw");
+    r = error_set(error, ERROR_CORRUPT, EBADMSG, "this is no %s, but %s", names[wanted],
+                  is_tar ? "a tar" : extract_kind_name(kind));
     error_set_hint(error, "leave --format out to have it found out");
     return r;
 }

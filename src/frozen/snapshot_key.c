@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "frozen/network_device.h"
 #include "frozen/snapshot_files.h"
+#include "image/firmware.h"
 #include "qemu/features.h"
 #include "qemu/machine.h"
 #include "store/snapshots.h"
@@ -39,12 +40,15 @@ static char *read_host_cpu(const char *accel) {
     return str_copy(hex);
 }
 
-const char *snapshot_machine_options(const char *network, const char *disks, const char *accel) {
+const char *snapshot_machine_options(const char *network, const char *disks, const char *kernel_key,
+                                     const char *accel) {
     size_t n_disks = 1; /* the root; then a line for each */
     for (const char *end = disks; end && (end = strchr(end, '\n')); end++)
         n_disks++;
-    return str_or_empty(
-        qemu_machine_options(qemu_machine_for(n_disks, network_device_count(network)), accel));
+    const char *machine = firmware_is(kernel_key)
+                              ? QEMU_MACHINE_PC
+                              : qemu_machine_for(n_disks, network_device_count(network));
+    return str_or_empty(qemu_machine_options(machine, accel));
 }
 
 /* "seed-1=tree1:HEX,1073741824,/root\n", a line for each; NULL: none. The caller owns it. */
@@ -76,13 +80,15 @@ void snapshot_facts(const QemuFeatures *features, const char *accel, const VmRow
         .qemu_sha256 = str_copy(features->sha256),
         .qemu_version = str_copy(features->version),
         .accel = str_copy(accel),
-        .machine = str_copy(MACHINE),
-        .machine_options = str_copy(snapshot_machine_options(device, disks, accel)),
+        .machine = str_copy(firmware_is(vm->runtime.kernel_key) ? QEMU_MACHINE_PC : MACHINE),
+        .machine_options =
+            str_copy(snapshot_machine_options(device, disks, vm->runtime.kernel_key, accel)),
         .cpu = str_copy(qemu_default_cpu(accel)),
         .host_cpu = read_host_cpu(accel),
         .memory_bytes = vm->spec.memory_bytes,
         .cpus = vm->spec.cpus,
-        .devices = str_copy("root;net;agent;console"),
+        .devices = str_copy(firmware_is(vm->runtime.kernel_key) ? "root;cidata;net;agent;console"
+                                                                : "root;net;agent;console"),
         .network = str_copy(device),
         .disks = TAKE_PTR(disks),
     };
@@ -121,6 +127,10 @@ static int check_qemu(const SnapshotFacts *facts, const QemuFeatures *features, 
     return refuse(error, "QEMU", then, now);
 }
 
+static bool is_known_machine(const SnapshotFacts *facts) {
+    return str_equal(facts->machine, firmware_is(facts->kernel_key) ? QEMU_MACHINE_PC : MACHINE);
+}
+
 int snapshot_check_host(const SnapshotRow *row, const QemuFeatures *features, const char *accel,
                         Error *error) {
     const SnapshotFacts *facts = &row->data.facts;
@@ -131,8 +141,7 @@ int snapshot_check_host(const SnapshotRow *row, const QemuFeatures *features, co
         r = refuse(error, "another version of ramet,", "with files of another format", "newer");
     else if (!str_equal(facts->accel, accel))
         r = refuse(error, "the accelerator", facts->accel, accel);
-    else if (!str_equal(facts->machine, MACHINE) ||
-             !qemu_machine_with(facts->machine_options, accel))
+    else if (!is_known_machine(facts) || !qemu_machine_with(facts->machine_options, accel))
         r = refuse(error, "the machine", facts->machine_options,
                    qemu_machine_options(MACHINE, accel));
     else if (!str_equal(facts->cpu, qemu_default_cpu(accel)))

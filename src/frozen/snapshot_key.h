@@ -8,8 +8,9 @@
 #include "store/vms.h"
 
 /* What a VM with these cards (network_device_of) and disks (of SnapshotFacts; NULL: the root alone)
- * boots on. Static string. */
-const char *snapshot_machine_options(const char *network, const char *disks, const char *accel);
+ * boots on, by that kernel or firmware. Static string. */
+const char *snapshot_machine_options(const char *network, const char *disks, const char *kernel_key,
+                                     const char *accel);
 
 /* All that a restore depends on: accelerator, QEMU, machine, CPU, sizes, devices, in place of what
  * *facts had. image and kernel: of the VM. */

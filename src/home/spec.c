@@ -244,6 +244,28 @@ static int read_env(const json_t *json, VmSpec *spec, Error *error) {
     return 0;
 }
 
+static int read_ssh_keys(const json_t *json, VmSpec *spec, Error *error) {
+    const json_t *list = json_object_get(json, "ssh_keys"), *item;
+    size_t i, bytes = 0;
+    if (!list || json_is_null(list))
+        return 0;
+    if (!json_is_array(list))
+        return error_set(error, ERROR_USAGE, EINVAL, "ssh_keys is no list of public keys");
+    json_array_foreach(list, i, item) {
+        const char *line = str_or_empty(json_string_value(item));
+        int r = ssh_key_check_public(line, error);
+        if (r < 0)
+            return r;
+        bytes += strlen(line) + 1;
+        strlist_add(&spec->ssh_keys, line);
+    }
+    return bytes < SSH_AUTHORIZED_KEYS_SIZE
+               ? 0
+               : error_set(error, ERROR_USAGE, E2BIG,
+                           "these SSH keys have more than the %d bytes that a VM takes of them",
+                           SSH_AUTHORIZED_KEYS_SIZE - 1);
+}
+
 /* A label of a host name: RFC 1123, section 2.1. */
 static bool is_label(const char *text, size_t size) {
     for (size_t i = 0; i < size; i++)
@@ -404,7 +426,7 @@ static const char *const MEMBERS[] = {
     "cold",     "start",           "exec",         "hostname",  "labels",
     "wait_for", "wait_timeout_s",  "router",       "net_limit", "ttl_ms",
     "restart",  "idle_standby_ms", "entrypoint",   "command",   "directory",
-    "user",     "publish_all",     "seeds",        NULL};
+    "user",     "publish_all",     "seeds",        "ssh_keys",  NULL};
 
 int vm_spec_parse(const json_t *json, VmSpec *spec, Error *error) {
     int r;
@@ -428,6 +450,8 @@ int vm_spec_parse(const json_t *json, VmSpec *spec, Error *error) {
         r = read_limit(json, spec, error);
     if (r >= 0)
         r = read_env(json, spec, error);
+    if (r >= 0)
+        r = read_ssh_keys(json, spec, error);
     if (r >= 0)
         r = read_hostname(json, spec, error);
     if (r >= 0)

@@ -29,8 +29,8 @@ typedef struct ImageInfo {
     uint64_t virtual_bytes;      /* the base's size */
     uint64_t minimum_disk_bytes; /* size of a VM's disk unless it asks for more; ≥ virtual_bytes */
     uint64_t allocated_bytes;    /* what the base takes on the host's disk */
-    char kernel_key[SHA256_HEX_SIZE]; /* its bundle: kernel_bundle_open() */
-    char *kernel_version;             /* owned: "6.1.0-42-cloud-amd64" */
+    char kernel_key[SHA256_HEX_SIZE]; /* its bundle: kernel_bundle_open(); image/firmware.h */
+    char *kernel_version;             /* owned: "6.1.0-42-cloud-amd64"; NULL: the image's own */
     uint64_t default_memory_bytes;
     ImageInit init;
     char *source;     /* owned; for people: "recipe debian:bookworm with redis-server", "file
@@ -77,14 +77,16 @@ typedef struct ImageImportRequest {
                             unchecked */
     const char *format;  /* "raw", "qcow2" or "tar": nothing else will do; NULL: found out */
     uint64_t size_bytes; /* grow VMs' disks at least to this; 0: as it is; smaller is refused */
-    KernelSource kernel; /* {0}: Debian's cloud kernel */
+    const char *boot;    /* "bios", "uefi", "kernel"; NULL: by the boot loader that it has */
+    KernelSource kernel; /* {0}: Debian's cloud kernel; for a disk without a loader */
 } ImageImportRequest;
 
 /* Imports raw, qcow2 without a backing file, either of them compressed with zstd, xz or gzip, a tar
  * (compressed or not) that holds disk.img, or a tar of a root file system. A second import of an
  * unchanged regular file is only a look-up; two at once extract once. Errors: ERROR_NOT_FOUND,
  * ERROR_CORRUPT (damaged, hostile, wrong digest, neither file system nor partition table),
- * ERROR_USAGE (bad name, size smaller than the image), ERROR_NO_SPACE, ERROR_CANCELLED. */
+ * ERROR_USAGE (bad name, size smaller than the image), ERROR_NO_SPACE, ERROR_CANCELLED. When it
+ * fails after it has made a base, info->digest is that, and all else of info empty. */
 int image_import(const ImageContext *context, const ImageImportRequest *request, ImageInfo *info,
                  Error *error);
 

@@ -8,6 +8,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "disk/base_file.h"
+#include "image/firmware.h"
 #include "image/image_parts.h"
 
 #define DEFAULT_MEMORY_BYTES (512 * MIB)
@@ -57,6 +58,14 @@ static bool has_base(const ImageContext *context, const char *digest) {
     return path && access(path, R_OK) == 0;
 }
 
+static int open_kernel(const ImageContext *context, const char *key, KernelBundle *kernel,
+                       Error *error) {
+    if (!firmware_is(key))
+        return kernel_bundle_open(context->home, key, kernel, error);
+    str_set(kernel->key, key);
+    return 0;
+}
+
 int image_adopt(const ImageContext *context, const ImageAdoptRequest *request, ImageInfo *info,
                 Error *error) {
     _cleanup_kernel_bundle_ KernelBundle kernel = {0};
@@ -71,7 +80,7 @@ int image_adopt(const ImageContext *context, const ImageAdoptRequest *request, I
     else
         r = make_base(context, request, id, error);
     if (r >= 0) /* it may have come with the disk */
-        r = kernel_bundle_open(context->home, request->kernel_key, &kernel, error);
+        r = open_kernel(context, request->kernel_key, &kernel, error);
     if (r >= 0)
         r = image_fill_info(context, request->name, id, &kernel, request->minimum_disk_bytes,
                             &filled, error);

@@ -47,7 +47,7 @@ int image_fill_info(const ImageContext *context, const char *name, const char *b
         .virtual_bytes = virtual_bytes,
         .minimum_disk_bytes = minimum_bytes,
         .allocated_bytes = (uint64_t)st.st_blocks * 512,
-        .kernel_version = str_copy(kernel->version),
+        .kernel_version = kernel->version ? str_copy(kernel->version) : NULL,
         .created_at_usec = clock_realtime_usec(),
     };
     (void)snprintf(filled.digest, sizeof(filled.digest), "%s", base);

@@ -27,6 +27,7 @@
 #include "disk/base_file.h"
 #include "disk/extract.h"
 #include "disk/rootfs/rootfs.h"
+#include "image/firmware.h"
 #include "image/image_parts.h"
 #include "image/import_record.h"
 
@@ -37,9 +38,8 @@ static const struct {
     const char *name;
     ExtractWanted wanted;
 } formats[] = {
-    {"raw", EXTRACT_ONLY_RAW},
-    {"qcow2", EXTRACT_ONLY_QCOW2},
-    {"tar", EXTRACT_ONLY_TAR},
+    {"raw", EXTRACT_ONLY_RAW},   {"qcow2", EXTRACT_ONLY_QCOW2}, {"vmdk", EXTRACT_ONLY_VMDK},
+    {"vhdx", EXTRACT_ONLY_VHDX}, {"tar", EXTRACT_ONLY_TAR},
 };
 
 typedef struct Import {
@@ -78,7 +78,8 @@ static int parse_format(const char *text, ExtractWanted *wanted, Error *error) {
             *wanted = formats[i].wanted;
             return 0;
         }
-    return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is no format: raw, qcow2 or tar", text);
+    return error_set(error, ERROR_USAGE, EINVAL,
+                     "\"%s\" is no format: raw, qcow2, vmdk, vhdx or tar", text);
 }
 
 /* A file that was read as one format is another answer when it is read as another. */
@@ -255,6 +256,23 @@ static int import_base(Import *import, Error *error) {
     return r < 0 ? error_add_context(error, "cannot import %s", source_name(import->request)) : r;
 }
 
+/* What boots it: a loader of its own, or a kernel of ours. */
+static int fill_info(const ImageContext *context, const ImageImportRequest *request,
+                     const Import *import, ImageInfo *info, Error *error) {
+    _cleanup_kernel_bundle_ KernelBundle kernel = {0};
+    _cleanup_free_ char *path = base_path(context->home, import->record.base);
+    const char *firmware = "";
+    int r = firmware_choose(path, request->boot, &firmware, error);
+    if (r >= 0 && !*firmware)
+        r = kernel_bundle_ensure(context, &request->kernel, &kernel, error);
+    if (r < 0)
+        return error_add_context(error, "cannot import %s", source_name(request));
+    if (*firmware)
+        str_set(kernel.key, firmware);
+    return image_fill_info(context, request->name, import->record.base, &kernel,
+                           request->size_bytes, info, error);
+}
+
 int image_import(const ImageContext *context, const ImageImportRequest *request, ImageInfo *info,
                  Error *error) {
     _cleanup_close_ int opened = -1;
@@ -263,6 +281,8 @@ int image_import(const ImageContext *context, const ImageImportRequest *request,
     if (r >= 0)
         r = parse_sha256(request->sha256, import.sha256, error);
     if (r >= 0)
+        r = firmware_check_word(request->boot, error);
+    if (r >= 0)
         r = parse_format(request->format, &import.wanted, error);
     if (r >= 0 && request->fd < 0)
         r = open_source(request, &opened, error);
@@ -270,15 +290,12 @@ int image_import(const ImageContext *context, const ImageImportRequest *request,
         return r;
     if (opened >= 0)
         import.fd = opened;
-    _cleanup_kernel_bundle_ KernelBundle kernel = {0};
-    r = kernel_bundle_ensure(context, &request->kernel, &kernel, error);
-    if (r >= 0)
-        r = import_base(&import, error);
+    r = import_base(&import, error);
     if (r < 0)
         return r;
+    (void)snprintf(info->digest, sizeof(info->digest), "%s", import.record.base);
     ImageInfo filled;
-    r = image_fill_info(context, request->name, import.record.base, &kernel, request->size_bytes,
-                        &filled, error);
+    r = fill_info(context, request, &import, &filled, error);
     if (r < 0)
         return r;
     filled.default_memory_bytes = DEFAULT_MEMORY_BYTES;

@@ -131,6 +131,7 @@ static int fill_row(Saving *saving, Error *error) {
     str_set(row->data.initramfs_key, vm->runtime.initramfs_key);
     str_set(row->data.guest_macs, vm->runtime.guest_macs);
     note_disks(saving);
+    str_set(row->data.ssh_host_key, vm->runtime.ssh_host_key);
     r = find_facts(saving->home, vm, &row->data.facts, error);
     if (r >= 0 && vm_state_is_active(vm->state))
         snapshot_key(&row->data.facts, row->key);

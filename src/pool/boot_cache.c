@@ -48,9 +48,12 @@
 #include "home/operation.h"
 #include "home/row.h"
 #include "home/spec.h"
+#include "home/ssh_identity.h"
 #include "image/context.h"
+#include "image/firmware.h"
 #include "image/initramfs.h"
 #include "image/kernel_bundle.h"
+#include "image/nocloud.h"
 #include "lineage/lineage.h"
 #include "machine/create.h"
 #include "machine/remove.h"
@@ -62,6 +65,7 @@
 #include "store/snapshots.h"
 #include "store/vms.h"
 
+#define INITRAMFS_KEY_SIZE 80
 #define SYSTEMD_TIMEOUT_USEC (900 * USEC_PER_SEC)
 
 /* ---- the key ---- */
@@ -69,7 +73,7 @@
 /* Hashing the agent takes milliseconds, so the last answer is remembered by its stamp. */
 static pthread_mutex_t memo_mutex = PTHREAD_MUTEX_INITIALIZER;
 static char memo_of[512];
-static char memo_key[SHA256_HEX_SIZE];
+static char memo_key[INITRAMFS_KEY_SIZE];
 
 static int describe_agent(const Home *home, const VmRow *row, char of[512], Error *error) {
     struct stat info;
@@ -82,7 +86,7 @@ static int describe_agent(const Home *home, const VmRow *row, char of[512], Erro
     return 0;
 }
 
-static bool recall(const char *of, char key[SHA256_HEX_SIZE]) {
+static bool recall(const char *of, char key[INITRAMFS_KEY_SIZE]) {
     bool found;
     (void)pthread_mutex_lock(&memo_mutex);
     found = str_equal(memo_of, of);
@@ -99,19 +103,31 @@ static void remember(const char *of, const char *key) {
     (void)pthread_mutex_unlock(&memo_mutex);
 }
 
-/* The agent's part of the key: that of the initramfs which brings it. */
+static int make_initramfs(const Home *home, const ImageContext *context, const char *kernel_key,
+                          char **key, Error *error) {
+    _cleanup_kernel_bundle_ KernelBundle bundle = {0};
+    _cleanup_free_ char *path = NULL;
+    char home_key[SSH_PUBLIC_KEY_SIZE];
+    int r;
+    if (firmware_is(kernel_key)) {
+        r = ssh_identity_ensure(home, home_key, error);
+        return r < 0 ? r : nocloud_ensure(context, home->agent, home_key, &path, key, error);
+    }
+    r = kernel_bundle_open(home->path, kernel_key, &bundle, error);
+    return r < 0 ? r : initramfs_ensure(context, &bundle, home->agent, &path, key, error);
+}
+
+/* The agent's part of the key: that of the initramfs, or the disk for cloud-init, which brings it.
+ */
 static int find_initramfs_key(Home *home, int cancel_fd, VmRow *row, Error *error) {
     const ImageContext context = {.home = home->path, .cancel_fd = cancel_fd};
-    _cleanup_kernel_bundle_ KernelBundle bundle = {0};
-    _cleanup_free_ char *path = NULL, *key = NULL;
-    char of[512], found[SHA256_HEX_SIZE];
+    _cleanup_free_ char *key = NULL;
+    char of[512], found[INITRAMFS_KEY_SIZE];
     int r = describe_agent(home, row, of, error);
     if (r < 0)
         return r;
     if (!recall(of, found)) {
-        r = kernel_bundle_open(home->path, row->runtime.kernel_key, &bundle, error);
-        if (r >= 0)
-            r = initramfs_ensure(&context, &bundle, home->agent, &path, &key, error);
+        r = make_initramfs(home, &context, row->runtime.kernel_key, &key, error);
         if (r < 0)
             return r;
         (void)snprintf(found, sizeof(found), "%s", key);
@@ -168,8 +184,9 @@ static bool is_stale(const SnapshotFacts *entry, const SnapshotFacts *now) {
            !str_equal(entry->initramfs_key, now->initramfs_key) ||
            !str_equal(entry->qemu_sha256, now->qemu_sha256) ||
            !str_equal(entry->accel, now->accel) || !str_equal(entry->machine, now->machine) ||
-           !str_equal(entry->machine_options, snapshot_machine_options(str_or_empty(entry->network),
-                                                                       entry->disks, now->accel)) ||
+           !str_equal(entry->machine_options,
+                      snapshot_machine_options(str_or_empty(entry->network), entry->disks,
+                                               now->kernel_key, now->accel)) ||
            !str_equal(entry->cpu, now->cpu) || !str_equal(entry->host_cpu, now->host_cpu) ||
            !str_equal(entry->devices, now->devices);
 }

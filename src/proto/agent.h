@@ -26,8 +26,7 @@
 #define AGENT_MARKER_SIZE 16
 #define AGENT_NONCE_SIZE 16
 
-/* The credit of data that each stream starts with, in either direction; WINDOW frames grant more.
- */
+/* The credit of data that each stream starts with, both ways; WINDOW frames grant more. */
 #define AGENT_WINDOW_BYTES (256u * 1024u)
 #define AGENT_STREAMS_MAX 256
 
@@ -73,7 +72,6 @@ typedef enum FrameType {
     FRAME_STAT = 29,      /* TAG_PATH: TAG_STAT_… fields come as DATA … EOF, then RESULT */
     FRAME_CONNECT = 30,   /* TAG_PORT: TCP to 127.0.0.1 or ::1. DATA, EOF both ways, then RESULT */
     FRAME_PING = 26,      /* RESULT at once; TAG_VALUE: the guest's CLOCK_REALTIME in us */
-
     /* within a stream */
     FRAME_DATA = 48,     /* stdin → agent; stdout or tar agent → */
     FRAME_DATA_ERR = 49, /* stderr agent → */
@@ -85,7 +83,7 @@ typedef enum FrameType {
     FRAME_CANCEL = 55, /* → agent: the other end went away: SIGHUP then SIGKILL, no more frames */
     FRAME_EXIT = 56,   /* agent →: TAG_EXIT_CODE (128 + n for signal n), after both EOFs */
     FRAME_RESULT = 57, /* agent →: TAG_ERRNO (0 = success) and TAG_TEXT (what failed), TAG_VALUE,
-                           TAG_EXCLUSIVE, TAG_NOTE */
+                           TAG_EXCLUSIVE, TAG_NOTE, TAG_SSH_KEYS (the host key is taken) */
 
     /* client ↔ keeper only (docs/protocols.md, "The client's stream") */
     FRAME_EVENT = 80, /* → client: a JSON object: a stage, a state */
@@ -178,6 +176,9 @@ typedef enum AgentTag {
     TAG_IPV6_GATEWAY,   /* 16 bytes */
     TAG_SEARCH,         /* text: the domain of names without dots */
     TAG_CARD,           /* such fields of a further card; several, in order */
+    TAG_HOME_KEY,       /* text: a line for authorized_keys where there is an SSH server */
+    TAG_LOGINS,         /* text: lines for it anyway */
+    TAG_LOGIN_USER,     /* text: who has them beside root */
     TAG_PORT = 127,     /* u64: 1 … 65535 */
     TAG_REQUEST_BYTES = 128, /* u64, at most AGENT_EXEC_MAX */
 } AgentTag;

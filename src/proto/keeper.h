@@ -18,7 +18,8 @@
  * Operations:
  *
  *   start      plan → {"boot","accel","qemu_pid","qemu_start_ticks","ready_at_us","agent_version",
- *              "marker","ram_nonce","counter","answered_at_us","held"}; only once, the first
+ *              "marker","ram_nonce","counter","answered_at_us","ssh_key",
+ *              "held"}; only once, the first
  *              request of a keeper's life. Stages of a restore: sandbox, qemu, patch (when there
  *              are patches), load, agent, identity. A plan with start_paused stops once the agent
  *              waits to be claimed: virtual CPUs stopped, and the answer's "state" is "warm"

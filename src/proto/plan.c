@@ -52,6 +52,9 @@ static const Field identity_fields[] = {
     BOOL(PlanIdentity, keep),
     TEXT(PlanIdentity, ssh_key),
     TEXT(PlanIdentity, ssh_public_key),
+    TEXT(PlanIdentity, home_key),
+    LINES(PlanIdentity, authorized_keys),
+    TEXT(PlanIdentity, login_user),
 };
 
 static const Field file_fields[] = {
@@ -68,6 +71,7 @@ static const Field disk_fields[] = {
 
 static const char *const network_names[] = {"none", "tap", "dgram"};
 static const char *const boot_names[] = {"cold", "restore"};
+static const char *const firmware_names[] = {"none", "bios", "uefi"};
 
 static const Field card_fields[] = {
     CHOICE(PlanCard, network, network_names),
@@ -91,6 +95,10 @@ static const Field plan_fields[] = {
     UNSIGNED(Plan, cpus, CPUS_MAX),
     LIST(Plan, "disks", disks, n_disks, disk_fields),
     LIST(Plan, "cards", cards, n_cards, card_fields),
+    CHOICE(Plan, firmware, firmware_names),
+    FD(Plan, firmware_fd),
+    FD(Plan, variables_fd),
+    BOOL(Plan, agent_optional),
     CHOICE(Plan, boot, boot_names),
     FD(Plan, kernel_fd),
     FD(Plan, initrd_fd),
@@ -117,6 +125,8 @@ static const Field plan_fields[] = {
 
 void plan_init(Plan *plan) {
     *plan = (Plan){
+        .firmware_fd = PLAN_NO_FD,
+        .variables_fd = PLAN_NO_FD,
         .kernel_fd = PLAN_NO_FD,
         .initrd_fd = PLAN_NO_FD,
         .state_fd = PLAN_NO_FD,
@@ -208,7 +218,9 @@ static int check_descriptors(const Plan *plan, Error *error) {
         return fields_wrong(error, "memory_fd", "is missing");
     if (plan->console_dir_fd < 0)
         return fields_wrong(error, "console_dir_fd", "is missing");
-    if (plan->boot == PLAN_BOOT_COLD && plan->kernel_fd < 0)
+    if (plan->firmware == PLAN_FIRMWARE_UEFI && (plan->firmware_fd < 0 || plan->variables_fd < 0))
+        return fields_wrong(error, "firmware_fd", "or variables_fd is missing");
+    if (plan->boot == PLAN_BOOT_COLD && !plan->firmware && plan->kernel_fd < 0)
         return fields_wrong(error, "kernel_fd", "is missing");
     if (plan->boot == PLAN_BOOT_RESTORE && plan->state_fd < 0)
         return fields_wrong(error, "state_fd", "is missing");

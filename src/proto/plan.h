@@ -11,8 +11,9 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "base/ssh_key.h"
+#include "proto/ssh_line.h"
 
-#define PLAN_FORMAT 4 /* changes with what a keeper of another version would misread */
+#define PLAN_FORMAT 5 /* changes with what a keeper of another version would misread */
 #define PLAN_DISKS_MAX 8
 #define PLAN_CARDS_MAX 4
 #define PLAN_CHAIN_MAX 64 /* files of one disk: the overlay and what is below it */
@@ -93,6 +94,9 @@ typedef struct PlanIdentity {
     char ssh_key[SSH_PRIVATE_KEY_SIZE]; /* of the server's new keys (base/ssh_key.h); empty: the
                                            guest makes them */
     char ssh_public_key[SSH_PUBLIC_KEY_SIZE];
+    char home_key[SSH_PUBLIC_KEY_SIZE]; /* whose owner may log in where there is a server */
+    char authorized_keys[SSH_AUTHORIZED_KEYS_SIZE]; /* lines of others who may, asked for */
+    char login_user[256]; /* whom they log in as beside root: as EXEC's USER; empty: nobody */
     bool run_hooks;
     bool grow_root;
     bool clone; /* false for a cold boot and for a resume: then entropy, clock and network only */
@@ -101,6 +105,14 @@ typedef struct PlanIdentity {
 } PlanIdentity;
 
 typedef enum PlanBoot { PLAN_BOOT_COLD, PLAN_BOOT_RESTORE } PlanBoot;
+
+/* What loads the guest's first program: QEMU itself a kernel, or firmware the disk's boot loader. A
+ * machine with firmware is a PC with a PCI bus; the other has none. */
+typedef enum PlanFirmware {
+    PLAN_FIRMWARE_NONE,
+    PLAN_FIRMWARE_BIOS,
+    PLAN_FIRMWARE_UEFI
+} PlanFirmware;
 
 typedef struct Plan {
     char vm_id[33];
@@ -118,8 +130,13 @@ typedef struct Plan {
     size_t n_cards;
     PlanCard cards[PLAN_CARDS_MAX];
 
+    PlanFirmware firmware;
+    PlanFd firmware_fd;  /* UEFI: its code */
+    PlanFd variables_fd; /* UEFI: its variables, the VM's own file, opened read-write */
+    bool agent_optional; /* a guest in which no agent answers in time is ready without it */
+
     PlanBoot boot;
-    /* cold */
+    /* cold, without firmware */
     PlanFd kernel_fd;
     PlanFd initrd_fd;
     char *cmdline; /* owned */

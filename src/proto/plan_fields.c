@@ -37,6 +37,7 @@ static json_t *write_field(const Field *field, const char *base) {
     const void *at = base + field->offset;
     switch (field->kind) {
     case FIELD_TEXT:
+    case FIELD_LINES:
         return json_string(at);
     case FIELD_STRING:
         return *(char *const *)at ? json_string(*(char *const *)at) : json_null();
@@ -75,19 +76,20 @@ int fields_wrong(Error *error, const char *name, const char *rule) {
     return error_set(error, ERROR_USAGE, 0, "%s of the plan %s", name ? name : "an item", rule);
 }
 
-static bool is_printable(const char *text, size_t limit) {
+static bool is_printable(const char *text, size_t limit, bool lines) {
     size_t length = strlen(text);
     if (length >= limit)
         return false;
     for (; *text; text++)
-        if (*text < ' ' || *text > '~')
+        if ((*text < ' ' || *text > '~') && !(lines && *text == '\n'))
             return false;
     return true;
 }
 
 static int read_text(const Field *field, const json_t *value, void *at, Error *error) {
     const char *text = json_string_value(value);
-    if (!text || json_string_length(value) != strlen(text) || !is_printable(text, field->limit))
+    if (!text || json_string_length(value) != strlen(text) ||
+        !is_printable(text, field->limit, field->kind == FIELD_LINES))
         return fields_wrong(error, field->name, "is no printable text or too long");
     if (field->kind == FIELD_STRING) {
         free(*(char **)at);
@@ -169,6 +171,7 @@ static int read_field(const Field *field, const json_t *value, size_t n_fds, cha
     void *at = base + field->offset;
     switch (field->kind) {
     case FIELD_TEXT:
+    case FIELD_LINES:
     case FIELD_STRING:
         return read_text(field, value, at, error);
     case FIELD_U64:

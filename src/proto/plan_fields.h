@@ -12,6 +12,7 @@
 
 typedef enum FieldKind {
     FIELD_TEXT,   /* char[limit] */
+    FIELD_LINES,  /* the same, and newlines in it */
     FIELD_STRING, /* char *, owned, below `limit` bytes */
     FIELD_U64,
     FIELD_UNSIGNED,
@@ -37,6 +38,8 @@ typedef struct Field {
 
 #define TEXT(type, name) \
     { #name, FIELD_TEXT, offsetof(type, name), sizeof(((type *)NULL)->name) }
+#define LINES(type, name) \
+    { #name, FIELD_LINES, offsetof(type, name), sizeof(((type *)NULL)->name) }
 #define BYTES(type, name) \
     { #name, FIELD_BYTES, offsetof(type, name), sizeof(((type *)NULL)->name) }
 #define STRING(type, name, limit) \

@@ -27,12 +27,28 @@ unsigned qemu_disk_fdset(size_t disk, size_t layer) {
 
 _Static_assert(1 + PLAN_DISKS_MAX * PLAN_CHAIN_MAX <= QEMU_FDSET_FREE, "descriptor sets overlap");
 
+/* hw/i386/microvm.c, microvm_memory_init; hw/i386/pc_q35.c, pc_q35_init: all below 2.75 GiB, or
+ * 2 GiB of what is more. */
+uint64_t qemu_memory_hole(const Plan *plan) {
+    if (!plan->firmware)
+        return 3 * GIB;
+    return plan->memory_bytes >= 0xb0000000u ? 2 * GIB : 0xb0000000u;
+}
+
+#define FDSET_CODE 900u
+#define FDSET_CODE_TEXT "900"
+#define FDSET_VARIABLES 901u
+#define FDSET_VARIABLES_TEXT "901"
+
+_Static_assert(1 + PLAN_DISKS_MAX * PLAN_CHAIN_MAX <= FDSET_CODE, "descriptor sets overlap");
+
 static void add_machine(const Plan *plan, StrList *argv) {
     bool tcg = str_equal(plan->accel, "tcg");
     strlist_add(argv, plan->qemu);
     strlist_add(argv, "-M");
-    strlist_add_format(argv, "%s,memory-backend=ram0",
-                       qemu_machine_options(plan->machine, plan->accel));
+    strlist_add_format(
+        argv, "%s,memory-backend=ram0%s", qemu_machine_options(plan->machine, plan->accel),
+        plan->firmware == PLAN_FIRMWARE_UEFI ? ",pflash0=flash0,pflash1=flash1" : "");
     strlist_add_many(argv, "-accel", tcg ? "tcg,thread=multi" : "kvm", NULL);
     strlist_add_many(argv, "-cpu", plan->cpu[0] ? plan->cpu : qemu_default_cpu(plan->accel), NULL);
     strlist_add(argv, "-smp");
@@ -74,10 +90,17 @@ static void add_console(const QemuSockets *sockets, StrList *argv) {
     strlist_add_many(argv, "-serial", "chardev:console", NULL);
 }
 
-static void add_agent(const QemuSockets *sockets, StrList *argv) {
+/* The transport of a virtio device: on a PCI bus a modern device only, which needs no I/O ports. */
+static const char *transport(const Plan *plan) {
+    return plan->firmware ? "pci,disable-legacy=on" : "device";
+}
+
+static void add_agent(const Plan *plan, const QemuSockets *sockets, StrList *argv) {
     add_socket(argv, "agent", sockets->agent);
+    strlist_add(argv, "-device");
+    strlist_add_format(argv, "virtio-serial-%s,id=serial0", transport(plan));
     strlist_add_many(
-        argv, "-device", "virtio-serial-device,id=serial0", "-device",
+        argv, "-device",
         "virtserialport,id=agent0,bus=serial0.0,chardev=agent,name=" AGENT_CHANNEL_NAME, NULL);
 }
 
@@ -118,7 +141,8 @@ static json_t *disk_node(const PlanDisk *disk, size_t index, size_t layer) {
     return node;
 }
 
-static void add_disk(const PlanDisk *disk, size_t index, StrList *argv) {
+static void add_disk(const Plan *plan, size_t index, StrList *argv) {
+    const PlanDisk *disk = &plan->disks[index];
     _cleanup_json_ json_t *node = disk_node(disk, index, 0);
     _cleanup_free_ char *text = json_to_text(node);
     char name[QEMU_NODE_NAME_SIZE];
@@ -129,8 +153,9 @@ static void add_disk(const PlanDisk *disk, size_t index, StrList *argv) {
     }
     qemu_disk_node(index, 0, name);
     strlist_add_many(argv, "-blockdev", text, "-device", NULL);
-    strlist_add_format(argv, "virtio-blk-device,id=disk%zu,drive=%s%s%s", index, name,
-                       disk->serial[0] ? ",serial=" : "", disk->serial);
+    strlist_add_format(argv, "virtio-blk-%s,id=disk%zu,drive=%s%s%s%s", transport(plan), index,
+                       name, disk->serial[0] ? ",serial=" : "", disk->serial,
+                       plan->firmware && index == 0 ? ",bootindex=0" : "");
 }
 
 #define QEMU_STATE_NET "10.0.2.0/24"
@@ -151,17 +176,35 @@ static void add_fd_netdev(const PlanCard *card, size_t index, StrList *argv) {
         index, card->fd);
 }
 
-static void add_card(const PlanCard *card, size_t index, StrList *argv) {
+/* Nobody boots from a card: its ROM would be one more thing to copy. */
+static void add_card(const Plan *plan, size_t index, StrList *argv) {
+    const PlanCard *card = &plan->cards[index];
     _cleanup_free_ char *cable = str_format(",netdev=net%zu", index);
     const uint8_t *mac = card->mac;
     if (card->network != PLAN_NETWORK_NONE)
         add_fd_netdev(card, index, argv);
     strlist_add(argv, "-device");
     strlist_add_format(argv,
-                       "virtio-net-device,id=nic%zu%s,guest_announce=off,"
+                       "virtio-net-%s%s,id=nic%zu%s,guest_announce=off,"
                        "mac=%02x:%02x:%02x:%02x:%02x:%02x",
-                       index, card->network == PLAN_NETWORK_NONE ? "" : cable, mac[0], mac[1],
-                       mac[2], mac[3], mac[4], mac[5]);
+                       transport(plan), plan->firmware ? ",romfile=" : "", index,
+                       card->network == PLAN_NETWORK_NONE ? "" : cable, mac[0], mac[1], mac[2],
+                       mac[3], mac[4], mac[5]);
+}
+
+/* UEFI's code, which all read, and its variables, which are the VM's own, as two flash chips. */
+static void add_flash(const Plan *plan, StrList *argv) {
+    if (plan->firmware != PLAN_FIRMWARE_UEFI)
+        return;
+    add_fd_to_set(argv, plan->firmware_fd, FDSET_CODE);
+    add_fd_to_set(argv, plan->variables_fd, FDSET_VARIABLES);
+    strlist_add_many(argv, "-blockdev",
+                     "driver=raw,node-name=flash0,read-only=on,file.driver=file,file.locking=off,"
+                     "file.filename=/dev/fdset/" FDSET_CODE_TEXT,
+                     "-blockdev",
+                     "driver=raw,node-name=flash1,file.driver=file,file.filename=/dev/"
+                     "fdset/" FDSET_VARIABLES_TEXT,
+                     NULL);
 }
 
 /* A QEMU that waits for a state does not load its firmware, and the firmware is not in the state.
@@ -178,9 +221,13 @@ static void add_card(const PlanCard *card, size_t index, StrList *argv) {
 static void add_boot(const Plan *plan, StrList *argv) {
     strlist_add_many(argv, "-global", "migration.send-configuration=off", NULL);
     if (plan->boot == PLAN_BOOT_RESTORE) {
-        strlist_add_many(argv, "-device", RESET_VECTOR, "-incoming", "defer", NULL);
+        if (!plan->firmware)
+            strlist_add_many(argv, "-device", RESET_VECTOR, NULL);
+        strlist_add_many(argv, "-incoming", "defer", NULL);
         return;
     }
+    if (plan->firmware)
+        return;
     strlist_add(argv, "-kernel");
     strlist_add_format(argv, "/proc/self/fd/%d", plan->kernel_fd);
     if (plan->initrd_fd >= 0) {
@@ -200,11 +247,12 @@ int qemu_build_argv(const Plan *plan, const QemuSockets *sockets, StrList *argv,
     add_memory(plan, argv);
     add_monitor(sockets, argv);
     add_console(sockets, argv);
-    add_agent(sockets, argv);
+    add_flash(plan, argv);
+    add_agent(plan, sockets, argv);
     for (size_t i = 0; i < plan->n_disks; i++)
-        add_disk(&plan->disks[i], i, argv);
+        add_disk(plan, i, argv);
     for (size_t i = 0; i < plan->n_cards; i++)
-        add_card(&plan->cards[i], i, argv);
+        add_card(plan, i, argv);
     add_boot(plan, argv);
     return 0;
 }

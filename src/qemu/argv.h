@@ -12,6 +12,9 @@
 #define QEMU_NETDEV_NAME_SIZE 16
 void qemu_netdev(size_t card, char name[QEMU_NETDEV_NAME_SIZE]);
 
+/* Where the guest's memory stops below 4 GiB; what is more of it goes on there. */
+uint64_t qemu_memory_hole(const Plan *plan);
+
 /* Connected stream sockets, by their numbers in QEMU. */
 typedef struct QemuSockets {
     int qmp;

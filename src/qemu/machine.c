@@ -23,6 +23,9 @@
 #define OPTIONS "microvm,auto-kernel-cmdline=off,suppress-vmdesc=on"
 
 #define CHANNELS 1 /* virtio-serial, the agent's */
+/* A PC for disks with a boot loader of their own. Without graphics SeaBIOS has its screen on the
+ * serial port, and so has what writes by it; SMM would only slow down the firmware. */
+#define PC_OPTIONS "q35,vmport=off,smm=off,sata=off,graphics=off,suppress-vmdesc=on"
 
 static const struct Machine {
     const char *name, *options;
@@ -30,6 +33,7 @@ static const struct Machine {
 } machines[] = {
     {"microvm-8", OPTIONS ",ioapic2=off", 8},
     {"microvm", OPTIONS, 24},
+    {QEMU_MACHINE_PC, PC_OPTIONS, 24},
 };
 
 const char *qemu_machine_for(size_t disks, size_t cards) {

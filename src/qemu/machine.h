@@ -4,6 +4,9 @@
 
 #include <stddef.h>
 
+/* With firmware and a PCI bus. */
+#define QEMU_MACHINE_PC "q35"
+
 /* The CPU model and the kernel's command line that boot fastest, "console=ttyS0 …" included. How
  * they were found: docs/cold-boot.md. Static strings. The CPU model is part of a snapshot's key. */
 const char *qemu_default_cpu(const char *accel);

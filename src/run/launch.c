@@ -36,6 +36,7 @@
 #include "proto/plan.h"
 #include "run/keeper_status.h"
 #include "run/launch_plan.h"
+#include "run/launch_ssh.h"
 #include "run/nice.h"
 #include "run/restore.h"
 #include "run/watcher.h"
@@ -174,6 +175,8 @@ static void read_answer(Launch *launch, const json_t *ok) {
     VmRow *row = launch->row;
     uint64_t ready = (uint64_t)json_integer_value(json_object_get(ok, "ready_at_us"));
     row_read_facts(row, ok);
+    launch_note_ssh(launch->row, &launch->plan.identity,
+                    json_is_true(json_object_get(ok, "ssh_key")));
     str_set(row->runtime.accel, launch->accel);
     str_set(row->runtime.machine, launch->plan.machine);
     if (ready)

@@ -16,8 +16,6 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/json.h"
-#include "base/log.h"
-#include "base/ssh_key.h"
 #include "base/str.h"
 #include "frozen/blank.h"
 #include "frozen/network_device.h"
@@ -28,6 +26,7 @@
 #include "home/inside.h"
 #include "home/row.h"
 #include "image/context.h"
+#include "image/firmware.h"
 #include "image/initramfs.h"
 #include "image/kernel_bundle.h"
 #include "network/lease.h"
@@ -38,6 +37,8 @@
 #include "qemu/features.h"
 #include "qemu/machine.h"
 #include "run/launch_disks.h"
+#include "run/launch_firmware.h"
+#include "run/launch_ssh.h"
 #include "store/networks.h"
 #include "store/snapshots.h"
 #include "store/vms.h"
@@ -306,16 +307,10 @@ static void make_boot_id(char text[37]) {
 /* A clone becomes another; who resumes stays who it was, and so does, to those around it, a clone
  * that keeps its names. */
 static void plan_clone(PlanIdentity *identity, bool keep) {
-    _cleanup_free_ char *comment = str_format("root@%s", identity->hostname);
-    _cleanup_error_ Error error = ERROR_INIT;
     identity->clone = true;
     make_boot_id(identity->boot_id);
     identity->keep = keep;
-    if (keep)
-        return;
-    identity->new_ssh_keys = identity->run_hooks = true;
-    if (ssh_key_make(comment, identity->ssh_key, identity->ssh_public_key, &error) < 0)
-        log_warning("the guest makes its SSH host keys itself: %s", error_message(&error));
+    identity->run_hooks = !keep;
 }
 
 static void add_dns(PlanIdentity *identity, const char *server) {
@@ -389,6 +384,7 @@ static void plan_identity(Launch *launch) {
         !launch->restore; /* a clone's disk grows after that: machine/resize_disk.c */
     if (launch->restore && launch->restore->clone)
         plan_clone(identity, launch->restore->keep);
+    launch_plan_ssh(launch->home, launch->row, launch->restore, identity);
     identity->n_further = plan->n_cards > 0 ? plan->n_cards - 1 : 0;
     for (size_t i = 0; i < plan->n_cards; i++)
         plan_address(launch, i, identity);
@@ -407,6 +403,8 @@ static void plan_keeper(Launch *launch) {
              : (SILENCE_CPU_SEC + SILENCE_CPU_SEC / 4 * launch->row->spec.cpus) * USEC_PER_SEC
                    << launch->earlier;
     plan->ready_timeout_usec = home->ready_timeout_usec ? home->ready_timeout_usec : ready;
+    if (firmware_is(launch->row->runtime.kernel_key))
+        launch_firmware_bounds(home, plan);
     plan->remove_on_exit = launch->row->remove && launch->row->attached;
 }
 
@@ -420,9 +418,10 @@ void launch_plan_who(Launch *launch) {
 static void plan_machine(Launch *launch) {
     Plan *plan = &launch->plan;
     const char *machine =
-        launch->restore ? qemu_machine_with(launch->restore->snapshot->data.facts.machine_options,
-                                            launch->accel)
-                        : qemu_machine_for(plan->n_disks, plan->n_cards);
+        plan->firmware    ? QEMU_MACHINE_PC
+        : launch->restore ? qemu_machine_with(launch->restore->snapshot->data.facts.machine_options,
+                                              launch->accel)
+                          : qemu_machine_for(plan->n_disks, plan->n_cards);
     (void)snprintf(plan->machine, sizeof(plan->machine), "%s", str_or_empty(machine));
 }
 
@@ -442,9 +441,14 @@ int launch_make_plan(Launch *launch, Error *error) {
         r = launch_plan_disks(launch->home, launch->row, launch->dir_fd, &launch->files, plan,
                               error);
     if (r >= 0)
-        plan_machine(launch);
+        r = launch_plan_firmware(launch->home, launch->operation, launch->row, launch->restore,
+                                 &launch->files, plan, error);
     if (r >= 0)
-        r = launch->restore ? plan_restore(launch, error) : plan_kernel(launch, error);
+        plan_machine(launch);
+    if (r >= 0 && launch->restore)
+        r = plan_restore(launch, error);
+    else if (r >= 0 && !plan->firmware)
+        r = plan_kernel(launch, error);
     if (r >= 0)
         r = launch_files_open(&launch->files, launch->dir_fd, ".", O_RDONLY | O_DIRECTORY,
                               &plan->console_dir_fd, error);

@@ -2,7 +2,7 @@
 #ifndef RAMET_RUN_LAUNCH_PLAN_H
 #define RAMET_RUN_LAUNCH_PLAN_H
 
-/* The plan of a start, and the open files that travel with it. */
+/* The plan of a start. */
 
 #include "base/error.h"
 #include "base/process/process.h"

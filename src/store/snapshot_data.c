@@ -29,6 +29,7 @@ static const RowField fields[] = {
     TEXT(guest_macs),
     TEXT(kernel_key),
     TEXT(initramfs_key),
+    TEXT(ssh_host_key),
     FIELD(ROW_STRING, base_path),
     FIELD(ROW_U64, memory_bytes),
     ROW_STRUCT_FIELD(SnapshotData, facts, snapshot_facts_fields),

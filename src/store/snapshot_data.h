@@ -35,7 +35,8 @@ typedef struct SnapshotData {
     char guest_macs[GUEST_MACS_SIZE];
     char kernel_key[80];
     char initramfs_key[80];
-    char *base_path; /* owned: of its image's base */
+    char ssh_host_key[SSH_PUBLIC_KEY_SIZE]; /* its VM's, for clones that keep it */
+    char *base_path;                        /* owned: of its image's base */
     uint64_t memory_bytes;
     SnapshotFacts facts; /* owned */
     SnapshotFiles files;

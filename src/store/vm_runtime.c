@@ -60,6 +60,7 @@ static const RowField fields[] = {
     TEXT(initramfs_key),
     TEXT(hostname),
     TEXT(machine_id),
+    TEXT(ssh_host_key),
     TEXT(ip),
     TEXT(ip6),
     ROW_TYPE_FIELD(VmRuntime, further, addresses_type),

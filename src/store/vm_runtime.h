@@ -33,6 +33,7 @@ typedef struct VmRuntime {
     char kernel_key[80];
     char initramfs_key[80];
     char hostname[64];
+    char ssh_host_key[SSH_PUBLIC_KEY_SIZE]; /* public, as it was given one; empty: none */
     char machine_id[VM_ID_SIZE]; /* that of its source, which it keeps; empty: its own id */
     char ip[16]; /* of its first card, and so is ip6; its MAC address is the row's */
     char ip6[46];

@@ -22,7 +22,7 @@ static void read_net_limit(const json_t *json, void *at) {
 
 static const RowType net_limit_type = {write_net_limit, read_net_limit, NULL};
 
-/* ---- environment ---- */
+/* ---- environment, keys ---- */
 
 static json_t *write_env(const void *at) {
     return words_to_json(at);
@@ -155,6 +155,7 @@ const RowField vm_spec_fields[] = {
     ROW_TYPE_FIELD(VmSpec, net_limit, net_limit_type),
     ROW_TYPE_FIELD(VmSpec, forwards, forwards_type),
     ROW_TYPE_FIELD(VmSpec, env, env_type),
+    ROW_TYPE_FIELD(VmSpec, ssh_keys, env_type),
     TEXT(hostname),
     FIELD(ROW_JSON, labels),
     TEXT(wait_for),
@@ -191,6 +192,7 @@ void vm_spec_copy(const VmSpec *spec, VmSpec *copy) {
     copy->labels = json_deep_copy(spec->labels);
     copy->unknown = json_deep_copy(spec->unknown);
     words_copy(&spec->env, &copy->env);
+    words_copy(&spec->ssh_keys, &copy->ssh_keys);
     image_config_copy(&spec->config, &copy->config);
 }
 

@@ -39,6 +39,7 @@ typedef struct VmSpec {
     NetLimit net_limit;  /* of each card */
     PortForwards forwards;
     StrList env;             /* owned: "K=V", for every command in it */
+    StrList ssh_keys;        /* owned: lines of those who may log in, beside the home's owner */
     char hostname[64];       /* empty: made of the name */
     json_t *labels;          /* owned: {"K":"V"}; NULL: none */
     char wait_for[1024];     /* a shell's line that has to succeed after each start; "": none */

@@ -20,6 +20,7 @@
 #include "frozen/pins.h"
 #include "frozen/snapshot_files.h"
 #include "home/inside.h"
+#include "image/firmware.h"
 #include "store/disks/layers.h"
 #include "store/disks/seeds.h"
 #include "store/images.h"
@@ -153,10 +154,10 @@ static void add_hot(Collect *all, const HotMemoryInfo *hot) {
 }
 
 static void add_shared(Collect *all, UsageKind kind, const char *folder, const char *key) {
-    _cleanup_free_ char *file =
-        kind == USAGE_INITRAMFS ? str_format("%s.cpio", key) : str_copy(key);
+    bool cpio = kind == USAGE_INITRAMFS && !str_has_suffix(key, ".iso"); /* image/nocloud.h */
+    _cleanup_free_ char *file = cpio ? str_format("%s.cpio", key) : str_copy(key);
     UsageItem *item;
-    if (!*key || usage_find(all->usage, kind, key) != SIZE_MAX)
+    if (!*key || firmware_is(key) || usage_find(all->usage, kind, key) != SIZE_MAX)
         return;
     item = usage_add(all->usage, kind, key, "");
     (void)snprintf(item->label, sizeof(item->label), "%.12s", key);

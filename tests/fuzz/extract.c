@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (in < 0 || out < 0 || fd_pwrite_full(in, data, size, 0) < 0)
         return 0;
     if (extract_source_new(in, -1, &source, &error) < 0 ||
-        extract_source_kind(source) == EXTRACT_QCOW2)
+        extract_source_kind(source) == EXTRACT_QCOW2 ||
+        extract_source_kind(source) == EXTRACT_VMDK || extract_source_kind(source) == EXTRACT_VHDX)
         return 0;
     options.source = source;
     if (extract_disk(&options, &result, &error) == 0)

@@ -113,7 +113,8 @@ def test_formats(home):
     home.ramet("image", "import", path, "--name", "header", "--format", "raw")
     expect_equal(home.ramet("run", "--rm", "--cold", "header", "echo", "boots").out, "boots\n")
     # Others are named.
-    for at, magic, name in ((64, b"\x7f\x10\xda\xbe", "VDI"), (0, b"QED\0", "QED"), (0, b"KDMV", "VMDK")):
+    for at, magic, name in ((64, b"\x7f\x10\xda\xbe", "VDI"), (0, b"QED\0", "QED"), (0, b"COWD", "VMDK"),
+                            (0, b"# Disk DescriptorFile", "VMDK")):
         with open(f"{home.folder}/other", "wb") as file:
             file.write(b"\0" * at + magic + b"\0" * 4096)
         result = home.ramet("image", "import", f"{home.folder}/other", "--name", "x", status=None)

@@ -12,6 +12,8 @@
 typedef struct Result {
     int error;
     bool exclusive; /* nobody but the agent has run (exclusive_cpu.h) */
+    bool ssh_key;   /* the host key that was given is in use */
+    bool itself;    /* the VM is itself from now on */
     uint64_t value; /* 0: none */
     char text[512];
     char note[300]; /* of a success: what the user should know of it, or "" */

@@ -29,28 +29,10 @@
 #include "agent/identity/network.h"
 #include "agent/session/channel.h"
 #include "proto/agent.h"
+#include "proto/agent_unit.h"
 
 #define DEVICE_LIMIT_USEC 60000000u
 #define UNIT_FOLDER "/run/systemd/system"
-
-/* Commands run in the unit, so whatever systemd would do to the whole of it does harm: by itself it
- * ends a unit of which the kernel killed one process for want of memory. */
-static const char unit_text[] = "[Unit]\n"
-                                "Description=Ramet guest agent\n"
-                                "DefaultDependencies=no\n"
-                                "IgnoreOnIsolate=yes\n"
-                                "RefuseManualStop=yes\n"
-                                "StartLimitIntervalSec=0\n"
-                                "[Service]\n"
-                                "ExecStart=" RUN_FOLDER "/agent\n"
-                                "Restart=always\n"
-                                "KillMode=process\n"
-                                "OOMPolicy=continue\n"
-                                "ManagedOOMPreference=omit\n"
-                                "OOMScoreAdjust=-900\n"
-                                "MemoryMax=infinity\n"
-                                "MemoryHigh=infinity\n"
-                                "TasksMax=infinity\n";
 
 /* A boot that fails, or that is asked to, ends in the second of them without the first. */
 static const char *const wanted_by[] = {"sysinit.target", "emergency.target"};
@@ -174,7 +156,7 @@ static void prepare_systemd(int self_fd, Result *result) {
     if (r == 0)
         r = copy_agent(self_fd, RUN_FOLDER "/agent");
     if (r == 0)
-        r = write_text(UNIT_FOLDER "/ramet-agent.service", unit_text, 0644);
+        r = write_text(UNIT_FOLDER "/ramet-agent.service", AGENT_UNIT, 0644);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(wanted_by); i++)
         r = want_unit(wanted_by[i]);
     if (r < 0)

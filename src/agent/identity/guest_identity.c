@@ -90,6 +90,7 @@ void guest_identity_prepare(void) {
     generation_prepare();
     (void)reseed_prepare();
     prepared.ssh_keys = hooks_have_ssh_keys();
+    authorized_keys_prepare();
     prepared.hooks = hooks_exist();
     prepared.made = true;
 }
@@ -288,7 +289,8 @@ static bool have_hooks(void) {
 
 bool guest_identity_has_more(const GuestIdentity *identity) {
     return (identity->resize_root && fs_resize_is_needed("/")) ||
-           (identity->ssh_keys && have_ssh_keys()) || (identity->hooks && have_hooks());
+           authorized_keys_are_new(&identity->logins) || (identity->ssh_keys && have_ssh_keys()) ||
+           (identity->hooks && have_hooks());
 }
 
 static bool is_missing(const char *path) {
@@ -304,11 +306,13 @@ bool guest_identity_needs_disk(const GuestIdentity *identity) {
 void guest_identity_finish(void *data, int in, int out, Result *result) {
     const GuestIdentity *identity = data;
     result->exclusive = identity->exclusive;
-    if (identity->resize_root && fs_resize_is_needed("/") && fs_resize("/", result) < 0)
-        return;
     if (identity->ssh_keys &&
         hooks_renew_ssh_keys(identity->ssh_key, identity->ssh_public_key, result) < 0)
         return;
-    if (identity->hooks)
-        (void)hooks_run(result);
+    if (authorized_keys_are_new(&identity->logins) &&
+        authorized_keys_write(&identity->logins, result) < 0)
+        return;
+    if (identity->resize_root && fs_resize_is_needed("/") && fs_resize("/", result) < 0)
+        return;
+    result->itself = !identity->hooks || hooks_run(result) == 0;
 }

@@ -2,6 +2,7 @@
 #ifndef RAMET_AGENT_IDENTITY_GUEST_IDENTITY_H
 #define RAMET_AGENT_IDENTITY_GUEST_IDENTITY_H
 
+#include "agent/identity/authorized_keys.h"
 #include "agent/identity/generation.h"
 #include "agent/identity/network.h"
 
@@ -26,6 +27,7 @@ typedef struct GuestIdentity {
     Dns dns;
     bool ssh_keys;
     char ssh_key[512], ssh_public_key[192]; /* "": the guest makes them */
+    Logins logins;
     bool has_generation;
     uint8_t generation[GENERATION_SIZE];
     bool hooks;
@@ -40,8 +42,8 @@ int guest_identity_parse(const void *payload, size_t size, GuestIdentity *identi
  * result names the step that failed. */
 int guest_identity_apply(const GuestIdentity *identity, Result *result);
 
-/* True when something slow is left: SSH keys, hooks, growing. guest_identity_finish does that, as a
- * worker with the GuestIdentity as its data. */
+/* True when something slow is left: SSH keys, those who log in by them, hooks, growing.
+ * guest_identity_finish does that, as a worker with the GuestIdentity as its data. */
 bool guest_identity_has_more(const GuestIdentity *identity);
 void guest_identity_finish(void *data, int in, int out, Result *result);
 

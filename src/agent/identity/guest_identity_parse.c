@@ -39,6 +39,10 @@ static int parse_line(const TlvField *field, char *text, size_t room) {
     return tlv_text(field, text, room) < 0 || strchr(text, '\n') ? -EBADMSG : 0;
 }
 
+static int parse_lines(const TlvField *field, char *text, size_t room) {
+    return tlv_text(field, text, room) < 0 ? -EBADMSG : 0;
+}
+
 static int parse_bytes(const TlvField *field, void *bytes, size_t size, bool *there) {
     if (field->size != size)
         return -EBADMSG;
@@ -142,6 +146,12 @@ static int parse_field(GuestIdentity *identity, const TlvField *field) {
         return parse_line(field, identity->ssh_key, sizeof(identity->ssh_key));
     case TAG_SSH_PUBLIC_KEY:
         return parse_line(field, identity->ssh_public_key, sizeof(identity->ssh_public_key));
+    case TAG_HOME_KEY:
+        return parse_line(field, identity->logins.home_key, sizeof(identity->logins.home_key));
+    case TAG_LOGINS:
+        return parse_lines(field, identity->logins.keys, sizeof(identity->logins.keys));
+    case TAG_LOGIN_USER:
+        return parse_line(field, identity->logins.user, sizeof(identity->logins.user));
     case TAG_GENERATION:
         return parse_bytes(field, identity->generation, sizeof(identity->generation),
                            &identity->has_generation);

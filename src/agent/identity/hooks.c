@@ -101,11 +101,18 @@ int hooks_run(Result *result) {
     return r;
 }
 
+bool hooks_have_ssh_server(void) {
+    return access("/usr/sbin/sshd", F_OK) == 0 || access("/etc/ssh/sshd_config", F_OK) == 0;
+}
+
 bool hooks_have_ssh_keys(void) {
     glob_t found;
+    if (access("/etc/ssh", F_OK) < 0)
+        return false;
+    if (hooks_have_ssh_server())
+        return true;
     bool any = glob_any(SSH_KEYS, &found);
-    if (any)
-        globfree(&found);
+    globfree(&found);
     return any;
 }
 
@@ -169,7 +176,7 @@ static int write_ssh_keys(const char *key, const char *public_key, Result *resul
     int r = write_text(SSH_KEY, text, 0600);
     if (r == 0)
         r = write_text(SSH_KEY ".pub", line, 0644);
-    return r < 0 ? result_fail(result, -r, "cannot write " SSH_KEY) : 0;
+    return r < 0 && r != -EROFS ? result_fail(result, -r, "cannot write " SSH_KEY) : r;
 }
 
 static int make_ssh_keys(Result *result) {
@@ -181,10 +188,13 @@ static int make_ssh_keys(Result *result) {
 int hooks_renew_ssh_keys(const char *key, const char *public_key, Result *result) {
     if (!hooks_have_ssh_keys())
         return 0;
-    bool others = key[0] == '\0' || must_be_others();
+    bool given = key[0] != '\0';
     remove_ssh_keys();
-    int r = others ? make_ssh_keys(result) : write_ssh_keys(key, public_key, result);
+    int r = given ? write_ssh_keys(key, public_key, result) : 0;
+    result->ssh_key = given && r == 0;
+    if (r == 0 && (!given || must_be_others())) /* those that are not there */
+        r = make_ssh_keys(result);
     if (r == 0)
         reload_sshd();
-    return r;
+    return r == -EROFS ? 0 : r;
 }

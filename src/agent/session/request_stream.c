@@ -19,6 +19,7 @@
  * a fork does: its output is read and dropped without credit. */
 
 #include "agent/session/request_stream.h"
+#include "agent/base/notify.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -335,6 +336,10 @@ void stream_send_result(Channel *channel, uint16_t id, const Result *result) {
         tlv_add_u64(&writer, TAG_VALUE, result->value);
     if (result->exclusive)
         tlv_add_u64(&writer, TAG_EXCLUSIVE, 1);
+    if (result->ssh_key)
+        tlv_add_u64(&writer, TAG_SSH_KEYS, 1);
+    if (result->itself)
+        notify_ready();
     channel_send(channel, id, FRAME_RESULT, buffer, writer.size);
 }
 

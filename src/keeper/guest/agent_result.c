@@ -16,6 +16,7 @@ typedef struct Fields {
     uint64_t errnum;
     uint64_t value;
     uint64_t exclusive;
+    uint64_t ssh_key;
     char text[512];
     char note[300];
 } Fields;
@@ -28,6 +29,8 @@ static int read_field(const TlvField *field, Fields *fields) {
         return tlv_u64(field, &fields->value);
     case TAG_EXCLUSIVE:
         return tlv_u64(field, &fields->exclusive);
+    case TAG_SSH_KEYS:
+        return tlv_u64(field, &fields->ssh_key);
     case TAG_TEXT:
         return tlv_text(field, fields->text, sizeof(fields->text));
     case TAG_NOTE:
@@ -50,7 +53,9 @@ static int parse(const Frame *frame, Fields *fields) {
 
 static void read_exclusive(const Fields *fields, AgentResult *result) {
     _cleanup_free_ char *text = str_sanitize(fields->text, strlen(fields->text));
-    *result = (AgentResult){.value = fields->value, .exclusive = fields->exclusive != 0};
+    *result = (AgentResult){.value = fields->value,
+                            .exclusive = fields->exclusive != 0,
+                            .ssh_key = fields->ssh_key != 0};
     if (!result->exclusive)
         (void)snprintf(result->why_not, sizeof(result->why_not), "%s",
                        text[0] ? text : "its agent does not say that it kept them waiting");

@@ -13,6 +13,7 @@
 typedef struct AgentResult {
     uint64_t value;    /* TAG_VALUE; of FREEZE: the mailbox, or 0 */
     bool exclusive;    /* the agent has the CPU for itself (FREEZE), or had (IDENTITY) */
+    bool ssh_key;      /* IDENTITY: the guest has the SSH host key that it was given */
     char why_not[160]; /* it is not so */
 } AgentResult;
 

@@ -94,6 +94,9 @@ static void add_self(TlvWriter *writer, const Plan *plan) {
         return;
     add_text(writer, TAG_HOSTNAME, identity->hostname);
     add_text(writer, TAG_MACHINE_ID, identity->machine_id);
+    add_text(writer, TAG_HOME_KEY, identity->home_key);
+    add_text(writer, TAG_LOGINS, identity->authorized_keys);
+    add_text(writer, TAG_LOGIN_USER, identity->login_user);
     add_flag(writer, TAG_SSH_KEYS, identity->new_ssh_keys);
     if (identity->new_ssh_keys) {
         add_text(writer, TAG_SSH_KEY, identity->ssh_key);

@@ -9,10 +9,6 @@
 /* Its address is what a guest once said, so nothing but a page of that guest's own memory is read
  * or written; and only a page with the marker, which a snapshot keeps, is the mailbox. */
 
-/* QEMU, hw/i386/microvm.c: memory beyond 3 GiB begins at 4 GiB. */
-#define HOLE_START (3 * GIB)
-#define HOLE_END (4 * GIB)
-
 #define POLL_MIN_USEC 100u
 #define POLL_MAX_USEC 20000u
 #define POLL_WAITED_SHARE 64
@@ -21,15 +17,11 @@ void mailbox_init(Mailbox *mailbox, Loop *loop, Link *link) {
     *mailbox = (Mailbox){.loop = loop, .link = link, .ram = GUEST_RAM_INIT};
 }
 
-static uint64_t to_offset(uint64_t physical) {
-    return physical < HOLE_END ? physical : physical - (HOLE_END - HOLE_START);
-}
-
-bool mailbox_is_open(const GuestRam *ram, uint64_t address, const uint8_t *marker) {
+bool mailbox_is_open(const GuestRam *ram, uint64_t offset, const uint8_t *marker) {
     _cleanup_error_ Error missing = ERROR_INIT;
     uint8_t found[AGENT_MARKER_SIZE];
-    return guest_ram_read(ram, to_offset(address) + offsetof(AgentMailbox, marker), found,
-                          sizeof(found), &missing) == 0 &&
+    return guest_ram_read(ram, offset + offsetof(AgentMailbox, marker), found, sizeof(found),
+                          &missing) == 0 &&
            memcmp(found, marker, sizeof(found)) == 0;
 }
 
@@ -98,12 +90,11 @@ static void on_poll(void *data) {
         loop_set_timer(mailbox->timer, next_poll(mailbox));
 }
 
-int mailbox_post(Mailbox *mailbox, GuestRam *ram, uint64_t address, const uint8_t *marker,
+int mailbox_post(Mailbox *mailbox, GuestRam *ram, uint64_t offset, const uint8_t *marker,
                  Error *error) {
-    uint64_t offset = to_offset(address);
     size_t size;
     (void)link_output(mailbox->link, &size);
-    if (size > sizeof((AgentMailbox *)0)->bytes || !mailbox_is_open(ram, address, marker)) {
+    if (size > sizeof((AgentMailbox *)0)->bytes || !mailbox_is_open(ram, offset, marker)) {
         log_warning("the agent's mailbox is not where it was; it is greeted over the channel");
         return 0;
     }

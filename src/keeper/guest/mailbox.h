@@ -22,13 +22,13 @@ typedef struct Mailbox {
 
 void mailbox_init(Mailbox *mailbox, Loop *loop, Link *link);
 
-/* Is it there, at that physical address, and open for that marker? */
-bool mailbox_is_open(const GuestRam *ram, uint64_t address, const uint8_t *marker);
+/* Is it there, at that offset of the memory, and open for that marker? */
+bool mailbox_is_open(const GuestRam *ram, uint64_t offset, const uint8_t *marker);
 
 /* Moves what the link has to say into the mailbox, and polls it for answers from then on. Returns 1
  * and takes *ram over; 0 when the mailbox is not there or does not hold as much, which the log
  * says; or a negative errno. */
-int mailbox_post(Mailbox *mailbox, GuestRam *ram, uint64_t address, const uint8_t *marker,
+int mailbox_post(Mailbox *mailbox, GuestRam *ram, uint64_t offset, const uint8_t *marker,
                  Error *error);
 
 /* Gives the link what came since. */

@@ -46,6 +46,8 @@ static void give_all(Launch *launch, const int *fds) {
         }
     for (size_t i = 0; i < plan->n_cards; i++)
         give_planned(launch, fds, &plan->cards[i].fd);
+    give_planned(launch, fds, &plan->firmware_fd);
+    give_planned(launch, fds, &plan->variables_fd);
     if (plan->boot == PLAN_BOOT_COLD) {
         give_planned(launch, fds, &plan->kernel_fd);
         give_planned(launch, fds, &plan->initrd_fd);

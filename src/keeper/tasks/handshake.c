@@ -33,7 +33,7 @@
  *
  * When the link is lost meanwhile, the next WELCOME begins with IDENTITY anew. */
 
-#define PAYLOAD_ROOM 4096
+#define PAYLOAD_ROOM (4096 + SSH_AUTHORIZED_KEYS_SIZE)
 #define CLOCK_OPEN_USEC 40000 /* how far a clock may be off, for all we know */
 #define CLOCKS_MAX 5
 
@@ -179,6 +179,7 @@ static void on_named(void *data, const Frame *frame) {
         return;
     handshake->handlers->applied(handshake->data, agent_result_note(frame));
     handshake->named = true;
+    handshake->took_ssh_key = result.ssh_key;
     if (check_exclusive(handshake, &result, &error) < 0)
         fail(handshake, &error);
     else if (!is_restored(handshake) || is_clock_near(handshake, result.value))

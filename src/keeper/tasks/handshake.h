@@ -23,6 +23,7 @@ typedef struct Handshake {
     LinkStream *clock;                 /* borrowed; while it is being set */
     bool named;                        /* the identity is applied */
     bool exclusive;                    /* a restore: nobody but the agent ran before that */
+    bool took_ssh_key;                 /* the guest has the host key that it was given */
     uint64_t greeted_usec;             /* the host's time when greeting and identity were sent */
     ClockPair welcome;                 /* at the WELCOME */
     uint64_t sent_usec;                /* the host's time when CLOCK was sent */

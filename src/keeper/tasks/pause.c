@@ -94,7 +94,8 @@ static int add_save(Batch *batch, const Snapshot *snapshot, Error *error) {
 static int check_exclusive(Snapshot *snapshot, Error *error) {
     AgentResult *freeze = &snapshot->freeze;
     if (!freeze->exclusive || !freeze->value ||
-        mailbox_is_open(&snapshot->ram, freeze->value, snapshot->vm->channel.link.marker))
+        mailbox_is_open(&snapshot->ram, vm_memory_offset(snapshot->vm, freeze->value),
+                        snapshot->vm->channel.link.marker))
         return 0;
     freeze->exclusive = false;
     (void)snprintf(freeze->why_not, sizeof(freeze->why_not), "it could not be stopped in time");

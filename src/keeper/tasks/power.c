@@ -59,6 +59,13 @@ static int ask_agent(Vm *vm, uint64_t timeout_usec, uint64_t signal) {
                      &stream);
 }
 
+/* A PC has one, and most systems heed it. */
+static int press_button(Vm *vm) {
+    return vm->plan.firmware && vm->state == VM_RUNNING
+               ? machine_call(&vm->machine, "system_powerdown", NULL, NULL, NULL)
+               : -ENOTSUP;
+}
+
 int power_stop(Vm *vm, uint64_t timeout_usec, uint64_t signal, Error *error) {
     if (vm->state == VM_WAITING || vm->state == VM_ENDED)
         return error_set(error, ERROR_CONFLICT, 0, "the VM is %s", keeper_state_name(vm));
@@ -70,7 +77,7 @@ int power_stop(Vm *vm, uint64_t timeout_usec, uint64_t signal, Error *error) {
         return 0;
     }
     bool up = vm->state == VM_RUNNING || vm->state == VM_PAUSED;
-    bool asked = up && ask_agent(vm, timeout_usec, signal) == 0;
+    bool asked = up && (ask_agent(vm, timeout_usec, signal) == 0 || press_button(vm) == 0);
     vm->stop_timer = loop_add_timer(vm->loop, when, on_stop_timeout, vm);
     if (vm->state != VM_STARTING)
         vm_change_state(vm, VM_STOPPING);

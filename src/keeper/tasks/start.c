@@ -33,6 +33,7 @@
 
 static void fail(Vm *vm, Error *error);
 static void set_timers(Vm *vm);
+static void become(Vm *vm, VmState state);
 
 static void on_asker_gone(void *data) {
     Vm *vm = data;
@@ -124,7 +125,8 @@ static int greet_by_mailbox(Vm *vm, GuestRam *ram, Error *error) {
     const Plan *plan = &vm->plan;
     int r = handshake_greet(&vm->handshake, plan->marker, error);
     if (r == 0)
-        r = mailbox_post(&vm->channel.mailbox, ram, plan->mailbox, plan->marker, error);
+        r = mailbox_post(&vm->channel.mailbox, ram, vm_memory_offset(vm, plan->mailbox),
+                         plan->marker, error);
     (void)agent_channel_flush(&vm->channel);
     return r < 0 ? r : 0;
 }
@@ -335,9 +337,26 @@ static void on_spin_check(void *data) {
         loop_set_timer(vm->start.spin_timer, clock_monotonic_usec() + SPIN_CHECK_USEC);
 }
 
+/* An image that boots by itself may bring nothing that gets the agent into it. It runs all the
+ * same; should an agent come later, it is given its identity then. */
+static void go_without_agent(Vm *vm) {
+    _cleanup_free_ char *time = format_duration(vm->plan.ready_timeout_usec);
+    vm->start.without_agent = true;
+    reply_note(
+        vm->start.reply,
+        str_format("no agent answered within %s, so the VM runs without one: its image lacks "
+                   "cloud-init, or that takes no NoCloud disk; exec, cp, snapshots and SSH "
+                   "keys need it (see ramet logs)",
+                   time));
+    become(vm, VM_RUNNING);
+}
+
 static void on_ready_timeout(void *data) {
     Vm *vm = data;
-    fail_waiting(vm, "it was given its time", vm->plan.ready_timeout_usec);
+    if (vm->plan.agent_optional && !vm->start.answered_at_usec)
+        go_without_agent(vm);
+    else
+        fail_waiting(vm, "it was given its time", vm->plan.ready_timeout_usec);
 }
 
 static uint64_t deadline(uint64_t timeout_usec) {
@@ -356,7 +375,8 @@ static void set_timers(Vm *vm) {
 
 /* After a failure QEMU still runs for a moment, and its agent may go on answering. */
 static bool goes_on(const Vm *vm) {
-    return vm->state == VM_STARTING && vm->start.error.kind == ERROR_NONE;
+    return (vm->state == VM_STARTING || vm->start.without_agent) &&
+           vm->start.error.kind == ERROR_NONE;
 }
 
 void start_heard(Vm *vm) {
@@ -423,12 +443,12 @@ static json_t *describe(const Vm *vm) {
     const ProcessIdentity *process = &vm->machine.process;
     bool restored = vm->plan.boot == PLAN_BOOT_RESTORE;
     json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:o}", "state", keeper_state_name(vm), "boot",
-        vm->boot, "accel", vm->plan.accel, "qemu_pid", (json_int_t)process->pid, "qemu_start_ticks",
-        (json_int_t)process->start_ticks, "answered_at_us", (json_int_t)vm->start.answered_at_usec,
-        "ready_at_us", (json_int_t)vm->start.ready_at_usec, "agent_version",
-        vm->channel.welcome.agent_version, "held",
-        restored ? json_boolean(vm->handshake.exclusive) : json_null());
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b, s:o}", "state", keeper_state_name(vm),
+        "boot", vm->boot, "accel", vm->plan.accel, "qemu_pid", (json_int_t)process->pid,
+        "qemu_start_ticks", (json_int_t)process->start_ticks, "answered_at_us",
+        (json_int_t)vm->start.answered_at_usec, "ready_at_us", (json_int_t)vm->start.ready_at_usec,
+        "agent_version", vm->channel.welcome.agent_version, "ssh_key", vm->handshake.took_ssh_key,
+        "held", restored ? json_boolean(vm->handshake.exclusive) : json_null());
     json_object_update_missing_new(json, vm_describe_agent(vm));
     return json;
 }
@@ -448,6 +468,10 @@ static void on_itself(void *data) {
     Error error = ERROR_INIT;
     bool warm = vm->plan.start_paused && vm->plan.boot == PLAN_BOOT_RESTORE;
     int r = 0;
+    if (vm->start.without_agent) { /* ready before */
+        vm->start.without_agent = false;
+        return;
+    }
     if (warm)
         r = machine_call(&vm->machine, "stop", NULL, NULL, &error);
     else

@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 
 #include "base/str.h"
+#include "qemu/argv.h"
+
+#define HOLE_END (4 * GIB)
 
 const char *keeper_state_name(const Vm *vm) {
     static const char *const names[] = {"waiting", "starting", "warm",   "running",
@@ -15,6 +18,11 @@ int vm_require_up(const Vm *vm, Error *error) {
     if (vm->state == VM_RUNNING || vm->state == VM_PAUSED)
         return 0;
     return error_set(error, ERROR_CONFLICT, 0, "the VM is %s", keeper_state_name(vm));
+}
+
+uint64_t vm_memory_offset(const Vm *vm, uint64_t physical) {
+    uint64_t hole = qemu_memory_hole(&vm->plan);
+    return physical < HOLE_END ? physical : physical - (HOLE_END - hole);
 }
 
 void vm_tell(Vm *vm, json_t *event) {

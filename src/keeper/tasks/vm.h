@@ -43,6 +43,7 @@ typedef struct Start {
     Error error;               /* why it failed; told once QEMU is gone */
     bool heard;                /* a sign of life came */
     bool loaded;               /* a restore: the device state is in, the virtual CPUs run */
+    bool without_agent;        /* it was told to be ready though no agent answers yet */
     uint64_t answered_at_usec; /* the agent's first answer */
     uint64_t ready_at_usec;
 } Start;
@@ -79,6 +80,9 @@ const char *keeper_state_name(const Vm *vm);
 
 /* Running or paused: 0, or an error that says what it is instead. */
 int vm_require_up(const Vm *vm, Error *error);
+
+/* Where in the memory a page lies that the guest has at that address. */
+uint64_t vm_memory_offset(const Vm *vm, uint64_t physical);
 
 /* Tells watchers; steals the event. */
 void vm_tell(Vm *vm, json_t *event);

@@ -193,17 +193,18 @@ static json_t *describe_facts(Home *home, const VmRow *row) {
 
 static json_t *describe_run(Home *home, const VmRow *row) {
     const VmRuntime *run = &row->runtime;
-    return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-        "accel", text_or_null(run->accel), "machine", text_or_null(run->machine), "qemu_pid",
-        number_or_null((uint64_t)run->qemu.pid), "keeper_pid",
-        number_or_null((uint64_t)run->keeper.pid), "ip", text_or_null(run->ip), "networks",
-        describe_networks(row), "hostname", text_or_null(run->hostname), "boot",
-        text_or_null(run->boot), "held", value_or_null(run->held), "agent_version",
-        text_or_null(run->agent_version), "disk", describe_disk(home, row), "disks",
-        describe_disks(home, row), "memory", describe_memory(row), "stages", describe_stages(row),
-        "exit", value_or_null(run->exit), "error", value_or_null(run->error), "fallback",
-        value_or_null(run->fallback));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+                     "s:o, s:o, s:o}",
+                     "accel", text_or_null(run->accel), "machine", text_or_null(run->machine),
+                     "qemu_pid", number_or_null((uint64_t)run->qemu.pid), "keeper_pid",
+                     number_or_null((uint64_t)run->keeper.pid), "ip", text_or_null(run->ip),
+                     "networks", describe_networks(row), "hostname", text_or_null(run->hostname),
+                     "ssh_host_key", text_or_null(run->ssh_host_key), "boot",
+                     text_or_null(run->boot), "held", value_or_null(run->held), "agent_version",
+                     text_or_null(run->agent_version), "disk", describe_disk(home, row), "disks",
+                     describe_disks(home, row), "memory", describe_memory(row), "stages",
+                     describe_stages(row), "exit", value_or_null(run->exit), "error",
+                     value_or_null(run->error), "fallback", value_or_null(run->fallback));
 }
 
 /* How its image is run, and what of it runs; null: it has no program. */

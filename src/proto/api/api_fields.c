@@ -129,7 +129,10 @@ const ApiField api_image_import_fields[] = {
     BYTES("kernel", PATH_BYTES, "kernel image to use"),
     BYTES("modules", PATH_BYTES, "folder of that kernel's modules"),
     NUMBER("size", 1, DISK_MAX, "size of the disk in bytes, when the file holds a tree"),
-    TEXT("format", 32, "what the file must be: raw, qcow2 or tar; found out when absent"),
+    TEXT("format", 32,
+         "what the file must be: raw, qcow2, vmdk, vhdx or tar; found out when absent"),
+    TEXT("boot", 16,
+         "what boots it: its own loader by bios or uefi, or a kernel; found out when absent"),
     REPLACE,
     END,
 };
@@ -166,6 +169,7 @@ const ApiField api_image_pull_fields[] = {
         NUMBER("disk_bytes", 1, DISK_MAX, "size of the disk, at least the image's"),           \
         TEXTS("seeds", 7, "NAME:PATH[:SIZE]: a disk of its own over the seed, mounted there"), \
         NETWORKS, NET_LIMIT, FORWARDS, TEXTS("env", ENV_MAX, "K=V for commands in the guest"), \
+        TEXTS("ssh_keys", 3000, "public keys of those who may log in, beside the home's"),     \
         TEXT("hostname", 63, "host name in the guest; made of the name when absent"), LABELS,  \
         WAIT_FIELDS, FLAG("router", API_IN_BODY, "it passes on what others of its networks send")
 

@@ -338,6 +338,7 @@ const ApiMember api_members[] = {
     {"VM", "ip", "string", "of the first card, as is mac"},
     {"VM", "mac", "string", NULL},
     {"VM", "hostname", "string", NULL},
+    {"VM", "ssh_host_key", "string", "public, as it was given one; null: none, or not known"},
     {"VM", "boot", "string", "how this start came about: cold, restored, forked or claimed"},
     {"VM", "held", "boolean",
      "no program of the guest ran before it was itself; null: it booted cold"},

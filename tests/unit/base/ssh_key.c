@@ -41,9 +41,6 @@ static void test_all_differ(void) {
     CHECK_INT(strlen(strrchr(public[0], ' ')), 1 + SSH_COMMENT_MAX);
 }
 
-#define BEGIN "-----BEGIN OPENSSH PRIVATE KEY-----\n"
-#define END "-----END OPENSSH PRIVATE KEY-----\n"
-
 /* What OpenSSH itself reads of it, where it is installed: comments of each length, for the padding.
  */
 static void test_with_openssh(void) {
@@ -60,7 +57,8 @@ static void test_with_openssh(void) {
         CHECK_INT(ssh_key_make(comment, private, public, NULL), 0);
         int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-        CHECK(dprintf(fd, BEGIN "%s\n" END, private) > 0);
+        _cleanup_free_ char *text = ssh_key_wrap(private);
+        CHECK(dprintf(fd, "%s", text) > 0);
         (void)close(fd);
         FILE *output = popen(command, "re"); /* NOLINT(cert-env33-c): a test */
 

@@ -33,6 +33,9 @@ static void test_vm(void) {
                         "    UserKnownHostsFile \"/var/lib/ramet/ssh_known_hosts\"\n"
                         "    StrictHostKeyChecking accept-new\n"
                         "    User root\n"
+                        "    IdentityFile \"/var/lib/ramet/ssh/id_ed25519\"\n"
+                        "    IdentitiesOnly yes\n"
+                        "    KnownHostsCommand /usr/bin/env 'ramet' ssh-config --host-key %H\n"
                         "    ProxyCommand 'ramet' proxy -- '%n' %p\n");
 }
 

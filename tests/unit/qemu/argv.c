@@ -249,6 +249,47 @@ static void test_refusals(void) {
     refuse(&plan, "accelerator xen");
 }
 
+static bool has(const char *text, const char *part) {
+    return strstr(text, part) != NULL;
+}
+
+/* A disk's own boot loader: a PC, devices on its bus, nothing of a kernel. */
+static void test_firmware(void) {
+    Plan plan;
+    fill(&plan);
+    strcpy(plan.machine, QEMU_MACHINE_PC);
+    plan.firmware = PLAN_FIRMWARE_BIOS;
+    _cleanup_free_ char *bios = build(&plan);
+    CHECK(has(bios, "-M\nq35,vmport=off,smm=off,sata=off,graphics=off,suppress-vmdesc=on,"
+                    "memory-backend=ram0\n"));
+    CHECK(has(bios, "virtio-blk-pci,disable-legacy=on,id=disk0,drive=disk0-0,serial=root,"
+                    "bootindex=0\n"));
+    CHECK(has(bios, "virtio-net-pci,disable-legacy=on,romfile=,id=nic0,netdev=net0,"));
+    CHECK(has(bios, "virtio-serial-pci,disable-legacy=on,id=serial0\n"));
+    CHECK(!has(bios, "-kernel") && !has(bios, "-append") && !has(bios, "flash"));
+
+    plan.firmware = PLAN_FIRMWARE_UEFI;
+    plan.firmware_fd = 22;
+    plan.variables_fd = 23;
+    _cleanup_free_ char *uefi = build(&plan);
+    CHECK(has(uefi, ",pflash0=flash0,pflash1=flash1\n"));
+    CHECK(has(uefi, "-add-fd\nfd=22,set=900\n-add-fd\nfd=23,set=901\n"));
+
+    plan.boot = PLAN_BOOT_RESTORE;
+    _cleanup_free_ char *restored = build(&plan);
+    CHECK(has(restored, "-incoming\ndefer\n") && !has(restored, "loader,addr"));
+}
+
+static void test_memory_hole(void) {
+    Plan plan;
+    fill(&plan);
+    CHECK_INT(qemu_memory_hole(&plan), 3 * GIB);
+    plan.firmware = PLAN_FIRMWARE_BIOS;
+    CHECK_INT(qemu_memory_hole(&plan), 0xb0000000u);
+    plan.memory_bytes = 4 * GIB;
+    CHECK_INT(qemu_memory_hole(&plan), 2 * GIB);
+}
+
 static void test_fdsets_are_distinct(void) {
     char name[QEMU_NODE_NAME_SIZE];
     CHECK_INT(qemu_disk_fdset(0, PLAN_CHAIN_MAX - 1) + 1, qemu_disk_fdset(1, 0));
@@ -269,6 +310,8 @@ int main(void) {
     RUN(test_read_only_disk);
     RUN(test_defaults);
     RUN(test_refusals);
+    RUN(test_firmware);
+    RUN(test_memory_hole);
     RUN(test_fdsets_are_distinct);
     return 0;
 }

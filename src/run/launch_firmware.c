@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The disk for cloud-init is part of the machine: a clone has that of its source, which is
+ * empty-handed by then, but its guest knows of it. */
+
+#include "run/launch_firmware.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "home/inside.h"
+#include "image/context.h"
+#include "image/firmware.h"
+#include "image/nocloud.h"
+
+/* Of a guest that boots: by the agent that is there now. */
+static int find_nocloud(const Home *home, Operation *operation, VmRow *row, bool restores,
+                        const char *home_key, char **path, Error *error) {
+    ImageContext context = {.home = home->path, .cancel_fd = operation->cancel_fd};
+    _cleanup_free_ char *key = NULL, *folder = NULL;
+    int r;
+    if (restores) {
+        folder = path_join(home->path, "initramfs");
+        *path = path_join(folder, row->runtime.initramfs_key);
+        return 0;
+    }
+    r = nocloud_ensure(&context, home->agent, home_key, path, &key, error);
+    if (r >= 0)
+        str_set(row->runtime.initramfs_key, key);
+    return r;
+}
+
+/* Its agent comes late, and perhaps never: nothing on the serial port is no bad sign, since its
+ * kernel may have the console elsewhere. */
+void launch_firmware_bounds(const Home *home, Plan *plan) {
+    uint64_t ready = (str_equal(plan->accel, "kvm") ? 150 : 900) * USEC_PER_SEC;
+    plan->silence_cpu_usec = plan->silence_timeout_usec = 0;
+    plan->ready_timeout_usec = home->ready_timeout_usec ? home->ready_timeout_usec : ready;
+}
+
+/* It is not known there where they are to be mounted. */
+static int refuse_disks(const VmRow *row, Error *error) {
+    error_set(error, ERROR_UNSUPPORTED, ENOTSUP,
+              "%s boots by its own boot loader, and such VMs have no further disks", row->image);
+    error_set_hint(error, "leave the seeds out, or import the disk with --boot kernel");
+    return -ENOTSUP;
+}
+
+int launch_plan_firmware(const Home *home, Operation *operation, VmRow *row, bool restores,
+                         LaunchFiles *files, Plan *plan, Error *error) {
+    _cleanup_free_ char *path = NULL;
+    PlanDisk *disk = &plan->disks[1];
+    const char *key = row->runtime.kernel_key;
+    int r;
+    if (!firmware_is(key))
+        return 0;
+    if (plan->n_disks != 1)
+        return refuse_disks(row, error);
+    plan->firmware = str_equal(key, FIRMWARE_UEFI) ? PLAN_FIRMWARE_UEFI : PLAN_FIRMWARE_BIOS;
+    plan->agent_optional = !restores;
+    r = find_nocloud(home, operation, row, restores, plan->identity.home_key, &path, error);
+    *disk = (PlanDisk){.serial = "cidata", .read_only = true, .n_files = 1};
+    disk->files[0] = (PlanDiskFile){.fd_write = PLAN_NO_FD, .format = "raw"};
+    if (r >= 0)
+        r = launch_files_open(files, AT_FDCWD, path, O_RDONLY, &disk->files[0].fd, error);
+    if (r < 0)
+        return error_add_context(error, "the disk for cloud-init");
+    plan->n_disks++;
+    return 0;
+}
