@@ -351,6 +351,7 @@ int capture_from(Switch *net, uint64_t number, int packet_fd, Error *error) {
     if (capture->n_interfaces > 0 || !add_interface(capture, capture->name))
         return error_set(error, ERROR_CONFLICT, EBUSY, "the capture has its frames already");
     capture->n_interfaces = 1;
+    write_soon(capture);
     capture->source.fd = packet_fd;
     r = watched_add(net->loop, &capture->source, EPOLLIN, on_source, capture);
     if (r < 0)
