@@ -206,6 +206,7 @@ const Verb verb_image_build = {
         "      network: none\n"
         "  user: www-data             # also directory, ports, command\n"
         "  entrypoint: [nginx, -g, daemon off;]\n"
+        "  snapshot-after: curl -sf localhost   # VMs of the image start with the program running\n"
         "\n"
         "The image's name moves on when the recipe is built again.",
     .examples = "ramet image build busybox --from busybox\n"

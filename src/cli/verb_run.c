@@ -113,7 +113,8 @@ static int start_background(const Args *args, const json_t *vm, Error *error) {
     return r < 0 ? r : command_run(fd, &command, NULL, error);
 }
 
-/* Has the image a program of its own? One that is not there yet has none. */
+/* Has the image a program of its own, which is to be run? One that is not there yet has none, and
+ * that of a warm one runs already. */
 static bool has_program(const Args *args) {
     _cleanup_json_ json_t *image = NULL;
     const json_t *config;
@@ -122,8 +123,10 @@ static bool has_program(const Args *args) {
     if (client_call(API_IMAGE_INSPECT, args->operands[0], NULL, NULL, &image, NULL) < 0)
         return false;
     config = json_object_get(image, "config");
-    return str_equal(json_string_value(json_object_get(image, "init")), "agent") &&
-           json_is_object(config);
+    if (!json_is_object(config) || json_object_get(config, "ready"))
+        return false;
+    return str_equal(json_string_value(json_object_get(image, "init")), "agent") ||
+           json_is_true(json_object_get(config, "beside_init"));
 }
 
 static void add_program(const Args *args, json_t *spec) {

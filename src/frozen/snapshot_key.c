@@ -64,6 +64,21 @@ static char *describe_disks(const VmMounts *mounts) {
     return mounts->count ? strbuf_steal(&text) : NULL;
 }
 
+/* A VM of the same image whose program is another one is not to have this one's. */
+static char *digest_program(const VmSpec *spec) {
+    _cleanup_json_ json_t *config = NULL;
+    _cleanup_free_ char *text = NULL;
+    char hex[SHA256_HEX_SIZE];
+    if (!spec->warm)
+        return NULL;
+    config = image_config_to_json(&spec->config);
+    text = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS);
+    if (!text)
+        abort();
+    sha256_data(text, strlen(text), hex);
+    return str_copy(hex);
+}
+
 void snapshot_facts(const QemuFeatures *features, const char *accel, const VmRow *vm,
                     SnapshotFacts *facts) {
     char device[NETWORK_DEVICE_SIZE];
@@ -91,6 +106,7 @@ void snapshot_facts(const QemuFeatures *features, const char *accel, const VmRow
                                                                 : "root;net;agent;console"),
         .network = str_copy(device),
         .disks = TAKE_PTR(disks),
+        .program = digest_program(&vm->spec),
     };
 }
 

@@ -27,8 +27,15 @@ static void take_text(char **from, char **to) {
  * what the guest boots into. */
 static bool image_has_program(const ImageRow *image) {
     const char *init = json_string_value(json_object_get(image->detail, "init"));
-    return json_is_object(json_object_get(image->detail, "config")) &&
-           str_equal(init, image_init_name(IMAGE_INIT_AGENT));
+    const json_t *config = json_object_get(image->detail, "config");
+    return json_is_object(config) && (str_equal(init, image_init_name(IMAGE_INIT_AGENT)) ||
+                                      json_is_true(json_object_get(config, "beside_init")));
+}
+
+/* Is it run just as the image says? */
+static bool is_unchanged(const VmSpec *spec) {
+    return !spec->own_command && !spec->own_entrypoint && !spec->config.user &&
+           !spec->config.directory && spec->env.count == 0;
 }
 
 void program_resolve(const ImageRow *image, VmSpec *spec) {
@@ -36,13 +43,14 @@ void program_resolve(const ImageRow *image, VmSpec *spec) {
     ImageConfig *config = &spec->config;
     bool has = image_has_program(image);
     image_config_from_json(json_object_get(image->detail, "config"), &of_image);
-    if (spec->weak_command && !has && !spec->own_entrypoint) {
+    if (spec->weak_command && (!has || of_image.ready) && !spec->own_entrypoint) {
         /* It is a command on the stream, and so are its user and folder, which came with it. */
         strlist_free(&config->command);
         free(TAKE_PTR(config->user));
         free(TAKE_PTR(config->directory));
         spec->own_command = false;
     }
+    spec->warm = of_image.ready && is_unchanged(spec);
     if (!spec->own_command && !spec->own_entrypoint)
         take_words(&of_image.command, &config->command);
     if (!spec->own_entrypoint)
@@ -53,7 +61,10 @@ void program_resolve(const ImageRow *image, VmSpec *spec) {
     take_text(&of_image.user, &config->user);
     config->stop_signal = of_image.stop_signal;
     config->labels = TAKE_PTR(of_image.labels);
-    spec->agent_is_init = has;
+    take_text(&of_image.ready, &config->ready);
+    config->ready_timeout_s = of_image.ready_timeout_s;
+    config->beside_init = of_image.beside_init;
+    spec->agent_is_init = has && !of_image.beside_init;
     spec->has_program = (has || spec->own_entrypoint || spec->own_command) &&
                         config->entrypoint.count + config->command.count > 0;
 }
@@ -84,14 +95,24 @@ void program_publish(VmSpec *spec) {
 
 /* ---- running it ---- */
 
+bool program_runs(const VmRow *row) {
+    const char *boot = row->runtime.boot;
+    return str_equal(boot, "restored") ||
+           (row->spec.warm && (str_equal(boot, "forked") || str_equal(boot, "claimed")));
+}
+
 int program_start(Home *home, const VmRow *row, Error *error) {
+    return program_runs(row) ? 0 : program_start_anew(home, row, error);
+}
+
+int program_start_anew(Home *home, const VmRow *row, Error *error) {
     _cleanup_json_ json_t *request = NULL;
     int r;
-    if (!row->spec.has_program || str_equal(row->runtime.boot, "restored"))
+    if (!row->spec.has_program)
         return 0;
     request = json_pack("{s:o, s:b, s:b}", "argv", image_config_argv(&row->spec.config), "program",
                         1, "console", 1);
-    r = vm_ask_keeper(home, row->id, "exec_detached", request, NULL, 0, NULL, error);
+    r = vm_ask_keeper_of(home, row, "exec_detached", request, NULL, 0, NULL, error);
     return r < 0 ? error_add_context(error, "the program of %s", row->name) : 0;
 }
 
@@ -112,6 +133,13 @@ int program_attach(Home *home, const json_t *vm, json_t *exec, Error *error) {
     int r = find(home, vm, &row, error);
     if (r < 0)
         return r;
+    if (row.spec.warm && has_own) /* a command beside the program */
+        return program_start(home, &row, error);
+    if (row.spec.has_program && program_runs(&row)) {
+        error_set(error, ERROR_CONFLICT, EBUSY, "the program of %s runs already", row.name);
+        error_set_hint(error, "its output is on the console: ramet logs -f %s", row.name);
+        return -EBUSY;
+    }
     if (row.spec.has_program) {
         (void)json_object_set_new(exec, "argv", image_config_argv(&row.spec.config));
         (void)json_object_set_new(exec, "program", json_true());

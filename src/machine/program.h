@@ -18,6 +18,12 @@ void program_resolve(const ImageRow *image, VmSpec *spec);
 /* Ports that the image serves and nothing leads to yet: any free ports of the host. */
 void program_publish(VmSpec *spec);
 
+/* Does it run already in a VM that has just started, since what that came from had it? */
+bool program_runs(const VmRow *row);
+
+/* Starts it in a VM whose keeper says that it runs, whatever the row says. */
+int program_start_anew(Home *home, const VmRow *row, Error *error);
+
 /* Starts it in a VM that has just started; one that goes on where it was has it already. Nothing to
  * do is success. */
 int program_start(Home *home, const VmRow *row, Error *error);

@@ -59,6 +59,7 @@
 #include "machine/remove.h"
 #include "machine/snapshot_create.h"
 #include "machine/start.h"
+#include "pool/warm_program.h"
 #include "qemu/features.h"
 #include "run/guest_run.h"
 #include "store/images.h"
@@ -197,6 +198,13 @@ static void drop_entry(Home *home, const SnapshotRow *row) {
         log_warning("cannot remove boot cache entry %s: %s", row->id, error_message(&error));
 }
 
+/* The image whose VMs are forked from it: not the one on whose base its disk stands, where it came
+ * from a recipe's last step. */
+static const char *image_of(const SnapshotRow *row) {
+    const char *digest = row->data.facts.image_digest;
+    return digest && *row->key ? digest : row->image_digest;
+}
+
 /* facts NULL: all entries of the image; digest NULL: of all images that are gone. */
 static void prune(Home *home, const char *image_digest, const SnapshotFacts *facts) {
     SnapshotRow *rows = NULL;
@@ -206,10 +214,10 @@ static void prune(Home *home, const char *image_digest, const SnapshotFacts *fac
     for (size_t i = 0; i < count; i++) {
         const SnapshotRow *row = &rows[i];
         bool ours = str_equal(row->purpose, PURPOSE_CACHE) && row->state == SNAPSHOT_READY;
-        if (!ours || (image_digest && !str_equal(row->image_digest, image_digest)))
+        if (!ours || (image_digest && !str_equal(image_of(row), image_digest)))
             continue;
         if (!image_digest && *row->key &&
-            (images_count_digest(home->store, row->image_digest, &names, NULL) < 0 || names > 0))
+            (images_count_digest(home->store, image_of(row), &names, NULL) < 0 || names > 0))
             continue;
         if (!facts || !*row->key || is_stale(&row->data.facts, facts))
             drop_entry(home, row);
@@ -282,6 +290,7 @@ static int make_hidden(Home *home, Operation *operation, const VmRow *row, OpLoc
         r = admission_check_memory(spec.memory_bytes, error);
     if (r < 0)
         return r;
+    planned.spec.warm = row->spec.warm;
     str_set(planned.runtime.hidden, "cache");
     return vm_create_planned(home, operation, &planned, CREATE_TO_RUN, lock, hidden, error);
 }
@@ -311,7 +320,9 @@ static int boot_and_save(Home *home, Operation *operation, OpLock *lock, VmRow *
     if (r < 0)
         return r;
     await_systemd(home, operation, hidden);
-    r = operation_check(operation, error);
+    r = hidden->spec.warm ? warm_program_start(home, operation, hidden, error) : 0;
+    if (r >= 0)
+        r = operation_check(operation, error);
     if (r < 0)
         return r;
     /* What it is for snapshot_create_locked; nobody sees it, since it is hidden. */
@@ -388,6 +399,31 @@ bool boot_cache_may_fall_back(const Error *error) {
 /* An image that does not boot hidden does not boot at all; that is the start's own error. */
 static bool cold_may_work(const Error *failure) {
     return boot_cache_may_fall_back(failure) && failure->kind != ERROR_GUEST_NOT_READY;
+}
+
+int boot_cache_has(Home *home, Operation *operation, VmRow *row, Error *error) {
+    _cleanup_(snapshot_facts_free) SnapshotFacts facts = {0};
+    _cleanup_snapshot_row_ SnapshotRow found = {0};
+    char key[65];
+    int r = make_key(home, operation->cancel_fd, row, &facts, key, error);
+    return r < 0 ? r : snapshots_find_key(home->store, key, PURPOSE_CACHE, &found, error);
+}
+
+int boot_cache_add(Home *home, Operation *operation, VmRow *row, VmRow *vm, Error *error) {
+    _cleanup_(snapshot_facts_free) SnapshotFacts facts = {0};
+    _cleanup_snapshot_row_ SnapshotRow made = {0};
+    char key[65];
+    const SnapshotOptions options = {.purpose = PURPOSE_CACHE, .key = key};
+    int r = make_key(home, operation->cancel_fd, row, &facts, key, error);
+    if (r >= 0)
+        r = snapshot_create_locked(home, operation, vm, &options, &made, error);
+    if (r < 0)
+        return r;
+    str_replace(&made.data.facts.image_digest, row->image_digest);
+    str_replace(&made.data.facts.program, facts.program);
+    r = snapshots_update(home->store, &made, error);
+    snapshot_unpin(home, made.id);
+    return r;
 }
 
 int boot_cache_ensure(Home *home, Operation *operation, VmRow *row, SnapshotRow *snapshot,

@@ -23,6 +23,13 @@ int boot_cache_open(Home *home, Operation *operation, VmRow *row, SnapshotRow *s
 int boot_cache_ensure(Home *home, Operation *operation, VmRow *row, SnapshotRow *snapshot,
                       Error *error);
 
+/* 1: there is an entry from which this VM would be forked; 0: there is none. */
+int boot_cache_has(Home *home, Operation *operation, VmRow *row, Error *error);
+
+/* Makes what a running VM is now, whose lock the caller has, the entry from which VMs like `row`
+ * (planned) are forked. Its disk may stand on another base than theirs. */
+int boot_cache_add(Home *home, Operation *operation, VmRow *row, VmRow *vm, Error *error);
+
 /* A restore from it failed: it is not found any more, and goes once nothing grows from it. */
 void boot_cache_discard(Home *home, const SnapshotRow *snapshot);
 

@@ -29,6 +29,7 @@
 #include "recipe/recipe_image.h"
 #include "recipe/recipe_key.h"
 #include "recipe/recipe_plan.h"
+#include "recipe/recipe_warm.h"
 #include "recipe/step_vm.h"
 #include "recipe/step_work.h"
 #include "store/images.h"
@@ -80,6 +81,7 @@ static int find_base(Build *build, Error *error) {
     operation_enter(build->operation, "base");
     r = vm_plan_row(build->home, build->operation, &build->plan.spec, CREATE_TO_RUN, &planned,
                     error);
+    planned.spec.warm = false;
     if (r >= 0)
         r = images_find(build->home->store, build->plan.spec.image, &build->base, error);
     if (r >= 0)
@@ -189,10 +191,45 @@ static int do_steps(Build *build, Error *error) {
     return r;
 }
 
+static int make_image(Build *build, json_t **image, Error *error) {
+    return recipe_image_make(build->home, build->operation, &build->plan, build->options,
+                             &build->last, &build->base, image, error);
+}
+
+/* The program is ready before the image has its name. */
+static int make_warm(Build *build, json_t **image, Error *error) {
+    _cleanup_error_ Error failure = ERROR_INIT;
+    Operation operation;
+    StepVm vm = {0};
+    int r;
+    operation_enter(build->operation, "warm");
+    operation_note(build->operation, "starting the image's program");
+    operation_init(&operation, 0, build->operation->cancel_fd);
+    operation_enter(&operation, "plan");
+    r = recipe_warm_start(build->home, &operation, &build->plan, build->options, &build->last,
+                          &build->base, &vm, &failure);
+    if (r < 0)
+        keep_broken(build, &vm, &failure);
+    if (r >= 0)
+        r = make_image(build, image, &failure);
+    if (r >= 0)
+        r = recipe_warm_keep(build->home, &operation, &build->plan, build->options, &vm, &failure);
+    step_vm_remove(build->home, &vm);
+    return r < 0 ? error_move(error, &failure) : 0;
+}
+
+static bool is_warm_already(Build *build) {
+    return recipe_image_is_there(build->home, &build->plan, build->options, &build->last,
+                                 &build->base) &&
+           recipe_warm_is_there(build->home, build->operation, &build->plan, build->options, NULL) >
+               0;
+}
+
 int recipe_build(Home *home, Operation *operation, const RecipeOptions *options, json_t **image,
                  Error *error) {
     _cleanup_(build_free) Build build = {
         .home = home, .operation = operation, .options = options, .report = json_array()};
+    _cleanup_json_ json_t *made = NULL;
     bool replace = false;
     int r = recipe_plan_read(options->fd, options->json_bytes, &build.plan, error);
     operation_enter(operation, "plan");
@@ -202,11 +239,14 @@ int recipe_build(Home *home, Operation *operation, const RecipeOptions *options,
         r = find_base(&build, error);
     if (r >= 0)
         r = do_steps(&build, error);
-    if (r >= 0)
-        r = recipe_image_make(home, operation, &build.plan, options, &build.last, &build.base,
-                              image, error);
+    if (r >= 0 && build.plan.ready && !is_warm_already(&build))
+        r = make_warm(&build, &made, error);
+    else if (r >= 0)
+        r = make_image(&build, &made, error);
     boot_cache_reconcile(home);
-    if (r >= 0)
-        (void)json_object_set(*image, "steps", build.report);
-    return r;
+    if (r < 0)
+        return r;
+    (void)json_object_set(made, "steps", build.report);
+    *image = TAKE_PTR(made);
+    return 0;
 }

@@ -44,24 +44,44 @@ static int write_disk(void *data, int fd, const char *path, Error *error) {
                            str_or_empty(making->last->data.base_path), fd, path, error);
 }
 
+static ImageInit init_of(const ImageRow *base) {
+    return image_init_from_name(json_string_value(json_object_get(base->detail, "init")));
+}
+
+json_t *recipe_image_settings(const RecipePlan *plan, const ImageRow *base) {
+    return recipe_plan_settings(plan, json_object_get(base->detail, "config"),
+                                init_of(base) != IMAGE_INIT_AGENT);
+}
+
+/* Does the name stand for the disk of the same step? Then that need not be written again. */
+static bool is_of_step(Home *home, const char *name, const SnapshotRow *last, ImageRow *there) {
+    return images_get(home->store, name, there, NULL) > 0 &&
+           str_equal(json_string_value(json_object_get(there->detail, "step")), last->id);
+}
+
+bool recipe_image_is_there(Home *home, const RecipePlan *plan, const RecipeOptions *options,
+                           const SnapshotRow *last, const ImageRow *base) {
+    _cleanup_json_ json_t *settings = recipe_image_settings(plan, base);
+    _cleanup_image_row_ ImageRow there = {0};
+    return is_of_step(home, options->name, last, &there) &&
+           json_equal(json_object_get(there.detail, "config"), settings);
+}
+
 int recipe_image_make(Home *home, Operation *operation, const RecipePlan *plan,
                       const RecipeOptions *options, const SnapshotRow *last, const ImageRow *base,
                       json_t **image, Error *error) {
     _cleanup_free_ char *source = str_format(OF_RECIPE "%s on %s", plan->file, base->name);
-    _cleanup_json_ json_t *settings =
-        recipe_plan_settings(plan, json_object_get(base->detail, "config"));
-    const json_t *detail = base->detail;
+    _cleanup_json_ json_t *settings = recipe_image_settings(plan, base);
+    _cleanup_image_row_ ImageRow there = {0};
     Making making = {.home = home, .operation = operation, .last = last};
-    ImageAdoptRequest request = {
+    const ImageAdoptRequest request = {
         .name = options->name,
         .kernel_key = last->data.kernel_key,
         .source = source,
+        .digest = is_of_step(home, options->name, last, &there) ? there.digest : NULL,
         .minimum_disk_bytes = last->data.spec.disk_bytes,
-        .default_memory_bytes =
-            plan->spec.memory_bytes
-                ? plan->spec.memory_bytes
-                : (uint64_t)json_integer_value(json_object_get(detail, "default_memory_bytes")),
-        .init = image_init_from_name(json_string_value(json_object_get(detail, "init"))),
+        .default_memory_bytes = last->data.spec.memory_bytes,
+        .init = init_of(base),
         .step = last->id,
         .settings = settings,
         .write = write_disk,

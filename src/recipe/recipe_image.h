@@ -13,6 +13,13 @@
  * makes; another one only where that was asked for (ERROR_CONFLICT). *replace: whether one does. */
 int recipe_image_check_name(Home *home, const RecipeOptions *options, bool *replace, Error *error);
 
+/* How it is run; the caller's, or NULL. */
+json_t *recipe_image_settings(const RecipePlan *plan, const ImageRow *base);
+
+/* Does the name stand for just this image already? */
+bool recipe_image_is_there(Home *home, const RecipePlan *plan, const RecipeOptions *options,
+                           const SnapshotRow *last, const ImageRow *base);
+
 /* The image of the last step's disk, alone and flat, run as its base is and the recipe says.
  * *image (may not be NULL) is the caller's. */
 int recipe_image_make(Home *home, Operation *operation, const RecipePlan *plan,

@@ -16,6 +16,7 @@
 #define STEP_SECONDS 3600
 #define STEP_SECONDS_MAX 86400
 #define READY_SECONDS 300
+#define READY_BYTES_MAX 1023
 
 void recipe_plan_free(RecipePlan *plan) {
     vm_spec_free(&plan->spec);
@@ -217,9 +218,8 @@ static int check_settings(RecipePlan *plan, Error *error) {
     plan->ready_timeout_s = READY_SECONDS;
     if (r >= 0)
         r = json_opt_string("the recipe", plan->json, "ready", &plan->ready, error);
-    if (r >= 0 && plan->ready)
-        r = error_set(error, ERROR_UNSUPPORTED, ENOTSUP,
-                      "this version makes no image that starts warm (snapshot-after)");
+    if (r >= 0 && plan->ready && (!*plan->ready || strlen(plan->ready) > READY_BYTES_MAX))
+        r = wrong(error, "ready is empty or too long");
     if (r >= 0)
         r = json_opt_u64("the recipe", plan->json, "ready_line", &plan->ready_line, error);
     if (r >= 0)
@@ -227,7 +227,18 @@ static int check_settings(RecipePlan *plan, Error *error) {
     return r;
 }
 
-json_t *recipe_plan_settings(const RecipePlan *plan, const json_t *of_base) {
+/* When its VMs are ready is the image's own, and not its base's. */
+static void put_ready(const RecipePlan *plan, json_t *settings) {
+    (void)json_object_del(settings, "ready");
+    (void)json_object_del(settings, "ready_timeout_s");
+    if (!plan->ready)
+        return;
+    (void)json_object_set_new(settings, "ready", json_string(plan->ready));
+    (void)json_object_set_new(settings, "ready_timeout_s",
+                              json_integer((json_int_t)plan->ready_timeout_s));
+}
+
+json_t *recipe_plan_settings(const RecipePlan *plan, const json_t *of_base, bool has_init) {
     static const char *const members[] = {"entrypoint", "command", "ports", "user", "directory"};
     json_t *settings = of_base ? json_copy((json_t *)of_base) : json_object(), *env;
     if (json_object_get(plan->json, "entrypoint")) /* whose arguments were another's */
@@ -237,6 +248,10 @@ json_t *recipe_plan_settings(const RecipePlan *plan, const json_t *of_base) {
         if (value)
             (void)json_object_set(settings, members[i], value);
     }
+    if (has_init &&
+        (json_object_get(plan->json, "entrypoint") || json_object_get(plan->json, "command")))
+        (void)json_object_set_new(settings, "beside_init", json_true());
+    put_ready(plan, settings);
     env = json_copy(json_object_get(settings, "env"));
     env = env ? env : json_array();
     (void)json_array_extend(env, json_object_get(plan->json, "env"));

@@ -39,9 +39,9 @@ int recipe_plan_read(int fd, uint64_t json_bytes, RecipePlan *plan, Error *error
 
 void recipe_plan_free(RecipePlan *plan);
 
-/* How the image is run, as image_config.h has it, over how its base is run; the caller's. NULL:
- * neither says anything. */
-json_t *recipe_plan_settings(const RecipePlan *plan, const json_t *of_base);
+/* How the image is run, as image_config.h has it, over how its base is run, which may have an init
+ * of its own; the caller's. NULL: neither says anything. */
+json_t *recipe_plan_settings(const RecipePlan *plan, const json_t *of_base, bool has_init);
 
 /* Puts "FILE:LINE: step N of M, TITLE" in front. */
 int recipe_step_error(const RecipePlan *plan, const RecipeStep *step, Error *error);

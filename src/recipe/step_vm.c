@@ -14,9 +14,17 @@
 #include "machine/start.h"
 #include "run/restore.h"
 
-static void set_env(const StrList *env, VmSpec *spec) {
+/* The variables are the image's own, once it is run as that. */
+static void set_env(const StepVmOptions *options, VmSpec *spec) {
     strlist_free(&spec->env);
-    words_copy(env, &spec->env);
+    if (!options->settings) {
+        words_copy(options->env, &spec->env);
+        return;
+    }
+    image_config_free(&spec->config);
+    image_config_from_json(options->settings, &spec->config);
+    spec->has_program = spec->config.entrypoint.count + spec->config.command.count > 0;
+    spec->warm = true;
 }
 
 int step_vm_fork(Home *home, Operation *operation, const SnapshotRow *from,
@@ -30,7 +38,7 @@ int step_vm_fork(Home *home, Operation *operation, const SnapshotRow *from,
     r = clone_plan(from, options->name ? options->name : made_up, &shape, &planned, error);
     if (r < 0)
         return r;
-    set_env(options->env, &planned.spec);
+    set_env(options, &planned.spec);
     str_set(planned.runtime.hidden, "step");
     r = vm_create_planned(home, operation, &planned, CREATE_TO_RUN, &vm->lock, &vm->row, error);
     if (r >= 0)

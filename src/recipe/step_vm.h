@@ -17,10 +17,11 @@ typedef struct StepVm {
 } StepVm;
 
 typedef struct StepVmOptions {
-    const char *name;    /* borrowed; NULL: one is made up */
-    const char *network; /* borrowed: "user" or "none" */
-    const StrList *env;  /* borrowed: "K=V" */
-    uint64_t disk_bytes; /* 0: as it is */
+    const char *name;       /* borrowed; NULL: one is made up */
+    const char *network;    /* borrowed: "user" or "none" */
+    const StrList *env;     /* borrowed: "K=V" */
+    uint64_t disk_bytes;    /* 0: as it is */
+    const json_t *settings; /* borrowed: it is run so, as a VM of the image; NULL: as its base */
 } StepVmOptions;
 
 /* Forks a snapshot, which must be pinned. It is ready then. */

@@ -108,32 +108,45 @@ static int check_running(const VmRow *row, const Op *op, Error *error) {
     return -EBUSY;
 }
 
-int vm_ask_keeper(Home *home, const char *reference, const char *op_name, const json_t *request,
-                  const int *fds, size_t n_fds, json_t **answer, Error *error) {
-    const Op *op = op_find(op_name);
+static int ask(Home *home, const VmRow *row, const Op *op, const json_t *request, const int *fds,
+               size_t n_fds, json_t **answer, Error *error) {
     _cleanup_json_ json_t *made = NULL, *ok = NULL;
-    _cleanup_vm_row_ VmRow row = {0};
     _cleanup_close_ int dir_fd = -1;
-    int r;
-
-    if (!op)
-        return error_set(error, ERROR_USAGE, EINVAL, "there is no stream for %.40s", op_name);
-    r = vms_find(home->store, reference, &row, error);
+    int r = make_request(row, op, request, &made, error);
     if (r >= 0)
-        r = check_running(&row, op, error);
-    if (r >= 0)
-        r = make_request(&row, op, request, &made, error);
-    if (r >= 0)
-        r = vm_folder_open(home, row.id, &dir_fd, error);
+        r = vm_folder_open(home, row->id, &dir_fd, error);
     if (r < 0)
         return r;
     r = keeper_call(dir_fd, made, fds, n_fds, clock_monotonic_usec() + HAND_TIMEOUT_USEC, -1, NULL,
                     NULL, &ok, error);
     if (r < 0)
-        return error_add_context(error, "%s", row.name);
+        return error_add_context(error, "%s", row->name);
     if (answer)
         *answer = TAKE_PTR(ok);
     return 0;
+}
+
+static int no_such_op(const char *name, Error *error) {
+    return error_set(error, ERROR_USAGE, EINVAL, "there is no stream for %.40s", name);
+}
+
+int vm_ask_keeper_of(Home *home, const VmRow *row, const char *op_name, const json_t *request,
+                     const int *fds, size_t n_fds, json_t **answer, Error *error) {
+    const Op *op = op_find(op_name);
+    return op ? ask(home, row, op, request, fds, n_fds, answer, error) : no_such_op(op_name, error);
+}
+
+int vm_ask_keeper(Home *home, const char *reference, const char *op_name, const json_t *request,
+                  const int *fds, size_t n_fds, json_t **answer, Error *error) {
+    const Op *op = op_find(op_name);
+    _cleanup_vm_row_ VmRow row = {0};
+    int r;
+    if (!op)
+        return no_such_op(op_name, error);
+    r = vms_find(home->store, reference, &row, error);
+    if (r >= 0)
+        r = check_running(&row, op, error);
+    return r < 0 ? r : ask(home, &row, op, request, fds, n_fds, answer, error);
 }
 
 int vm_hand_stream(Home *home, const char *reference, const char *op, const json_t *request,

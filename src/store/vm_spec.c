@@ -166,6 +166,7 @@ const RowField vm_spec_fields[] = {
     FIELD(ROW_BOOL, cold),
     ROW_TYPE_FIELD(VmSpec, config, config_type),
     FIELD(ROW_BOOL, has_program),
+    FIELD(ROW_BOOL, warm),
     FIELD(ROW_BOOL, agent_is_init),
     ROW_UNKNOWN_FIELD(VmSpec, unknown),
 };

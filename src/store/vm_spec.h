@@ -50,7 +50,8 @@ typedef struct VmSpec {
     bool cold;               /* never from the boot cache */
     ImageConfig config;      /* owned: how its image is run, as it was changed for it */
     bool has_program;        /* entrypoint and command of it run in each start */
-    bool agent_is_init;      /* even where the image has an init */
+    bool warm;          /* what it is forked from in its first start runs the program already */
+    bool agent_is_init; /* even where the image has an init */
     bool own_entrypoint,
         own_command;   /* of `config`: they were asked for, and are not the image's */
     bool weak_command; /* only where the image has a program */

@@ -205,13 +205,15 @@ static const RowKind KIND = {.table = "vms",
                              .read = read_row,
                              .free = free_row};
 
-int vms_set_snapshot(Store *store, const char *id, const char *snapshot, Error *error) {
+int vms_set_ground(Store *store, const VmRow *row, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
-    int r = query_start(&query, store, "UPDATE vms SET snapshot = ? WHERE id = ?", error);
+    int r = query_start(&query, store, "UPDATE vms SET snapshot = ?, image_digest = ? WHERE id = ?",
+                        error);
     if (r < 0)
         return r;
-    query_text(&query, snapshot);
-    query_text(&query, id);
+    query_text(&query, row->snapshot);
+    query_text(&query, row->image_digest);
+    query_text(&query, row->id);
     return query_run(&query, NULL, error);
 }
 

@@ -50,8 +50,8 @@ int vms_update(Store *store, const VmRow *row, Error *error);
 /* Another name for it. ERROR_CONFLICT when that is taken. */
 int vms_rename(Store *store, const char *id, const char *name, Error *error);
 
-/* Writes from which snapshot it grows; empty: none. */
-int vms_set_snapshot(Store *store, const char *id, const char *snapshot, Error *error);
+/* Writes from which snapshot it grows (empty: none), and on which base its disk stands. */
+int vms_set_ground(Store *store, const VmRow *row, Error *error);
 
 /* One of the snapshot's warm clones, the oldest, becomes `creating` under this name, in one step,
  * so that nobody else gets it. 1 and the row, or 0: none is warm. ERROR_CONFLICT: the name is

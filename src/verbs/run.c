@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "disk/base_file.h"
 #include "frozen/disks.h"
 #include "frozen/layers.h"
 #include "frozen/pins.h"
@@ -59,12 +60,30 @@ static int replace_overlay(Home *home, const VmRow *row, size_t disk, int dir_fd
     return r;
 }
 
+/* Its disk may stand on another base than its image's, where that came from a recipe. */
+static void take_base(VmRow *row, const SnapshotRow *snapshot) {
+    str_set(row->image_digest, snapshot->image_digest);
+    str_replace(&row->runtime.base, snapshot->data.base_path);
+}
+
+/* What it was before take_base. */
+static void give_base_back(const Home *home, VmRow *row, const SnapshotRow *snapshot) {
+    const char *digest = snapshot->data.facts.image_digest;
+    if (!digest || str_equal(digest, row->image_digest))
+        return;
+    _cleanup_free_ char *base = base_path(home->path, digest);
+    str_set(row->image_digest, digest);
+    str_replace(&row->runtime.base, base);
+}
+
 /* Lets a VM without content of its own stand on a snapshot; NULL: on its image. */
 static int rebase_on(Home *home, VmRow *row, const SnapshotRow *snapshot, Error *error) {
     const VmDisks *disks = snapshot ? &snapshot->data.disks : NULL;
     const char *layer = snapshot ? snapshot->layer : "";
     _cleanup_close_ int dir_fd = -1;
     int r = vm_folder_open(home, row->id, &dir_fd, error);
+    if (snapshot)
+        take_base(row, snapshot);
     for (size_t i = 0; r >= 0 && i < vm_disk_count(row); i++)
         if (vm_disk_has_overlay(row, i))
             r = replace_overlay(home, row, i, dir_fd,
@@ -74,7 +93,7 @@ static int rebase_on(Home *home, VmRow *row, const SnapshotRow *snapshot, Error 
     vm_disks_stand_on(row, layer, disks);
     (void)snprintf(row->snapshot, sizeof(row->snapshot), "%s", snapshot ? snapshot->id : "");
     r = vms_update(home->store, row, error);
-    return r < 0 ? r : vms_set_snapshot(home->store, row->id, row->snapshot, error);
+    return r < 0 ? r : vms_set_ground(home->store, row, error);
 }
 
 /* --- forking -----------------------------------------------------------------------------------
@@ -108,6 +127,7 @@ static int fall_back(Home *home, Operation *operation, OpLock *lock, VmRow *row,
     row->state = STATE_CREATED;
     row_clear_run(row);
     operation_enter(operation, "overlay");
+    give_base_back(home, row, snapshot);
     r = rebase_on(home, row, NULL, error);
     if (r >= 0)
         r = vm_start_locked(home, operation, lock, row, error);
@@ -222,6 +242,7 @@ static int make_and_start(Run *run, Error *error) {
     int r;
     if (run->cached) {
         (void)snprintf(planned->snapshot, sizeof(planned->snapshot), "%s", run->snapshot.id);
+        take_base(planned, &run->snapshot);
         vm_disks_stand_on(planned, run->snapshot.layer, &run->snapshot.data.disks);
     }
     r = vm_create_planned(run->home, run->operation, planned, run->kind, &run->lock, &run->row,

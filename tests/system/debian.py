@@ -261,5 +261,54 @@ def test_debian(home):
     home.check_no_leftovers()
 
 
+def make_repository(folder):
+    """A repository of one package, as apt takes it from a folder."""
+    package = os.path.join(folder, "package")
+    for name, text in (("DEBIAN/control", "Package: ramet-hello\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\n"
+                                          "Description: a word\n"),
+                       ("usr/share/ramet-hello/word", "hello\n")):
+        path = os.path.join(package, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    repository = os.path.join(folder, "repository")
+    os.makedirs(repository)
+    deb = os.path.join(repository, "ramet-hello_1.0_all.deb")
+    subprocess.run(["dpkg-deb", "--build", "--root-owner-group", package, deb], check=True, capture_output=True)
+    with open(deb, "rb") as file:
+        data = file.read()
+    with open(os.path.join(package, "DEBIAN/control"), encoding="utf-8") as file:
+        control = file.read()
+    with open(os.path.join(repository, "Packages"), "w", encoding="utf-8") as file:
+        file.write(f"{control}Filename: ./ramet-hello_1.0_all.deb\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n")
+
+
+def test_recipe(home):
+    """A package from a repository that a step brought, and a service of it beside systemd, found running by the image's VMs."""
+    build_image(home)
+    make_repository(home.folder)
+    recipe = os.path.join(home.folder, "recipe.yaml")
+    with open(recipe, "w", encoding="utf-8") as file:
+        file.write(f"""base: {IMAGE}
+network: none
+steps:
+  - copy: repository
+    to: /srv/
+  - run: |
+      rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
+      echo 'deb [trusted=yes] file:/srv/repository ./' > /etc/apt/sources.list
+  - packages: [ramet-hello]
+entrypoint: [redis-server, --port, "7000"]
+snapshot-after: redis-cli -p 7000 ping
+""")
+    image = home.json("image", "build", "hello", "-f", recipe, timeout=900)
+    expect_equal([step["cached"] for step in image["steps"]], [False, False, False])
+    expect_equal(home.ramet("run", "-d", "--name", "a", "hello", timeout=900).out, "a\n")
+    expect_equal(home.vm("a")["boot"], "forked")
+    expect_equal(home.ramet("exec", "a", "--", "cat", "/usr/share/ramet-hello/word").out, "hello\n")
+    expect_equal(home.ramet("exec", "a", "--", "redis-cli", "-p", "7000", "ping").out, "PONG\n")
+    expect_match(home.ramet("exec", "a", "--", "cat", "/proc/1/comm").out, "systemd")
+
+
 if __name__ == "__main__":
     harness.main()

@@ -151,6 +151,54 @@ def test_shell_on_failure(home):
     expect_equal(hidden(home), 0, "VMs")
 
 
+WARM = """base: busybox
+steps:
+  - run: mkdir -p /srv && echo page > /srv/page
+entrypoint: [sh, -c, "echo started >> /starts; exec httpd -f -p 80 -h /srv"]
+snapshot-after: wget -qO- http://127.0.0.1/page
+"""
+ASK = ["sh", "-c", "wget -qO- http://127.0.0.1/page; pidof httpd | wc -w; cat /starts"]
+
+
+@harness.booted
+def test_warm(home):
+    """VMs of the image find its program running, whichever way they come up."""
+    build(home, WARM)
+    expect_equal(home.ramet("run", "-d", "--name", "a", "made").out, "a\n")
+    expect_equal(home.vm("a")["boot"], "forked")
+    expect_equal(home.ramet("exec", "a", "--", *ASK).out, "page\n1\nstarted\n", "in a fork")
+    expect_equal(home.ramet("run", "--rm", "made", "--", *ASK).out, "page\n1\nstarted\n", "beside a command")
+    home.ramet("create", "--name", "b", "made")
+    home.ramet("start", "b")
+    expect_equal(home.ramet("exec", "b", "--", *ASK).out, "page\n1\nstarted\n", "in one that was created")
+    home.ramet("fork", "a", "--name", "c")
+    expect_equal(home.ramet("exec", "c", "--", *ASK).out, "page\n1\nstarted\n", "in a fork of a fork")
+    home.ramet("restart", "a")
+    expect_equal(home.vm("a")["boot"], "cold")
+    answer = wait_until(lambda: home.ramet("exec", "a", "--", *ASK, status=None).out, "the program after a restart")
+    wait_until(lambda: home.ramet("exec", "a", "--", *ASK, status=None).out == "page\n1\nstarted\nstarted\n",
+               f"the program, started again: {answer}")
+    home.ramet("run", "-d", "--name", "d", "-e", "A=1", "made")
+    wait_until(lambda: home.ramet("exec", "d", "--", *ASK, status=None).out == "page\n1\nstarted\n", "the program with a variable")
+    # the entry goes with a prune of what stands on it, and a boot makes another one
+    home.ramet("rm", "-f", "a", "b", "c", "d")
+    home.ramet("prune")
+    expect_equal(home.ramet("run", "--rm", "made", "--", *ASK).out, "page\n1\nstarted\n", "after a boot")
+    expect_equal(cached(build_json(home, WARM)), [True])
+    home.ramet("image", "rm", "made")
+    home.ramet("prune")
+    expect_equal(steps(home), 0, "steps")
+    home.check_no_leftovers()
+
+
+@harness.booted
+def test_not_ready(home):
+    recipe = WARM.replace("httpd", "false") + "snapshot-timeout: 3\n"
+    expect_match(build(home, recipe, status=5).err, r"recipe\.yaml:5: snapshot-after: .* did not (succeed|end) within 3 s")
+    expect_equal([image["name"] for image in home.json("image", "ls")], ["busybox"], "images")
+    expect_equal(hidden(home), 0, "VMs")
+
+
 def begin(home, text):
     """A build whose step has begun."""
     process = home.start("image", "build", "made", "-f", write(home, text))

@@ -54,6 +54,9 @@ static const RowField fields[] = {
     FIELD(ROW_STRING, user),
     FIELD(ROW_INT, stop_signal),
     FIELD(ROW_JSON, labels),
+    FIELD(ROW_BOOL, beside_init),
+    FIELD(ROW_STRING, ready),
+    FIELD(ROW_U64, ready_timeout_s),
 };
 
 json_t *image_config_to_json(const ImageConfig *config) {
@@ -72,6 +75,7 @@ void image_config_copy(const ImageConfig *config, ImageConfig *copy) {
     words_copy(&config->ports, &copy->ports);
     copy->directory = str_copy(config->directory);
     copy->user = str_copy(config->user);
+    copy->ready = str_copy(config->ready);
     copy->labels = json_deep_copy(config->labels);
 }
 

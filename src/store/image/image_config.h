@@ -17,6 +17,10 @@ typedef struct ImageConfig {
     char *user;           /* name or number, optionally ":group"; NULL: root */
     unsigned stop_signal; /* 0: TERM */
     json_t *labels;
+    bool beside_init; /* the program runs though the image has an init of its own */
+    char *ready;      /* a line that succeeds once the program is up; VMs of the image are forked of
+                         one that is then. NULL: they start it */
+    uint64_t ready_timeout_s;
 } ImageConfig;
 
 /* As an object, the caller's. */
