@@ -59,7 +59,8 @@ int bench_archives(Bench *bench, Error *error);
 int bench_boot(Bench *bench, Error *error);
 int bench_disk(Bench *bench, Error *error);
 int bench_exec(Bench *bench, Error *error);
-int bench_layers(Bench *bench, Error *error);
+int bench_images(Bench *bench, Error *error);
+int bench_recipe(Bench *bench, Error *error); /* a part of bench_images */
 int bench_size(Bench *bench, Error *error);
 int bench_fork(Bench *plain, Error *error);
 int bench_density(Bench *bench, Error *error);

@@ -4,6 +4,8 @@
  * of the same layers into a folder; and `ramet image pull` and `ramet run` beside `podman pull` and
  * `podman run` of the same image from the same registry, up to the first output.
  *
+ * And recipes (recipe.c).
+ *
  * The image is made here, of the host's /usr/bin, /usr/lib/python3 and a static busybox. */
 
 #include <errno.h>
@@ -128,7 +130,7 @@ static int bench_apply(Bench *bench, const char *folder, Error *error) {
     return 0;
 }
 
-int bench_layers(Bench *bench, Error *error) {
+static int bench_layers(Bench *bench, Error *error) {
     _cleanup_(scratch_remove) char *folder = NULL;
     int r = scratch_new(bench, &folder, error);
     if (r >= 0)
@@ -136,4 +138,9 @@ int bench_layers(Bench *bench, Error *error) {
     if (r >= 0)
         r = bench_apply(bench, folder, error);
     return r;
+}
+
+int bench_images(Bench *bench, Error *error) {
+    int r = bench_layers(bench, error);
+    return r < 0 ? r : bench_recipe(bench, error);
 }
