@@ -34,6 +34,7 @@
 #include "frozen/snapshot_files.h"
 #include "frozen/snapshot_key.h"
 #include "frozen/snapshot_save.h"
+#include "frozen/uefi_variables.h"
 #include "home/admission.h"
 #include "home/home.h"
 #include "home/host.h"
@@ -459,6 +460,8 @@ int snapshot_create_locked(Home *home, Operation *operation, VmRow *vm,
         r = end_freeze(&saving, r, error);
     if (r >= 0 && saving.files)
         r = snapshot_save_finish(operation, saving.files, options->compress, made, error);
+    if (r >= 0)
+        r = uefi_variables_freeze(home, vm->id, made->id, error);
     if (r >= 0 && with_disk)
         r = snapshots_update(home->store, made, error); /* its layer is in use from here on */
     if (r >= 0 && with_disk)

@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "frozen/uefi_variables.h"
 #include "home/inside.h"
 #include "image/context.h"
 #include "image/firmware.h"
@@ -50,8 +52,25 @@ static int refuse_disks(const VmRow *row, Error *error) {
     return -ENOTSUP;
 }
 
-int launch_plan_firmware(const Home *home, Operation *operation, VmRow *row, bool restores,
-                         LaunchFiles *files, Plan *plan, Error *error) {
+/* A VM that has no variables yet grows from the snapshot in its row, with or without memory. */
+static int plan_uefi(const Home *home, const VmRow *row, int dir_fd, LaunchFiles *files, Plan *plan,
+                     Error *error) {
+    int fd, r;
+    if (access(UEFI_CODE, R_OK) < 0 || access(UEFI_VARIABLES, R_OK) < 0) {
+        error_set(error, ERROR_UNSUPPORTED, ENOENT, "UEFI's firmware for VMs is not installed");
+        error_set_hint(error, "install the package ovmf");
+        return -ENOENT;
+    }
+    r = launch_files_open(files, AT_FDCWD, UEFI_CODE, O_RDONLY, &plan->firmware_fd, error);
+    if (r >= 0)
+        r = uefi_variables_open(home, dir_fd, row->snapshot, &fd, error);
+    if (r >= 0)
+        plan->variables_fd = launch_files_add(files, fd);
+    return r;
+}
+
+int launch_plan_firmware(const Home *home, Operation *operation, VmRow *row, const Restore *restore,
+                         int dir_fd, LaunchFiles *files, Plan *plan, Error *error) {
     _cleanup_free_ char *path = NULL;
     PlanDisk *disk = &plan->disks[1];
     const char *key = row->runtime.kernel_key;
@@ -61,8 +80,11 @@ int launch_plan_firmware(const Home *home, Operation *operation, VmRow *row, boo
     if (plan->n_disks != 1)
         return refuse_disks(row, error);
     plan->firmware = str_equal(key, FIRMWARE_UEFI) ? PLAN_FIRMWARE_UEFI : PLAN_FIRMWARE_BIOS;
-    plan->agent_optional = !restores;
-    r = find_nocloud(home, operation, row, restores, plan->identity.home_key, &path, error);
+    plan->agent_optional = !restore;
+    r = plan->firmware == PLAN_FIRMWARE_UEFI ? plan_uefi(home, row, dir_fd, files, plan, error) : 0;
+    if (r < 0)
+        return r;
+    r = find_nocloud(home, operation, row, restore != NULL, plan->identity.home_key, &path, error);
     *disk = (PlanDisk){.serial = "cidata", .read_only = true, .n_files = 1};
     disk->files[0] = (PlanDiskFile){.fd_write = PLAN_NO_FD, .format = "raw"};
     if (r >= 0)

@@ -442,7 +442,7 @@ int launch_make_plan(Launch *launch, Error *error) {
                               error);
     if (r >= 0)
         r = launch_plan_firmware(launch->home, launch->operation, launch->row, launch->restore,
-                                 &launch->files, plan, error);
+                                 launch->dir_fd, &launch->files, plan, error);
     if (r >= 0)
         plan_machine(launch);
     if (r >= 0 && launch->restore)

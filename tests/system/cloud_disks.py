@@ -181,6 +181,20 @@ def test_bios(home):
     home.check_no_leftovers()
 
 
+def test_uefi(home):
+    """By systemd-boot, with UEFI's variables for each VM."""
+    if not os.path.exists("/usr/share/OVMF/OVMF_CODE_4M.fd"):
+        raise harness.Skip("ovmf is missing")
+    boot(home, "u", "systemd-boot")
+    expect_equal(image(home, "systemd-boot")["kernel_key"], "uefi", "what boots it")
+    home.ramet("exec", "u", "--", "test", "-d", "/sys/firmware/efi", timeout=LONG)
+    check_clones(home, "u")
+    inodes = {os.stat(f"{home.path}/vms/{home.vm(name)['id']}/uefi-variables.fd").st_ino for name in ("u", "clone-1", "clone-2")}
+    expect_equal(len(inodes), 3, "files of variables")
+    home.ramet("rm", "-f", "*")
+    home.check_no_leftovers()
+
+
 def test_without_agent(home):
     """A disk that gets no agent runs on, and what is missing is said."""
     home.ramet("image", "import", small_disk(home), "--name", "bare")

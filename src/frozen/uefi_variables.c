@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "frozen/uefi_variables.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/str.h"
+
+#define NAME "uefi-variables.fd"
+#define BYTES_MAX (4 * MIB)
+
+static int copy(const char *from, int dir_fd, mode_t mode, Error *error) {
+    _cleanup_free_ char *data = NULL;
+    size_t size = 0;
+    int r = fd_read_file_at(AT_FDCWD, from, BYTES_MAX, &data, &size);
+    if (r >= 0)
+        r = path_write_atomic_at(dir_fd, NAME, data, size, mode);
+    return r < 0 ? error_set_errno(error, -r, "cannot copy UEFI's variables from %s", from) : 0;
+}
+
+int uefi_variables_open(const Home *home, int dir_fd, const char *snapshot, int *fd, Error *error) {
+    _cleanup_free_ char *frozen = str_format("%s/snapshots/%s/" NAME, home_path(home), snapshot);
+    bool has_frozen = *snapshot && access(frozen, R_OK) == 0;
+    int r = 0;
+    if (faccessat(dir_fd, NAME, F_OK, 0) < 0)
+        r = copy(has_frozen ? frozen : UEFI_VARIABLES, dir_fd, 0600, error);
+    if (r < 0)
+        return r;
+    *fd = openat(dir_fd, NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    return *fd < 0 ? error_set_errno(error, errno, "cannot open UEFI's variables") : 0;
+}
+
+int uefi_variables_freeze(const Home *home, const char *vm, const char *snapshot, Error *error) {
+    _cleanup_free_ char *from = str_format("%s/vms/%s/" NAME, home_path(home), vm);
+    _cleanup_free_ char *folder = str_format("%s/snapshots/%s", home_path(home), snapshot);
+    if (access(from, F_OK) < 0)
+        return 0;
+    int r = path_make_folders(folder, 0711);
+    _cleanup_close_ int fd = r < 0 ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(error, r < 0 ? -r : errno, "cannot open %s", folder);
+    return copy(from, fd, 0444, error);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RAMET_FROZEN_UEFI_VARIABLES_H
+#define RAMET_FROZEN_UEFI_VARIABLES_H
+
+/* The variables of a VM that UEFI boots: a file of its own in its folder, which its snapshots keep
+ * a copy of. */
+
+#include "home/home.h"
+
+#define UEFI_CODE "/usr/share/OVMF/OVMF_CODE_4M.fd"
+#define UEFI_VARIABLES "/usr/share/OVMF/OVMF_VARS_4M.fd"
+
+/* Opens the VM's own for reading and writing; dir_fd: its folder. When it has none yet they are
+ * those of the snapshot ("": none) that it grows from, else as the firmware comes. */
+int uefi_variables_open(const Home *home, int dir_fd, const char *snapshot, int *fd, Error *error);
+
+/* A VM is frozen: its snapshot gets a copy. Nothing to do for one without. */
+int uefi_variables_freeze(const Home *home, const char *vm, const char *snapshot, Error *error);
+
+#endif
