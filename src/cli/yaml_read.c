@@ -122,7 +122,7 @@ int yaml_read_env(YamlReading *file, const YamlNode *node, json_t *object, const
 
 static int check_keys(YamlReading *file, const YamlNode *node, const YamlKey *keys) {
     const char *names[YAML_KEYS_MAX + 1] = {0};
-    for (size_t i = 0; keys[i].name && i < YAML_KEYS_MAX; i++)
+    for (size_t i = 0; i < YAML_KEYS_MAX && keys[i].name; i++)
         names[i] = keys[i].name;
     return yaml_tree_check_keys(&file->tree, node, names, file->error);
 }
