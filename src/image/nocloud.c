@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Written by libarchive. The same inputs give the same bytes.
+/* Written by libarchive, with the time of day in its header: its name is of what it holds.
  *
  * cloud-init runs bootcmd in each boot, early in its stage "network". It is told to leave alone
  * what the agent sees to: name, host keys, network, size of the disk. The network is left without a
@@ -87,7 +87,6 @@ static int add_file(struct archive *archive, const File *file, Error *error) {
     return 0;
 }
 
-/* libarchive writes the time of day into the volume's header unless a builder fixes all times. */
 static int write_files(const File *files, int fd, Error *error) {
     struct archive *archive = archive_write_new();
     int r = 0;
