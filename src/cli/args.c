@@ -139,6 +139,13 @@ static int check_seed(ArgKind kind, const char *text, Error *error) {
     return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" has no place: it is NAME:PATH", text);
 }
 
+static int check_filter(const char *text, Error *error) {
+    if (env_is_valid(text) && strchr(text, '='))
+        return 0;
+    return error_set(error, ERROR_USAGE, EINVAL,
+                     "\"%s\" is no KEY=VALUE, such as label=role or state=running", text);
+}
+
 static int check_value(ArgKind kind, const VerbOption *option, const char *text, Error *error) {
     switch (kind) {
     case ARG_NUMBER:
@@ -150,6 +157,7 @@ static int check_value(ArgKind kind, const VerbOption *option, const char *text,
     case ARG_TIME:
         return time_parse(text, NULL, error);
     case ARG_NAME:
+    case ARG_VOLUME:
     case ARG_POOL_SOURCE:
         return name_check("name", text, error);
     case ARG_VM:
@@ -168,6 +176,7 @@ static int check_value(ArgKind kind, const VerbOption *option, const char *text,
         return check_image(text, error);
     case ARG_SEED:
     case ARG_SEED_PLACE:
+    case ARG_VOLUME_PLACE:
         return check_seed(kind, text, error);
     case ARG_RECIPE:
         return check_recipe(text, error);
@@ -182,10 +191,7 @@ static int check_value(ArgKind kind, const VerbOption *option, const char *text,
     case ARG_LABEL:
         return check_pair(text, "a label", error);
     case ARG_FILTER:
-        return env_is_valid(text) && strchr(text, '=')
-                   ? 0
-                   : error_set(error, ERROR_USAGE, EINVAL,
-                               "\"%s\" is no KEY=VALUE, such as label=role or state=running", text);
+        return check_filter(text, error);
     case ARG_FORWARD:
         return forward_parse(text, NULL, error);
     case ARG_ENV:

@@ -44,6 +44,7 @@ int complete_print(const char *what) {
         {"pool-sources", API_LAB_SNAPSHOT_LIST, NULL},
         {"pool-sources", API_IMAGE_LIST, NULL},
         {"seeds", API_SEED_LIST, NULL},
+        {"volumes", API_VOLUME_LIST, NULL},
     };
     int status = 0;
 

@@ -49,6 +49,9 @@ static const char *kind_word(ArgKind kind) {
     case ARG_SEED:
     case ARG_SEED_PLACE:
         return "seeds";
+    case ARG_VOLUME:
+    case ARG_VOLUME_PLACE:
+        return "volumes";
     case ARG_RECIPE:
         return "recipe";
     default:
@@ -286,6 +289,9 @@ static const char *fish_values(ArgKind kind) {
         return "-f -a '(ramet --complete network-names 2>/dev/null)'";
     case ARG_NETWORK:
         return "-f -a '(ramet --complete networks 2>/dev/null)'";
+    case ARG_VOLUME:
+    case ARG_VOLUME_PLACE:
+        return "-f -a '(ramet --complete volumes 2>/dev/null)'";
     case ARG_SEED:
     case ARG_SEED_PLACE:
         return "-f -a '(ramet --complete seeds 2>/dev/null)'";

@@ -120,6 +120,7 @@ json_t *spec_from_args(const Args *args, bool start) {
     set_text(spec, "name", args_text(args, "name"));
     spec_add_networks(spec, args);
     add_texts(spec, args, "seed", "seeds");
+    add_texts(spec, args, "volume", "volumes");
     set_number(spec, "memory_bytes", args, "memory");
     set_number(spec, "disk_bytes", args, "disk");
     set_number(spec, "cpus", args, "cpus");

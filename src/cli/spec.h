@@ -51,6 +51,8 @@ void policy_from_args(const Args *args, json_t *request);
              "user[,allow-host] (default), none, or NAME[,ip=ADDRESS][,mac=MAC]; for each card"},  \
         {0, "seed", ARG_SEED_PLACE, .many = true,                                                  \
          .help = "a disk of its own over the seed, mounted at PATH"},                              \
+        {0, "volume", ARG_VOLUME_PLACE, .many = true,                                              \
+         .help = "the volume, mounted at PATH; ro: only to read"},                                 \
         {0, "net-limit", ARG_TEXT, "LIMITS",                                                       \
          .help = "of each card in a network: in=RATE,out=RATE,packets=N,"                          \
                  "connections=N"},                                                                 \

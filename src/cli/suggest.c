@@ -56,7 +56,6 @@ static const struct {
     {"mount", "the host's folders are not shared with VMs; copy them with ramet cp"},
     {"privileged", "a VM is root on a machine of its own; nothing is to be allowed"},
     {"restart", "try ramet restart VM"},
-    {"volume", "the host's folders are not shared with VMs; copy them with ramet cp"},
 };
 
 static void offer_option(void *data, const VerbOption *option) {

@@ -69,6 +69,8 @@ const char *verb_option_value(const VerbOption *option) {
         [ARG_NETWORK] = "NETWORK",
         [ARG_NETWORK_NAME] = "NETWORK",
         [ARG_SEED] = "SEED",
+        [ARG_VOLUME] = "VOLUME",
+        [ARG_VOLUME_PLACE] = "NAME:PATH[:ro]",
         [ARG_SEED_PLACE] = "NAME:PATH[:SIZE]",
     };
 

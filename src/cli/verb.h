@@ -46,6 +46,8 @@ typedef enum ArgKind {
     ARG_LAB_SNAPSHOT,  /* that of a lab's snapshot */
     ARG_LAB_SOURCE,    /* that of a lab's snapshot or of a lab */
     ARG_SEED,          /* a seed's name or digest */
+    ARG_VOLUME,        /* a volume's name or id */
+    ARG_VOLUME_PLACE,  /* NAME:PATH[:ro] */
     ARG_SEED_PLACE,    /* NAME:PATH[:SIZE] */
     ARG_COMMAND,       /* a program and its arguments: the rest of the line */
 } ArgKind;

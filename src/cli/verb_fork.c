@@ -38,6 +38,8 @@ static json_t *make_request(const Args *args) {
                                 args_flag(args, "keep-going"));
     if (args_text(args, "name"))
         json_object_set_new(request, "name", json_string(args_text(args, "name")));
+    if (args_flag(args, "clone-volumes"))
+        json_object_set_new(request, "clone_volumes", json_true());
     add_number(request, "disk_bytes", args, "disk");
     add_number(request, "memory_bytes", args, "memory");
     add_number(request, "cpus", args, "cpus");
@@ -129,6 +131,8 @@ static int fork_run(const Args *args, Error *error) {
 static const VerbOption options[] = {
     {0, "name", ARG_NAME, .help = "name of the VM, or NAME-1 ... NAME-N; made up when absent"},
     {'n', "count", ARG_NUMBER, "COUNT", .min = 1, .max = 1024, .help = "how many (default 1)"},
+    {0, "clone-volumes", ARG_FLAG,
+     .help = "of volumes that SOURCE writes to it has a copy, as they are then"},
     {0, "keep-going", ARG_FLAG, .help = "keep those that get ready when others do not"},
     {0, "disk", ARG_SIZE, .help = "size of the disk, at least the source's", .min = MIB},
     {'m', "memory", ARG_SIZE, .min = MIB, .aliases = "mem|ram",

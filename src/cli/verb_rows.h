@@ -19,7 +19,8 @@
     X(shell) X(snapshot_create) X(snapshot_export) X(snapshot_import) X(snapshot_inspect) \
     X(snapshot_ls) X(snapshot_prove) X(snapshot_prune) X(snapshot_pull) X(snapshot_push) \
     X(snapshot_rm) X(snapshot_schedule) X(snapshot_tree) X(snapshot_verify) X(ssh_config) \
-    X(stages) X(standby) X(start) X(stats) X(stop) X(unpause) X(update) X(version) X(wait)
+    X(stages) X(standby) X(start) X(stats) X(stop) X(unpause) X(update) X(version) \
+    X(volume_create) X(volume_export) X(volume_inspect) X(volume_ls) X(volume_rm) X(wait)
 /* clang-format on */
 
 /* The rows, one in each verb_NAME.c. */

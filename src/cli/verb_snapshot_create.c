@@ -16,6 +16,8 @@ static int snapshot_create_run(const Args *args, Error *error) {
         json_object_set_new(request, "name", json_string(args->operands[1]));
     if (args_text(args, "compress"))
         json_object_set_new(request, "compress", json_string(args_text(args, "compress")));
+    if (args_flag(args, "clone-volumes"))
+        json_object_set_new(request, "clone_volumes", json_true());
     r = client_call(API_VM_SNAPSHOT, args->operands[0], NULL, request, &snapshot, error);
     if (r < 0)
         return r;
@@ -26,6 +28,8 @@ static int snapshot_create_run(const Args *args, Error *error) {
 }
 
 static const VerbOption options[] = {
+    {0, "clone-volumes", ARG_FLAG,
+     .help = "of volumes that the VM writes to it has a copy, as they are then"},
     {0, "compress", ARG_CHOICE, .choices = "zstd", .help = "store its memory compressed"},
     {.name = NULL},
 };

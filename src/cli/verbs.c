@@ -19,6 +19,7 @@ const VerbGroup verb_groups[] = {
     {"port", "ports of this host that lead to VMs"},
     {"seed", "frozen folders, over which VMs have disks"},
     {"snapshot", "frozen VMs, from which others grow"},
+    {"volume", "disks that outlive VMs"},
 };
 const size_t n_verb_groups = ARRAY_SIZE(verb_groups);
 

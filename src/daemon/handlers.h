@@ -100,6 +100,13 @@ HANDLER(handle_vm_unpause);
 HANDLER(handle_vm_update);
 HANDLER(handle_vm_wait);
 
+/* volumes.c */
+HANDLER(handle_volume_create);
+HANDLER(handle_volume_export);
+HANDLER(handle_volume_inspect);
+HANDLER(handle_volume_list);
+HANDLER(handle_volume_remove);
+
 /* logs.c */
 HANDLER(handle_vm_logs);
 

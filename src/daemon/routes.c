@@ -84,6 +84,11 @@ static const RequestHandler handlers[] = {
     [API_VM_SNAPSHOT] = handle_vm_snapshot,
     [API_VM_STANDBY] = handle_vm_standby,
     [API_VM_WAIT] = handle_vm_wait,
+    [API_VOLUME_CREATE] = handle_volume_create,
+    [API_VOLUME_EXPORT] = handle_volume_export,
+    [API_VOLUME_INSPECT] = handle_volume_inspect,
+    [API_VOLUME_LIST] = handle_volume_list,
+    [API_VOLUME_REMOVE] = handle_volume_remove,
 };
 _Static_assert(ARRAY_SIZE(handlers) == API_ID_COUNT, "a handler for each row");
 

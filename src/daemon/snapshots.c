@@ -31,6 +31,7 @@ HANDLER(handle_fork) {
                                  .name = request_text(request, "name"),
                                  .count = (unsigned)request_number(request, "count", 1),
                                  .keep_going = request_flag(request, "keep_going"),
+                                 .clone_volumes = request_flag(request, "clone_volumes"),
                                  .owned = request->wants_upgrade,
                                  .shape = shape_of(request)};
     int r = options.owned ? fork_owned(request, &options, error)
@@ -97,8 +98,8 @@ HANDLER(handle_vm_resume) {
 
 HANDLER(handle_vm_snapshot) {
     return snapshot_create(request->home, &request->operation, request->argument,
-                           request_text(request, "name"), request_text(request, "compress"), answer,
-                           error);
+                           request_text(request, "name"), request_text(request, "compress"),
+                           request_flag(request, "clone_volumes"), answer, error);
 }
 
 HANDLER(handle_vm_standby) {

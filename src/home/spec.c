@@ -426,7 +426,8 @@ static const char *const MEMBERS[] = {
     "cold",     "start",           "exec",         "hostname",  "labels",
     "wait_for", "wait_timeout_s",  "router",       "net_limit", "ttl_ms",
     "restart",  "idle_standby_ms", "entrypoint",   "command",   "directory",
-    "user",     "publish_all",     "seeds",        "ssh_keys",  NULL};
+    "user",     "publish_all",     "seeds",        "ssh_keys",  "volumes",
+    NULL};
 
 int vm_spec_parse(const json_t *json, VmSpec *spec, Error *error) {
     int r;

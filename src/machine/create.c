@@ -35,6 +35,7 @@
 #include "network/lease.h"
 #include "storage/mounts.h"
 #include "store/disks/disk_uses.h"
+#include "store/disks/volumes.h"
 #include "store/images.h"
 #include "store/store.h"
 #include "store/vms.h"
@@ -104,9 +105,11 @@ static int check_bases(Home *home, const VmRow *row, Error *error) {
         uint64_t uses = 1;
         if (mount->kind == VM_MOUNT_SEED)
             r = disk_uses_count_base(home->store, mount->base, &uses, error);
+        else if (mount->kind == VM_MOUNT_VOLUME)
+            r = volumes_count(home->store, mount->volume, &uses, error);
         if (r >= 0 && uses == 0)
-            r = error_set(error, ERROR_NOT_FOUND, ENOENT, "seed %s was removed meanwhile",
-                          mount->name);
+            r = error_set(error, ERROR_NOT_FOUND, ENOENT, "%s %s was removed meanwhile",
+                          vm_mount_kind_name(mount->kind), mount->name);
     }
     return r;
 }

@@ -46,6 +46,8 @@
 #include "memory/copy.h"
 #include "proto/keeper.h"
 #include "qemu/features.h"
+#include "storage/bases.h"
+#include "storage/volume_clone.h"
 #include "store/snapshots.h"
 #include "store/store.h"
 #include "store/vms.h"
@@ -64,6 +66,9 @@ typedef struct Saving {
     char pinned[VM_ID_SIZE]; /* the snapshot whose memory the VM maps */
     int hot_fd;              /* owned: a memfd with the whole memory; -1: none */
     KeeperConnection keeper; /* while it saves */
+    VolumeClones clones;     /* owned */
+    Error trouble;           /* of copying them */
+    bool holds;              /* the bases */
     bool switched;           /* the keeper said that the VM writes to the new overlay */
 } Saving;
 
@@ -77,6 +82,9 @@ static void saving_free(Saving *saving) {
         snapshot_unpin(saving->home, saving->pinned);
     snapshot_row_free(&saving->row);
     drop_files(saving);
+    volume_clones_free(&saving->clones);
+    if (saving->holds)
+        bases_release(saving->home);
     (void)fd_close(saving->hot_fd);
 }
 
@@ -143,12 +151,22 @@ static int fill_row(Saving *saving, Error *error) {
 
 /* ---- the memory ---- */
 
+/* Nothing is written to them now: file systems are frozen, and the VM stands still. */
+static bool clone_volumes(Saving *saving) {
+    if (!saving->options->clone_volumes || saving->clones.count == 0)
+        return true;
+    return volume_clones_copy(saving->home, saving->vm, &saving->clones, &saving->trouble) >= 0;
+}
+
 /* The keeper waits for a word. Should that not reach it, its answer, or its end, says so. */
 static void meet(Saving *saving, const char *where, uint64_t at_usec) {
     Meeting *meeting = saving->options->meeting;
     MeetingPoint point;
-    bool go_on = meeting && meeting_point_from_name(where, &point) >= 0 &&
-                 meeting_arrive(meeting, point, at_usec) >= 0;
+    bool go_on = meeting_point_from_name(where, &point) >= 0;
+    if (go_on && point == MEET_PAUSED)
+        go_on = clone_volumes(saving);
+    if (go_on && meeting)
+        go_on = meeting_arrive(meeting, point, at_usec) >= 0;
     (void)keeper_tell(&saving->keeper, go_on, NULL);
 }
 
@@ -286,10 +304,10 @@ static json_t *save_request(const Saving *saving, json_t *disks) {
     return json_pack("{s:s, s:i, s:i, s:i, s:b, s:b, s:b, s:b, s:b, s:o, s:b, s:b, s:I}", "op",
                      "snapshot", "state_fd", 0, "memory_fd", 1, "capture_fd", 2, "whole", whole,
                      "unwritten", whole && for_fork, "full", wants_full(saving), "adopt",
-                     whole && saving->options->adopt, "group", saving->options->meeting != NULL,
-                     "disks", json_incref(disks), "freeze", true, "stay_paused",
-                     saving->options->standby, "freeze_timeout_us",
-                     (json_int_t)FREEZE_TIMEOUT_USEC);
+                     whole && saving->options->adopt, "group",
+                     saving->options->meeting != NULL || saving->clones.count > 0, "disks",
+                     json_incref(disks), "freeze", true, "stay_paused", saving->options->standby,
+                     "freeze_timeout_us", (json_int_t)FREEZE_TIMEOUT_USEC);
 }
 
 /* The memory that clones map at once and a file gets later (frozen/behind.h), or now where it
@@ -340,6 +358,8 @@ static int save_running(Saving *saving, Error *error) {
     fds[2] = capture;
     memcpy(fds + FDS_BEFORE, overlays.fds, sizeof(overlays.fds));
     r = ask_keeper(saving, dir_fd, request, fds, FDS_BEFORE + overlays.count, &ok, error);
+    if (r < 0 && saving->trouble.kind != ERROR_NONE)
+        r = error_move(error, &saving->trouble);
     if (r < 0)
         return r;
     r = read_answer(ok, saving, error);
@@ -385,6 +405,22 @@ static int save_memory(Saving *saving, Error *error) {
     if (r < 0 || !saving->files)
         return r;
     return runs ? save_running(saving, error) : borrow_standby(saving, error);
+}
+
+/* Of one that does not run they are copied at once. */
+static int begin_clones(Saving *saving, Error *error) {
+    bool runs = vm_state_is_active(saving->vm->state);
+    int r;
+    if (saving->options->standby || saving->options->root_only)
+        return 0;
+    r = volume_clones_check(saving->vm, saving->options->clone_volumes, error);
+    if (r < 0 || !saving->options->clone_volumes)
+        return r;
+    bases_hold(saving->home);
+    saving->holds = true;
+    r = volume_clones_begin(saving->home, saving->vm, &saving->row.data.spec.mounts,
+                            &saving->clones, error);
+    return r < 0 || runs ? r : volume_clones_copy(saving->home, saving->vm, &saving->clones, error);
 }
 
 /* ---- all of it ---- */
@@ -447,6 +483,10 @@ int snapshot_create_locked(Home *home, Operation *operation, VmRow *vm,
     if (r >= 0)
         r = fill_row(&saving, error);
     if (r >= 0)
+        r = begin_clones(&saving, error);
+    if (r >= 0)
+        r = vm_disks_stamp_volumes(home, vm, &made->data.disks, error);
+    if (r >= 0)
         r = snapshots_insert(home->store, made, error);
     if (r < 0)
         return r;
@@ -458,6 +498,8 @@ int snapshot_create_locked(Home *home, Operation *operation, VmRow *vm,
         drop_files(&saving); /* a full disk has room again for the store's own pages */
     if (with_disk)
         r = end_freeze(&saving, r, error);
+    if (r >= 0)
+        r = volume_clones_publish(&saving.clones, error);
     if (r >= 0 && saving.files)
         r = snapshot_save_finish(operation, saving.files, options->compress, made, error);
     if (r >= 0)

@@ -19,6 +19,8 @@ typedef struct SnapshotOptions {
     bool compress;       /* its memory is stored compressed */
     bool scheduled;      /* of the VM's schedule, which removes it later */
     bool adopt;          /* the VM may map its memory afterwards: vm_adopt_later */
+    bool root_only;      /* it is for its root disk, and nobody forks it */
+    bool clone_volumes;  /* copies of those that it writes to; else such a VM is refused */
     Meeting *meeting;    /* borrowed: it is saved together with others; NULL: alone */
 } SnapshotOptions;
 

@@ -14,6 +14,7 @@
 #include "disk/base_file.h"
 #include "frozen/disks.h"
 #include "frozen/layers.h"
+#include "storage/volumes.h"
 
 #define PLAIN_IN_PATHS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@:"
 
@@ -55,6 +56,24 @@ static int plan_base(Home *home, const VmRow *row, size_t number, LaunchFiles *f
     return launch_files_open(files, AT_FDCWD, path, O_RDONLY, &file->fd, error);
 }
 
+/* The lock is on what QEMU has open. */
+static int plan_volume(Home *home, const VmRow *row, const VmMount *mount, LaunchFiles *files,
+                       PlanDisk *disk, Error *error) {
+    _cleanup_free_ char *path = volume_path(home, mount->volume);
+    PlanDiskFile *file = &disk->files[disk->n_files++];
+    bool writes = vm_mount_is_shared(mount);
+    int fd, r = volume_open_locked(home, mount->volume, mount->name, row->id, writes, &fd, error);
+    *file = (PlanDiskFile){.format = "raw", .fd_write = PLAN_NO_FD};
+    disk->read_only = !writes;
+    if (r < 0)
+        return r;
+    file->fd = launch_files_add(files, fd);
+    if (!writes)
+        return 0;
+    file->fd_write = file->fd;
+    return launch_files_open(files, AT_FDCWD, path, O_RDONLY, &file->fd, error);
+}
+
 static int plan_disk(Home *home, const VmRow *row, size_t number, int dir_fd, LaunchFiles *files,
                      PlanDisk *disk, Error *error) {
     const VmMount *mount = vm_disk_mount(row, number);
@@ -63,11 +82,16 @@ static int plan_disk(Home *home, const VmRow *row, size_t number, int dir_fd, La
         vm_mount_serial(&row->spec.mounts, number - 1, disk->serial);
     if (vm_disk_has_overlay(row, number))
         return plan_overlay(home, row, number, dir_fd, files, disk, error);
+    if (mount && mount->kind == VM_MOUNT_VOLUME)
+        return plan_volume(home, row, mount, files, disk, error);
     return plan_base(home, row, number, files, disk, error);
 }
 
 int launch_plan_disks(Home *home, const VmRow *row, int dir_fd, LaunchFiles *files, Plan *plan,
-                      Error *error) {
+                      bool restores, Error *error) {
+    int checked = restores ? vm_disks_check_volumes(home, row, error) : 0;
+    if (checked < 0)
+        return checked;
     for (size_t i = 0; i < vm_disk_count(row); i++) {
         const VmMount *mount = vm_disk_mount(row, i);
         int r = plan_disk(home, row, i, dir_fd, files, &plan->disks[i], error);

@@ -10,7 +10,7 @@
 /* All disks of a VM, for the plan, and their open files. dir_fd: its folder. restores: what is on
  * a volume must be what the memory to come has of it. ERROR_CONFLICT for a volume in use. */
 int launch_plan_disks(Home *home, const VmRow *row, int dir_fd, LaunchFiles *files, Plan *plan,
-                      Error *error);
+                      bool restores, Error *error);
 
 /* What the guest's kernel is told of the disks beside the root (agent/boot/disks.c): "
  * ramet.mount=…" for each. */

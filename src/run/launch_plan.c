@@ -439,7 +439,7 @@ int launch_make_plan(Launch *launch, Error *error) {
     r = plan_devices(launch, error);
     if (r >= 0)
         r = launch_plan_disks(launch->home, launch->row, launch->dir_fd, &launch->files, plan,
-                              error);
+                              launch->restore != NULL, error);
     if (r >= 0)
         r = launch_plan_firmware(launch->home, launch->operation, launch->row, launch->restore,
                                  launch->dir_fd, &launch->files, plan, error);

@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/str.h"
+#include "frozen/disks.h"
 #include "home/inside.h"
 #include "storage/bases.h"
 #include "store/disks/seeds.h"
+#include "store/disks/volumes.h"
 
 static int check_size(const VmMount *mount, uint64_t least, Error *error) {
     _cleanup_free_ char *wanted = format_size(mount->bytes), *has = format_size(least);
@@ -40,6 +43,22 @@ static int resolve_seed(Home *home, VmMount *mount, Error *error) {
     return check_size(mount, bytes, error);
 }
 
+static int resolve_volume(Home *home, VmMount *mount, Error *error) {
+    _cleanup_volume_row_ VolumeRow row = {0};
+    _cleanup_free_ char *path = NULL;
+    struct stat info;
+    int r = *mount->volume ? 0 : volumes_find(home->store, mount->name, &row, error);
+    if (r < 0 || *mount->volume)
+        return r;
+    path = volume_path(home, row.id);
+    if (stat(path, &info) < 0)
+        return error_set_errno(error, errno, "cannot look at volume %s", row.name);
+    str_set(mount->name, row.name);
+    str_set(mount->volume, row.id);
+    mount->bytes = (uint64_t)info.st_size;
+    return 0;
+}
+
 static int compare_paths(const void *a, const void *b) {
     return strcmp(((const VmMount *)a)->path, ((const VmMount *)b)->path);
 }
@@ -47,7 +66,9 @@ static int compare_paths(const void *a, const void *b) {
 int mounts_resolve(Home *home, VmMounts *mounts, Error *error) {
     int r = 0;
     for (size_t i = 0; r >= 0 && i < mounts->count; i++)
-        r = resolve_seed(home, &mounts->items[i], error);
+        r = mounts->items[i].kind == VM_MOUNT_VOLUME
+                ? resolve_volume(home, &mounts->items[i], error)
+                : resolve_seed(home, &mounts->items[i], error);
     if (r >= 0)
         qsort(mounts->items, mounts->count, sizeof(*mounts->items), compare_paths);
     return r;

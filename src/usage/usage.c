@@ -20,7 +20,8 @@ const char *usage_kind_name(UsageKind kind) {
         [USAGE_CACHE] = "boot cache", [USAGE_STEP] = "recipe steps",
         [USAGE_KERNEL] = "kernels",   [USAGE_INITRAMFS] = "initramfs",
         [USAGE_HOT] = "hot memory",   [USAGE_FETCHED] = "fetched",
-        [USAGE_SEED] = "seeds",       [USAGE_SCRATCH] = "scratch",
+        [USAGE_SEED] = "seeds",       [USAGE_VOLUME] = "volumes",
+        [USAGE_SCRATCH] = "scratch",
     };
     return NAMES[kind];
 }
@@ -81,6 +82,7 @@ static const char *find_reason(const UsageItem *item, const UsagePlan *plan) {
     case USAGE_VM:
     case USAGE_KERNEL:
     case USAGE_INITRAMFS:
+    case USAGE_VOLUME:
         return "it is not pruned";
     case USAGE_LAYER:
         return NULL;

@@ -19,6 +19,7 @@ typedef enum UsageKind {
     USAGE_KERNEL,    /* never goes */
     USAGE_INITRAMFS, /* the same */
     USAGE_SEED,      /* the base of a disk beside the root */
+    USAGE_VOLUME,    /* never goes */
     USAGE_HOT,       /* in RAM */
     USAGE_FETCHED,   /* a layer or document that a registry gave: the next pull need not fetch it */
     USAGE_SCRATCH,

@@ -23,6 +23,7 @@
 #include "image/firmware.h"
 #include "store/disks/layers.h"
 #include "store/disks/seeds.h"
+#include "store/disks/volumes.h"
 #include "store/images.h"
 #include "store/lab/lab_snapshots.h"
 #include "store/pools.h"
@@ -33,12 +34,13 @@
 typedef struct Collect {
     Home *home;   /* borrowed */
     Usage *usage; /* borrowed */
-    size_t n_images, n_vms, n_snapshots, n_layers, n_seeds, n_hot;
+    size_t n_images, n_vms, n_snapshots, n_layers, n_seeds, n_volumes, n_hot;
     ImageRow *images; /* all owned */
     VmRow *vms;
     SnapshotRow *snapshots;
     LayerRow *layers;
     SeedRow *seeds;
+    VolumeRow *volumes;
     HotMemoryInfo *hot;
     SeenFiles seen;
 } Collect;
@@ -49,6 +51,7 @@ static void collect_free(Collect *all) {
     snapshot_rows_free(all->snapshots, all->n_snapshots);
     layer_rows_free(all->layers, all->n_layers);
     seed_rows_free(all->seeds, all->n_seeds);
+    volume_rows_free(all->volumes, all->n_volumes);
     free(all->hot);
     seen_files_free(&all->seen);
 }
@@ -64,6 +67,8 @@ static int read_rows(Collect *all, Error *error) {
         r = layers_list(store, &all->layers, &all->n_layers, error);
     if (r >= 0)
         r = seeds_list(store, &all->seeds, &all->n_seeds, error);
+    if (r >= 0)
+        r = volumes_list(store, &all->volumes, &all->n_volumes, error);
     if (r >= 0)
         hot_memory_list(all->home, &all->hot, &all->n_hot);
     return r;
@@ -231,6 +236,17 @@ static void add_seeds(Collect *all) {
         add_mounted(all, &all->snapshots[i].data.spec.mounts);
 }
 
+static void add_volumes(Collect *all) {
+    for (size_t i = 0; i < all->n_volumes; i++) {
+        _cleanup_free_ char *name = str_format("%s.raw", all->volumes[i].id);
+        UsageItem *item =
+            usage_add(all->usage, USAGE_VOLUME, all->volumes[i].id, all->volumes[i].name);
+        item->bytes = bytes_of(all, "volumes", name);
+        item->at_usec = all->volumes[i].created_at_usec;
+        item->named = true;
+    }
+}
+
 static void add_things(Collect *all) {
     Usage *usage = all->usage;
     for (size_t i = 0; i < all->n_images; i++)
@@ -255,6 +271,7 @@ static void add_things(Collect *all) {
     add_boot_files(all);
     usage_add_fetched(usage, all->home->home_fd);
     add_seeds(all);
+    add_volumes(all);
     usage_add_scratch(usage, all->home->home_fd);
 }
 
@@ -272,8 +289,10 @@ static void need_disk(Usage *usage, size_t user, const VmDisk *disk) {
 }
 
 static void need_mounts(Usage *usage, size_t user, const VmMounts *mounts, const VmDisks *disks) {
-    for (size_t i = 0; i < mounts->count; i++)
+    for (size_t i = 0; i < mounts->count; i++) {
         usage_need(usage, user, USAGE_SEED, mounts->items[i].base);
+        usage_need(usage, user, USAGE_VOLUME, mounts->items[i].volume);
+    }
     for (size_t i = 0; i < disks->count; i++)
         need_disk(usage, user, &disks->items[i]);
 }

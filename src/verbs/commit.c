@@ -39,7 +39,7 @@ static int write_disk(void *data, int fd, const char *path, Error *error) {
 }
 
 static int freeze(Commit *commit, const char *reference, Error *error) {
-    const SnapshotOptions options = {.purpose = PURPOSE_COMMIT};
+    const SnapshotOptions options = {.purpose = PURPOSE_COMMIT, .root_only = true};
     _cleanup_op_lock_ OpLock *lock = NULL;
     _cleanup_vm_row_ VmRow vm = {0};
     int r = row_lock(commit->home, reference, "being committed", commit->operation->cancel_fd,

@@ -84,9 +84,9 @@ static void tell_event(void *data, const json_t *event) {
 }
 
 /* A snapshot of the VM, pinned, which goes when nothing grows from it. */
-static int freeze_vm(Home *home, Operation *operation, const char *reference, SnapshotRow *snapshot,
-                     Error *error) {
-    const SnapshotOptions options = {.purpose = PURPOSE_FORK};
+static int freeze_vm(Home *home, Operation *operation, const char *reference, bool clone_volumes,
+                     SnapshotRow *snapshot, Error *error) {
+    const SnapshotOptions options = {.purpose = PURPOSE_FORK, .clone_volumes = clone_volumes};
     _cleanup_op_lock_ OpLock *lock = NULL;
     _cleanup_vm_row_ VmRow row = {0};
     int r = row_lock(home, reference, "being forked", operation->cancel_fd, &lock, &row, error);
@@ -97,13 +97,13 @@ static int freeze_vm(Home *home, Operation *operation, const char *reference, Sn
     return snapshot_create_locked(home, operation, &row, &options, snapshot, error);
 }
 
-static int find_source(Home *home, Operation *operation, const char *source, SnapshotRow *snapshot,
-                       Error *error) {
+static int find_source(Home *home, Operation *operation, const char *source, bool clone_volumes,
+                       SnapshotRow *snapshot, Error *error) {
     _cleanup_snapshot_row_ SnapshotRow found = {0};
     _cleanup_error_ Error failure = ERROR_INIT;
     int r = snapshots_find(home->store, source, &found, &failure);
     if (r == -ENOENT)
-        return freeze_vm(home, operation, source, snapshot, error);
+        return freeze_vm(home, operation, source, clone_volumes, snapshot, error);
     if (r < 0)
         return error_move(error, &failure);
     return snapshot_pin(home, found.id, snapshot, error);
@@ -338,7 +338,8 @@ int vm_fork(Home *home, Operation *operation, const ForkOptions *options, json_t
     if (r < 0)
         return r;
     operation_enter(operation, "plan");
-    r = find_source(home, operation, options->source, &group.snapshot, error);
+    r = find_source(home, operation, options->source, options->clone_volumes, &group.snapshot,
+                    error);
     if (r >= 0)
         r = make_group(&group, error);
     if (r < 0)

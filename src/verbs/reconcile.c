@@ -51,6 +51,7 @@
 #include "proto/keeper.h"
 #include "run/run_end.h"
 #include "storage/bases.h"
+#include "storage/volumes.h"
 #include "store/images.h"
 #include "store/vms.h"
 
@@ -342,6 +343,7 @@ size_t home_reconcile_finish(Home *home) {
     failures += for_each_name(home, home->vms_fd, remove_stray_folder);
     failures += lineage_reconcile(home);
     bases_collect(home);
+    volumes_collect(home);
     boot_cache_reconcile(home);
     snapshots_finish_later(home);
     home_pools_changed(home);

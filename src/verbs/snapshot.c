@@ -21,9 +21,11 @@
 #include "verbs/verbs.h"
 
 int snapshot_create(Home *home, Operation *operation, const char *vm, const char *name,
-                    const char *compress, json_t **snapshot, Error *error) {
-    const SnapshotOptions options = {
-        .name = name, .compress = compress != NULL, .adopt = home->adopt};
+                    const char *compress, bool clone_volumes, json_t **snapshot, Error *error) {
+    const SnapshotOptions options = {.name = name,
+                                     .compress = compress != NULL,
+                                     .adopt = home->adopt,
+                                     .clone_volumes = clone_volumes};
     _cleanup_snapshot_row_ SnapshotRow row = {0};
     _cleanup_op_lock_ OpLock *lock = NULL;
     _cleanup_vm_row_ VmRow source = {0};

@@ -58,7 +58,7 @@ int vm_stages(Home *home, const char *reference, json_t **stages, Error *error);
 /* Freezes a VM, running, paused, stopped or in standby. One that ran runs on. name may be NULL.
  * compress: NULL or "zstd". ERROR_CONFLICT: the name is taken, or the VM is in no fit state. */
 int snapshot_create(Home *home, Operation *operation, const char *vm, const char *name,
-                    const char *compress, json_t **snapshot, Error *error);
+                    const char *compress, bool clone_volumes, json_t **snapshot, Error *error);
 
 /* Reads everything that it stands on: {"id","name","ok","checks":[{"what","path","ok","message"}]}.
  * What is wrong with a file is in the report; an Error is only for what could not be looked at. */
@@ -95,6 +95,7 @@ typedef struct ForkOptions {
     const char *source; /* borrowed: a snapshot or a VM */
     const char *name;   /* borrowed: of the clone, or NAME-1 … NAME-n; NULL: made up */
     unsigned count;     /* at least 1 */
+    bool clone_volumes; /* of a VM: copies of volumes that it writes to */
     bool keep_going;    /* keep those that got ready when others did not */
     bool owned;         /* they end and go with the stream that is attached to each of them next
                            (vm_hand_stream, "attach", owner) */

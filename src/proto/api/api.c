@@ -189,6 +189,17 @@ static const ApiOperation operations[] = {
      API_ANSWER_JSON, "VM", false, false},
     {API_VM_WAIT, "POST", "/v1/vms/{vm}/wait", "vmWait", "Wait until a VM is in a state",
      api_vm_wait_fields, API_ANSWER_JSON, "VM", false, false},
+    {API_VOLUME_LIST, "GET", "/v1/volumes", "volumeList", "All volumes", NULL, API_ANSWER_JSON,
+     "[Volume]", false, false},
+    {API_VOLUME_CREATE, "POST", "/v1/volumes", "volumeCreate", "Make a volume",
+     api_volume_create_fields, API_ANSWER_JSON, "Volume", true, false},
+    {API_VOLUME_REMOVE, "DELETE", "/v1/volumes/{volume}", "volumeRemove", "Remove a volume", NULL,
+     API_ANSWER_JSON, NULL, false, false},
+    {API_VOLUME_INSPECT, "GET", "/v1/volumes/{volume}", "volumeInspect", "One volume", NULL,
+     API_ANSWER_JSON, "Volume", false, false},
+    {API_VOLUME_EXPORT, "POST", "/v1/volumes/{volume}/export", "volumeExport",
+     "Copy what is on a volume into a file", api_volume_export_fields, API_ANSWER_JSON, NULL, true,
+     false},
 };
 _Static_assert(ARRAY_SIZE(operations) == API_ID_COUNT, "one row for each ApiId");
 

@@ -168,7 +168,8 @@ const ApiField api_image_pull_fields[] = {
         NUMBER("cpus", 1, INT32_MAX, "virtual CPUs"),                                          \
         NUMBER("disk_bytes", 1, DISK_MAX, "size of the disk, at least the image's"),           \
         TEXTS("seeds", 7, "NAME:PATH[:SIZE]: a disk of its own over the seed, mounted there"), \
-        NETWORKS, NET_LIMIT, FORWARDS, TEXTS("env", ENV_MAX, "K=V for commands in the guest"), \
+        TEXTS("volumes", 7, "NAME:PATH[:ro]: the volume, mounted there"), NETWORKS, NET_LIMIT, \
+        FORWARDS, TEXTS("env", ENV_MAX, "K=V for commands in the guest"),                      \
         TEXTS("ssh_keys", 3000, "public keys of those who may log in, beside the home's"),     \
         TEXT("hostname", 63, "host name in the guest; made of the name when absent"), LABELS,  \
         WAIT_FIELDS, FLAG("router", API_IN_BODY, "it passes on what others of its networks send")
@@ -380,6 +381,7 @@ const ApiField api_fork_fields[] = {
     REQUIRED_TEXT("source", 127, "name or id of a snapshot or a VM"),
     NAME("name of the clone; NAME-1 … NAME-n for several"),
     NUMBER("count", 1, 1024, "how many clones; 1 when absent"),
+    FLAG("clone_volumes", API_IN_BODY, "copies of volumes that the source writes to"),
     FLAG("keep_going", API_IN_BODY, "keep those that got ready when others did not"),
     NUMBER("disk_bytes", 1, DISK_MAX, "size of the disk, at least the source's"),
     NUMBER("memory_bytes", 1, MEMORY_MAX, "memory, where the source has none frozen"),
@@ -523,6 +525,25 @@ const ApiField api_vm_commit_fields[] = {
     END,
 };
 
+const ApiField api_volume_create_fields[] = {
+    REQUIRED_NAME("name of the volume"),
+    NUMBER("size", 1, DISK_MAX, "size in bytes; as what it is made of when absent"),
+    TEXT("seed", 127, "name of a seed, whose content it gets"),
+    BYTES("from", PATH_BYTES, "a raw or qcow2 file on the daemon's host, whose content it gets"),
+    END,
+};
+
+const ApiField api_volume_export_fields[] = {
+    {.name = "path",
+     .type = API_BYTES,
+     .required = true,
+     .min = 1,
+     .max = PATH_BYTES,
+     .summary = "of the new file on the daemon's host"},
+    CHOICE("format", 8, "raw|qcow2", "raw when absent"),
+    END,
+};
+
 const ApiField api_seed_create_fields[] = {
     REQUIRED_NAME("name of the seed"),
     {.name = "from",
@@ -539,5 +560,6 @@ const ApiField api_seed_create_fields[] = {
 const ApiField api_vm_snapshot_fields[] = {
     NAME("name of the snapshot; none when absent"),
     CHOICE("compress", 8, "zstd", "store its memory compressed"),
+    FLAG("clone_volumes", API_IN_BODY, "copies of volumes that it writes to"),
     END,
 };

@@ -49,6 +49,8 @@ extern const ApiField api_vm_start_fields[];
 extern const ApiField api_vm_stop_fields[];
 extern const ApiField api_vm_update_fields[];
 extern const ApiField api_vm_wait_fields[];
+extern const ApiField api_volume_create_fields[];
+extern const ApiField api_volume_export_fields[];
 
 /* Members of one of the "forwards", of a lab's "networks" and of its "vms". */
 extern const ApiField api_forward_fields[], api_lab_network_fields[], api_lab_vm_fields[];

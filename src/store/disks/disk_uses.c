@@ -47,20 +47,20 @@ int disk_uses_count_base(Store *store, const char *base, uint64_t *count, Error 
                       base, count, error);
 }
 
-#define LIST_USERS                                                                           \
+#define LIST_USERS(column)                                                                   \
     "SELECT v.name, v.id, v.state, u.read_only FROM disk_uses AS u JOIN vms AS v"            \
-    " ON v.id = u.owner WHERE u.base = ?1 UNION"                                             \
+    " ON v.id = u.owner WHERE u." column " = ?1 UNION"                                       \
     " SELECT coalesce(s.name, s.id), s.id, 'snapshot', u.read_only FROM disk_uses AS u JOIN" \
-    " snapshots AS s ON s.id = u.owner WHERE u.base = ?1 ORDER BY 1"
+    " snapshots AS s ON s.id = u.owner WHERE u." column " = ?1 ORDER BY 1"
 
-int disk_uses_list_of_base(Store *store, const char *base, DiskUser *users, size_t max,
-                           size_t *count, Error *error) {
+static int list_users(Store *store, const char *sql, const char *what, DiskUser *users, size_t max,
+                      size_t *count, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     size_t n = 0;
-    int r = query_start(&query, store, LIST_USERS, error);
+    int r = query_start(&query, store, sql, error);
     if (r < 0)
         return r;
-    query_text(&query, base);
+    query_text(&query, what);
     while (n < max && (r = query_step(&query, error)) > 0) {
         query_column_text(&query, 0, users[n].name, sizeof(users[n].name));
         query_column_text(&query, 1, users[n].id, sizeof(users[n].id));
@@ -69,4 +69,14 @@ int disk_uses_list_of_base(Store *store, const char *base, DiskUser *users, size
     }
     *count = r < 0 ? *count : n;
     return MIN_OF(r, 0);
+}
+
+int disk_uses_list_of_base(Store *store, const char *base, DiskUser *users, size_t max,
+                           size_t *count, Error *error) {
+    return list_users(store, LIST_USERS("base"), base, users, max, count, error);
+}
+
+int disk_uses_list_of_volume(Store *store, const char *volume, DiskUser *users, size_t max,
+                             size_t *count, Error *error) {
+    return list_users(store, LIST_USERS("volume"), volume, users, max, count, error);
 }

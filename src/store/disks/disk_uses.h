@@ -26,4 +26,8 @@ typedef struct DiskUser {
 int disk_uses_list_of_base(Store *store, const char *base, DiskUser *users, size_t max,
                            size_t *count, Error *error);
 
+/* The same of a volume, by its id. */
+int disk_uses_list_of_volume(Store *store, const char *volume, DiskUser *users, size_t max,
+                             size_t *count, Error *error);
+
 #endif

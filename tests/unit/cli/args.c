@@ -226,7 +226,6 @@ static const struct {
     {NULL, "x", NULL},
     {"run", "naem", "did you mean --name?"},
     {"run", "detached", "did you mean --detach?"},
-    {"run", "volume", "ramet cp"},
     {"ps", "alll", "did you mean --all?"},
     {"run", "quite-another", NULL},
 };

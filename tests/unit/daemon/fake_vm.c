@@ -32,6 +32,7 @@
 #include "recipe/recipe.h"
 #include "run/hand_over.h"
 #include "storage/seeds.h"
+#include "storage/volumes.h"
 #include "store/events.h"
 #include "store/open.h"
 #include "store/vms.h"
@@ -510,7 +511,7 @@ static int called(const char *what, json_t **answer) {
 }
 
 int snapshot_create(Home *home, Operation *operation, const char *vm, const char *name,
-                    const char *compress, json_t **snapshot, Error *error) {
+                    const char *compress, bool clone_volumes, json_t **snapshot, Error *error) {
     return called(name ? name : vm, snapshot);
 }
 
@@ -602,6 +603,28 @@ int seed_list(Home *home, json_t **list, Error *error) {
 }
 
 int seed_remove(Home *home, const char *reference, Error *error) {
+    return called(reference, NULL);
+}
+
+int volume_create(Home *home, Operation *operation, const VolumeOptions *options, json_t **volume,
+                  Error *error) {
+    return called(options->name, volume);
+}
+
+int volume_export(Home *home, Operation *operation, const char *reference, const char *path,
+                  const char *format, Error *error) {
+    return called(reference, NULL);
+}
+
+int volume_inspect(Home *home, const char *reference, json_t **volume, Error *error) {
+    return called(reference, volume);
+}
+
+int volume_list(Home *home, json_t **list, Error *error) {
+    return called("volumes", list);
+}
+
+int volume_remove(Home *home, const char *reference, Error *error) {
     return called(reference, NULL);
 }
 

@@ -55,7 +55,7 @@ static void must(int r, const Error *error) {
 static int take(const char *vm, const char *name, json_t **snapshot, Error *error) {
     Operation op;
     operation_init(&op, 0, -1);
-    return snapshot_create(home.opened, &op, vm, name, NULL, snapshot, error);
+    return snapshot_create(home.opened, &op, vm, name, NULL, false, snapshot, error);
 }
 
 static int fork_source(const char *source, const char *name, unsigned count, Error *error) {

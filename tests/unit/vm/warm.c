@@ -516,7 +516,7 @@ static void test_snapshot_pool(void) {
     json_t *vm;
     size_t i;
     must(run_with("ok", 0, 1, true, NULL, &error), &error);
-    must(snapshot_create(home.opened, &op, "ok", "s", NULL, NULL, &error), &error);
+    must(snapshot_create(home.opened, &op, "ok", "s", NULL, false, NULL, &error), &error);
     check_warm("s", 2);
     must(vm_fork(home.opened, &op, &options, &answer, &error), &error);
     json_array_foreach(json_object_get(answer, "vms"), i, vm) {

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Volumes: disks that outlive VMs; one VM writes to one, or several read it."""
+import os
+import signal
+import subprocess
+
+import harness
+from harness import expect, expect_equal, wait_until
+
+
+def guest(home, vm, line):
+    return home.ramet("exec", vm, "--", "sh", "-c", line).out
+
+
+def volume(home, name="data"):
+    return home.json("volume", "inspect", name)
+
+
+def test_life_of_a_volume(home):
+    made = home.json("volume", "create", "data", "--size", "1G")
+    expect_equal(made["virtual_bytes"], 1 << 30)
+    expect(made["allocated_bytes"] < 64 << 20, made)
+    home.ramet("volume", "create", "data", "--size", "1G", status=4)
+    home.ramet("run", "-d", "--name", "a", "--volume", "data:/srv/data", "busybox")
+    guest(home, "a", "echo one >/srv/data/file")
+    result = home.ramet("run", "-d", "--name", "b", "--volume", "data:/srv/data:ro", "busybox", status=4)
+    expect("in use by a" in result.err, result.err)
+    home.ramet("volume", "export", "data", os.path.join(home.folder, "x"), status=4)
+    home.ramet("volume", "rm", "data", status=4)
+    expect_equal([user["name"] for user in volume(home)["users"]], ["a"])
+    kinds = {kind["kind"]: kind for kind in home.json("df")["kinds"]}
+    expect_equal((kinds["volumes"]["count"], kinds["volumes"]["used"]), (1, 1))
+    home.ramet("stop", "a")
+    home.ramet("start", "a")
+    expect_equal(guest(home, "a", "cat /srv/data/file"), "one\n")
+
+    # whoever reads it does so together, and nobody writes meanwhile
+    home.ramet("stop", "a")
+    for name in "bc":
+        home.ramet("run", "-d", "--name", name, "--volume", "data:/mnt:ro", "busybox")
+        expect_equal(guest(home, name, "cat /mnt/file; echo x 2>/dev/null >/mnt/file || echo refused"), "one\nrefused\n")
+    home.ramet("start", "a", status=4)
+    home.ramet("fork", "b", "--name", "d")
+    expect_equal(guest(home, "d", "cat /mnt/file"), "one\n", "a clone reads it, too")
+    home.ramet("rm", "-f", "b", "c", "d")
+
+    for form in ("raw", "qcow2"):
+        path = os.path.join(home.folder, f"out.{form}")
+        home.ramet("volume", "export", "data", path, "--format", form)
+        home.ramet("volume", "export", "data", path, status=4)
+        home.ramet("volume", "create", form, "--from", path)
+        expect_equal(home.ramet("run", "--rm", "--volume", f"{form}:/mnt:ro", "busybox", "--", "cat", "/mnt/file").out,
+                     "one\n", form)
+    expect_equal(sorted(os.listdir(home.folder)), sorted({*os.listdir(home.folder)} - {"out.raw.part"}))
+    home.ramet("rm", "a")
+    home.ramet("volume", "rm", "data", "raw", "qcow2")
+    expect_equal(os.listdir(os.path.join(home.path, "volumes")), [])
+
+
+def test_crashes(home):
+    """The lock is QEMU's: it outlives the daemon, and ends with it however it ends."""
+    home.ramet("volume", "create", "data", "--size", "64M")
+    home.ramet("run", "-d", "--name", "a", "--volume", "data:/srv", "busybox")
+    home.kill_daemon()
+    home.ramet("create", "--name", "b", "--volume", "data:/srv", "busybox")
+    home.ramet("start", "b", status=4)
+    os.kill(home.vm("a")["qemu_pid"], signal.SIGKILL)
+    wait_until(lambda: home.vm("a")["state"] in ("failed", "stopped"), "the end of a")
+    home.ramet("start", "b")
+    home.ramet("kill", "b")
+
+    # another home that has the same file
+    other = harness.Home()
+    try:
+        other.ramet("volume", "create", "same", "--size", "64M")
+        target = volume(other, "same")["path"]
+        os.unlink(target)
+        os.link(volume(home)["path"], target)
+        other.ramet("run", "-d", "--name", "c", "--volume", "same:/srv", "busybox")
+        result = home.ramet("start", "b", status=4)
+        expect("another home" in result.err, result.err)
+        other.ramet("rm", "-f", "c")
+        other.check_reports()
+    finally:
+        other.close()
+    home.ramet("start", "b")
+
+
+def test_snapshots(home):
+    home.ramet("volume", "create", "data", "--size", "64M")
+    home.ramet("run", "-d", "--name", "a", "--volume", "data:/srv", "busybox")
+    guest(home, "a", "echo then >/srv/file")
+    for words in (("snapshot", "create", "a", "s"), ("fork", "a", "--name", "b")):
+        result = home.ramet(*words, status=4)
+        expect("--clone-volumes" in result.err, result.err)
+    expect_equal(home.json("snapshot", "ls"), [])
+    home.ramet("snapshot", "create", "a", "s", "--clone-volumes")
+    guest(home, "a", "echo now >/srv/file; sync")
+    home.ramet("fork", "s", "--name", "b")
+    home.ramet("fork", "s", "--name", "c")
+    expect_equal(guest(home, "b", "cat /srv/file; echo b >/srv/file; cat /srv/file"), "then\nb\n")
+    expect_equal(guest(home, "c", "cat /srv/file"), "then\n")
+    expect_equal(guest(home, "a", "cat /srv/file"), "now\n")
+    home.ramet("stop", "b")
+    home.ramet("start", "b")
+    expect_equal(guest(home, "b", "cat /srv/file"), "b\n")
+    home.ramet("commit", "a", "made")
+
+    # in standby it goes on with the volume that it left, and nobody writes to that meanwhile
+    home.ramet("standby", "a")
+    home.ramet("create", "--name", "d", "--volume", "data:/srv", "busybox")
+    home.ramet("start", "d", status=4)
+    home.ramet("resume", "a")
+    expect_equal(guest(home, "a", "cat /srv/file"), "now\n")
+    home.ramet("volume", "rm", "data", status=4)
+    home.ramet("rm", "-f", "a", "b", "c", "d")
+    home.ramet("snapshot", "rm", "s")
+    expect_equal(os.listdir(os.path.join(home.path, "seeds")), [], "copies that nobody has")
+    home.ramet("volume", "rm", "data")
+
+
+def test_reader_of_what_changed(home):
+    home.ramet("volume", "create", "data", "--size", "64M")
+    home.ramet("run", "-d", "--name", "a", "--volume", "data:/srv:ro", "busybox")
+    home.ramet("snapshot", "create", "a", "s")
+    home.ramet("stop", "a")
+    home.ramet("fork", "s", "--name", "b")
+    home.ramet("rm", "-f", "b")
+    home.ramet("run", "--rm", "--volume", "data:/srv", "busybox", "--", "sh", "-c", "echo x >/srv/x")
+    result = home.ramet("fork", "s", "--name", "b", status=4)
+    expect("was written to since" in result.err, result.err)
+    expect_equal([vm["name"] for vm in home.json("ps", "-a")], ["a"])
+
+
+def test_from_a_seed_and_refusals(home):
+    folder = os.path.join(home.folder, "work")
+    os.mkdir(folder)
+    with open(os.path.join(folder, "file"), "w", encoding="utf-8") as file:
+        file.write("of the seed\n")
+    home.ramet("seed", "create", "work", "--from", folder)
+    home.ramet("volume", "create", "data", "--from", "work", "--size", "1G")
+    out = home.ramet("run", "--rm", "--volume", "data:/srv", "busybox", "--", "sh", "-c",
+                     "cat /srv/file; df -m /srv | tail -1").out.split()
+    expect_equal(out[:3], ["of", "the", "seed"])
+    expect(int(out[4]) > 900, f"its file system did not grow: {out}")
+    home.ramet("volume", "create", "x", status=2)
+    home.ramet("volume", "create", "x", "--size", "4K", status=2)
+    home.ramet("volume", "create", "../x", "--size", "4M", status=2)
+    home.ramet("volume", "create", "x", "--from", os.path.join(home.folder, "absent"), status=3)
+    home.ramet("create", "--volume", "absent:/srv", "busybox", status=3)
+    home.ramet("create", "--volume", "data:/a", "--volume", "data:/b", "busybox", status=2)
+    home.ramet("create", "--volume", "data:/a:wo", "busybox", status=2)
+    bad = os.path.join(home.folder, "bad.qcow2")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "/etc/hostname", bad], check=True)
+    home.ramet("volume", "create", "x", "--from", bad, status=None)
+    expect_equal([one["name"] for one in home.json("volume", "ls")], ["data"])
+    expect_equal(len(os.listdir(os.path.join(home.path, "volumes"))), 1)
+    expect_equal(os.listdir(os.path.join(home.path, "tmp")), [], "scratch")
+
+
+def test_kill_while_one_is_made(home):
+    source = os.path.join(home.folder, "large")
+    with open(source, "wb") as file:
+        for _ in range(64):
+            file.write(os.urandom(4 << 20))
+    home.ramet("ps")
+    process = home.start("volume", "create", "data", "--from", source)
+    wait_until(lambda: os.listdir(os.path.join(home.path, "tmp")) or process.poll() is not None, "its scratch")
+    home.kill_daemon()
+    process.communicate()
+    home.ramet("volume", "rm", "data", status=None)
+    home.ramet("volume", "create", "data", "--from", source)
+    expect_equal(len(os.listdir(os.path.join(home.path, "volumes"))), 1)
+    expect_equal(os.listdir(os.path.join(home.path, "tmp")), [], "scratch")
+    path = os.path.join(home.folder, "out")
+    process = home.start("volume", "export", "data", path, "--format", "qcow2")
+    wait_until(lambda: home.json("volume", "ls"), "the daemon")
+    home.kill_daemon()
+    process.communicate()
+    expect("out.part" not in os.listdir(home.folder), "what is half made")
+    if not os.path.exists(path):
+        home.ramet("volume", "export", "data", path, "--format", "qcow2")
+
+
+if __name__ == "__main__":
+    harness.main()
