@@ -61,6 +61,7 @@ int bench_disk(Bench *bench, Error *error);
 int bench_exec(Bench *bench, Error *error);
 int bench_images(Bench *bench, Error *error);
 int bench_recipe(Bench *bench, Error *error); /* a part of bench_images */
+int bench_seed(Bench *bench, Error *error);
 int bench_size(Bench *bench, Error *error);
 int bench_fork(Bench *plain, Error *error);
 int bench_density(Bench *bench, Error *error);

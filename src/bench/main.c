@@ -31,6 +31,8 @@ static const BenchKind bench_kinds[] = {
     {"disk", 3, bench_disk, "overlays beside qemu-img; disks of eight VMs beside zstd -d"},
     {"exec", 20, bench_exec, "exec true, and copies of 64 MiB both ways"},
     {"image", 5, bench_images, "layers beside tar -x; a recipe built again beside its last step"},
+    {"seed", 5, bench_seed,
+     "VMs with a seed beside those without; building; overlays beside copies"},
     {"size", 1, bench_size, "memory of daemon and keeper, size of the agent"},
     {"density", 1, bench_density, "how many clones fit, and what one of them costs"},
     {"net", 5, bench_net, "networks: what a frame and a port of the switch cost"},

@@ -14,13 +14,13 @@
 
 static int check_what(const char *what, Error *error) {
     static const char *const kinds[] = {"archive", "boot",  "density", "disk", "exec",
-                                        "fork",    "image", "net",     "size"};
+                                        "fork",    "image", "net",     "seed", "size"};
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
         if (str_equal(kinds[i], what))
             return 0;
     (void)error_set(error, ERROR_USAGE, EINVAL,
                     "bench: WHAT: \"%.40s\" is none of archive, boot, density, disk, exec, fork, "
-                    "image, net, size",
+                    "image, net, seed, size",
                     what);
     error_set_hint(error, "see ramet bench --help");
     return -EINVAL;
@@ -68,7 +68,7 @@ static const VerbOption options[] = {
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
-    {"WHAT", ARG_TEXT, "archive, boot, density, disk, exec, fork, image, net or size", 1, 1},
+    {"WHAT", ARG_TEXT, "archive, boot, density, disk, exec, fork, image, net, seed or size", 1, 1},
     {.name = NULL},
 };
 
@@ -93,6 +93,7 @@ const Verb verb_bench = {
         "         prepared (VMs that wrote 1 to 1,024 MiB), workloads (Debian with a Python and\n"
         "         a PostgreSQL; says which image it needs), live (forks of such, running), stock\n"
         "  image  layers of an image of a container beside tar -x of them\n"
+        "  seed   VMs with a seed beside those without, building one, overlays beside copies\n"
         "  size   memory of the daemon with 100 VMs known and of a keeper; the agent's size\n"
         "\n"
         "With --accel kvm the guest is busybox, or the image \"bare\" where /dev/kvm only\n"
