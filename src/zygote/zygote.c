@@ -12,8 +12,8 @@
  * memory. What the children share is what the dynamic linker made of the program: its layout in the
  * address space, and the pages that it wrote. docs/zygote.md weighs that.
  *
- * This file is all there is of the library, beside privileges.c, kvm_device.c, remap.c
- * and a list of addresses: it must not bring anything into QEMU that it does not have. */
+ * This file is all there is of the library, beside privileges.c, kvm_device.c, remap.c and
+ * empty_network.c: it must not bring anything into QEMU that it does not have. */
 
 #include <dirent.h>
 #include <dlfcn.h>
