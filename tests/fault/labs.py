@@ -46,7 +46,7 @@ def await_whole(home, warm=0, standby=0):
               "switches": copies, "keepers": VMS * copies, "of the labs' VMs": VMS * snapshots, "scratch": 0}
 
     def look():
-        return {**counts(home), "folders of VMs": count_entries(home, "vms"), "files of networks": count_entries(home, "networks"),
+        return {**counts(home), "folders of VMs": count_entries(home, "vms"), "files of networks": len(harness.network_files(home)),
                 "switches": len(switches(home)), "keepers": processes(home, "ramet-keeper"), "scratch": count_entries(home, "tmp"),
                 "of the labs' VMs": len([row for row in home.json("snapshot", "ls", "-a") if "/" in row["vm"]])}
     def is_whole():

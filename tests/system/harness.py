@@ -306,6 +306,12 @@ def is_zygote(daemon):
     return check
 
 
+def network_files(home):
+    """What is left of networks in the home, but for that of the network user, which is not made by anybody."""
+    path = os.path.join(home.path, "networks")
+    return [name for name in os.listdir(path) if not name.startswith("user.")] if os.path.isdir(path) else []
+
+
 def is_switch(pid):
     with contextlib.suppress(OSError):
         with open(f"/proc/{pid}/comm", encoding="utf-8") as file:

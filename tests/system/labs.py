@@ -37,7 +37,7 @@ def rows(home):
     """What the store has of labs, VMs, networks and leases, but for what is the daemon's own."""
     with sqlite3.connect(f"file:{home.path}/ramet.db?mode=ro", uri=True) as store:
         return [store.execute(f"SELECT count(*) FROM {table} {condition}").fetchone()[0] for table, condition in
-                (("labs", ""), ("vms", "WHERE lab IS NOT NULL"), ("networks", ""), ("leases", ""))]
+                (("labs", ""), ("vms", "WHERE lab IS NOT NULL"), ("networks", "WHERE id <> 'user'"), ("leases", ""))]
 
 
 def switches(home):
@@ -49,8 +49,7 @@ def check_nothing_left(home):
     expect_equal(home.json("lab", "ls"), [], "labs")
     expect_equal(rows(home), [0, 0, 0, 0], "rows")
     expect_equal(switches(home), [], "switches")
-    networks = os.path.join(home.path, "networks")
-    expect_equal(os.listdir(networks) if os.path.isdir(networks) else [], [], "files of networks")
+    expect_equal(harness.network_files(home), [], "files of networks")
     home.check_no_leftovers()
 
 

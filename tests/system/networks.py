@@ -167,8 +167,7 @@ def test_siblings(home):
     home.ramet("rm", "-f", "*")
     expect_equal(home.json("network", "inspect", "lan")["vms"], [])
     home.ramet("network", "rm", "lan")
-    left = [name for name in os.listdir(os.path.join(home.path, "networks")) if not name.startswith("user.")]
-    expect_equal([switches(home), left], [[], []], "what is left of a network")
+    expect_equal([switches(home), harness.network_files(home)], [[], []], "what is left of a network")
     home.check_no_leftovers()
 
 
