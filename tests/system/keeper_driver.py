@@ -76,6 +76,12 @@ def seal(path, size):
     return fd
 
 
+def plan_format():
+    header = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "proto", "plan.h")
+    with open(header, encoding="utf-8") as file:
+        return int(re.search(r"#define PLAN_FORMAT (\d+)", file.read()).group(1))
+
+
 def qemu_path():
     return os.environ.get("RAMET_QEMU") or shutil.which("qemu-system-x86_64")
 
@@ -201,7 +207,7 @@ class VM:
                 cards = [{"network": world.network, "mac": identity["mac"]} |
                          {key: give(ends.enter_context(end).fileno())
                           for key, end in zip(("fd", "peer_fd"), socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))}]
-        plan = {"format": 4, "vm_id": self.name, "name": self.name, "qemu": qemu_path(), "accel": "tcg", "machine": "microvm",
+        plan = {"format": plan_format(), "vm_id": self.name, "name": self.name, "qemu": qemu_path(), "accel": "tcg", "machine": "microvm",
                 "memory_bytes": world.memory, "cpus": 1, "cards": cards, "identity": identity,
                 "disks": [{"serial": "root", "read_only": False, "files": files}], "console_dir_fd": give(self.folder), "console_max_bytes": MIB,
                 "ready_timeout_usec": harness.BOUND * 1000000, "patch_fds": []}
