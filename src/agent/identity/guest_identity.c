@@ -88,7 +88,7 @@ void guest_identity_prepare(void) {
     if (prepared.random_fd < 0)
         prepared.random_fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
     generation_prepare();
-    (void)reseed_prepare();
+    (void)reseed_prepare("/proc");
     prepared.ssh_keys = hooks_have_ssh_keys();
     authorized_keys_prepare();
     prepared.hooks = hooks_exist();

@@ -92,14 +92,14 @@ static void parse_map_line(Process *process, const char *line) {
         add_range(&process->libc, start, end, code);
 }
 
-static FILE *open_maps(const char *pid) {
-    char path[64];
-    (void)snprintf(path, sizeof(path), "/proc/%s/maps", pid);
+static FILE *open_maps(const char *proc, const char *pid) {
+    char path[512];
+    (void)snprintf(path, sizeof(path), "%s/%s/maps", proc, pid);
     return fopen(path, "re");
 }
 
-static bool read_maps(const char *pid, Process *process) {
-    FILE *file = open_maps(pid);
+static bool read_maps(const char *proc, const char *pid, Process *process) {
+    FILE *file = open_maps(proc, pid);
     char line[1024];
     for (size_t i = 0; file && i < MAPS_MAX && fgets(line, sizeof(line), file); i++)
         parse_map_line(process, line);
@@ -184,12 +184,12 @@ static bool match_words(void *data, uint64_t address, const uint8_t *bytes, size
 
 /* ---- all processes ---- */
 
-static void scan_process(const char *pid) {
+static void scan_process(const char *proc, const char *pid) {
     Process process = {.mem_fd = -1};
-    char path[64];
-    if (!read_maps(pid, &process))
+    char path[512];
+    if (!read_maps(proc, pid, &process))
         return;
-    (void)snprintf(path, sizeof(path), "/proc/%s/mem", pid);
+    (void)snprintf(path, sizeof(path), "%s/%s/mem", proc, pid);
     _cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
     process.mem_fd = fd;
     if (fd < 0 || !find_stubs(&process))
@@ -199,12 +199,12 @@ static void scan_process(const char *pid) {
             (void)scan(fd, &process.crypto.list[i], match_words, &process);
 }
 
-size_t reseed_prepare(void) {
-    DIR *folder = opendir("/proc");
+size_t reseed_prepare(const char *proc) {
+    DIR *folder = opendir(proc);
     reseed_forget();
     for (struct dirent *entry; folder && (entry = readdir(folder));)
         if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-            scan_process(entry->d_name);
+            scan_process(proc, entry->d_name);
     if (folder)
         (void)closedir(folder);
     return n_targets;

@@ -10,8 +10,9 @@
  * to believe that. See docs/clones.md for what this covers and what it does not. */
 
 /* Before a snapshot: finds the programs that have OpenSSL's library loaded and the place to change
- * in each. Best effort; nothing is changed. Returns how many were found. */
-size_t reseed_prepare(void);
+ * in each. Best effort; nothing is changed. Returns how many were found. proc: "/proc", or what has
+ * folders like those of proc(5). */
+size_t reseed_prepare(const char *proc);
 
 /* In a clone, after the kernel's own numbers are its own and before the programs run again. */
 void reseed_apply(void);

@@ -5,6 +5,8 @@
 
 #include <openssl/core_names.h>
 #include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,8 +38,19 @@ static unsigned answer(int fd) {
     return count;
 }
 
+/* A folder with that process alone: what else runs on this host is left alone. */
+static void show_only(pid_t pid, char folder[32], char link[64]) {
+    char target[32];
+    (void)strcpy(folder, "/tmp/ramet-reseed-XXXXXX");
+    CHECK(mkdtemp(folder) != NULL);
+    (void)snprintf(link, 64, "%s/%d", folder, (int)pid);
+    (void)snprintf(target, sizeof(target), "/proc/%d", (int)pid);
+    CHECK_INT(symlink(target, link), 0);
+}
+
 static void test_reseeds(void) {
     int to[2], from[2], status = -1;
+    char proc[32], link[64];
     CHECK(pipe(to) == 0 && pipe(from) == 0);
     pid_t pid = fork();
     if (pid == 0) {
@@ -47,17 +60,18 @@ static void test_reseeds(void) {
     }
     (void)close(to[0]);
     (void)close(from[1]);
+    show_only(pid, proc, link);
     unsigned before = answer(from[0]);
     CHECK_INT(write(to[1], "x", 1), 1);
     CHECK_INT(answer(from[0]), before); /* not by itself */
     for (unsigned i = 1; i <= 4; i++) {
-        CHECK(reseed_prepare() > 0);
+        CHECK(reseed_prepare(proc) > 0);
         reseed_apply();
         reseed_forget();
         CHECK_INT(write(to[1], "x", 1), 1);
         CHECK_INT(answer(from[0]), before + i);
     }
-    CHECK(reseed_prepare() > 0);
+    CHECK(reseed_prepare(proc) > 0);
     reseed_forget(); /* as in the source: nothing changes */
     reseed_apply();
     CHECK_INT(write(to[1], "x", 1), 1);
@@ -65,6 +79,8 @@ static void test_reseeds(void) {
     (void)close(to[1]);
     CHECK_INT(waitpid(pid, &status, 0), pid);
     CHECK_INT(status, 0);
+    CHECK_INT(unlink(link), 0);
+    CHECK_INT(rmdir(proc), 0);
 }
 
 int main(void) {
