@@ -18,12 +18,21 @@
 static Logins written;
 static bool without_server; /* when it was written */
 
+/* A copy of a lab stays who its source was, and is told of none. */
+static bool are_none(const Logins *logins) {
+    return !logins->home_key[0] && !logins->keys[0] && !logins->user[0];
+}
+
 bool authorized_keys_are_new(const Logins *logins) {
+    if (are_none(logins))
+        return false;
     return strcmp(logins->home_key, written.home_key) != 0 ||
            strcmp(logins->keys, written.keys) != 0 || strcmp(logins->user, written.user) != 0;
 }
 
 void authorized_keys_remember(const Logins *logins) {
+    if (are_none(logins))
+        return;
     written = *logins;
     without_server = !hooks_have_ssh_server();
 }
