@@ -232,7 +232,7 @@ static int bench_side_by_side(Bench *bench, const char *scratch, const char *nam
                        {.name = "XFS: reflink, e2fsck and resize2fs", .unit = "us"}};
     _cleanup_free_ char *path = str_format("/v1/seeds/%s", name);
     _cleanup_json_ json_t *seed = NULL;
-    const char *base;
+    const char *base = NULL;
     int r = bench_call(bench, "GET", path, NULL, &seed, error);
     if (r >= 0)
         r = json_get_string("the seed", seed, "path", &base, error);

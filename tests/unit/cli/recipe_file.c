@@ -88,7 +88,7 @@ static void mistakes_have_lines(void) {
          NULL},
         {STEPS "  - run: a\n    packages: [b]\n", "r.yaml:3: a step is one of", NULL},
         {STEPS "  - run:\n", "r.yaml:3: run has no value", NULL},
-        {STEPS "  - run: a\n    tiemout: 3\n", "r.yaml:4: there is no key tiemout here",
+        {STEPS "  - run: a\n    timeouts: 3\n", "r.yaml:4: there is no key timeouts here",
          "known are: packages, copy"},
         {STEPS "  - run: a\n    timeout: 0\n", "r.yaml:4: timeout: \"0\" is no number", NULL},
         {STEPS "  - run: a\n    to: /x\n", "r.yaml:4: to: only a copy has it", NULL},
