@@ -58,7 +58,7 @@ static void read_bridge(Home *home, const NetworkRow *network, json_t *ports) {
         log_warning("cannot read the counters of network %s: %s", network->name, strerror(-r));
 }
 
-json_t *network_counters(Home *home, const char *name) {
+static json_t *read_counters(Home *home, const char *name) {
     json_t *ports = json_object();
     _cleanup_network_row_ NetworkRow network = {0};
     _cleanup_op_lock_ OpLock *lock = NULL;
@@ -66,6 +66,12 @@ json_t *network_counters(Home *home, const char *name) {
         return ports;
     (network_is_bridge(&network) ? read_bridge : read_switch)(home, &network, ports);
     return ports;
+}
+
+const json_t *network_counters(Home *home, json_t *read, const char *name) {
+    if (!json_object_get(read, name))
+        (void)json_object_set_new(read, name, read_counters(home, name));
+    return json_object_get(read, name);
 }
 
 const json_t *network_counters_of(const json_t *counters, const VmRow *vm, size_t card) {

@@ -27,31 +27,28 @@ uint64_t idle_period(uint64_t idle_usec) {
     return MIN_OF(MAX_OF(idle_usec / 4, PERIOD_MIN_USEC), PERIOD_MAX_USEC);
 }
 
+uint64_t idle_until_look(uint64_t at_usec, uint64_t idle_usec) {
+    uint64_t period = idle_period(idle_usec);
+    return period - at_usec % period;
+}
+
 /* Both ways, of all its cards. */
-static uint64_t count_packets(Home *home, const VmRow *row) {
+static uint64_t count_packets(IdleWatches *watches, Home *home, const VmRow *row) {
     uint64_t packets = 0;
     for (size_t i = 0; i < row->spec.cards.count; i++) {
         const char *name = row->spec.cards.items[i].network;
-        _cleanup_json_ json_t *all = NULL;
         const json_t *own;
         if (!network_has_port(row, i))
             continue;
-        all = network_counters(home, name);
-        own = network_counters_of(all, row, i);
+        own = network_counters_of(network_counters(home, watches->networks, name), row, i);
         packets += (uint64_t)json_integer_value(json_object_get(own, "received_packets"));
         packets += (uint64_t)json_integer_value(json_object_get(own, "sent_packets"));
     }
     return packets;
 }
 
-static IdleSample take_sample(Home *home, const VmRow *row, const Now *now) {
-    return (IdleSample){.at_usec = now->boot_usec,
-                        .cpu_usec = process_cpu_usec(row->runtime.qemu.pid),
-                        .packets = count_packets(home, row)};
-}
-
-static IdleWatch *find_watch(IdleWatch **list, Home *home, const VmRow *row, const Now *now) {
-    IdleWatch *watch = *list;
+static IdleWatch *find_watch(IdleWatches *watches, const VmRow *row) {
+    IdleWatch *watch = watches->first;
     while (watch && !str_equal(watch->id, row->id))
         watch = watch->next;
     if (!watch) {
@@ -59,36 +56,43 @@ static IdleWatch *find_watch(IdleWatch **list, Home *home, const VmRow *row, con
         if (!watch)
             abort();
         str_set(watch->id, row->id);
-        watch->next = *list;
-        *list = watch;
-    }
-    if (watch->qemu != row->runtime.qemu.pid) {
-        watch->qemu = row->runtime.qemu.pid;
-        watch->last = take_sample(home, row, now);
-        watch->busy_usec = now->boot_usec;
+        watch->next = watches->first;
+        watches->first = watch;
     }
     watch->seen = true;
     return watch;
 }
 
-bool idle_look(IdleWatch **list, Home *home, const VmRow *row, const Now *now,
+/* What has just started is busy until the first look, at which its packets are read. */
+static void begin_watch(IdleWatch *watch, const VmRow *row, const Now *now) {
+    watch->qemu = row->runtime.qemu.pid;
+    watch->last = (IdleSample){.at_usec = now->boot_usec, .packets = UINT64_MAX};
+    watch->busy_usec = now->boot_usec;
+}
+
+bool idle_look(IdleWatches *watches, Home *home, const VmRow *row, const Now *now,
                uint64_t *left_usec) {
-    uint64_t wanted = row->spec.policy.idle_usec, period = idle_period(wanted), idle;
-    IdleWatch *watch = find_watch(list, home, row, now);
-    if (now->boot_usec - watch->last.at_usec >= period) {
-        IdleSample sample = take_sample(home, row, now);
-        idle_note(watch, &sample);
-    }
-    idle = watch->last.at_usec - watch->busy_usec; /* as far as is known */
-    *left_usec = watch->last.at_usec + period - now->boot_usec;
-    if (idle < wanted)
+    uint64_t wanted = row->spec.policy.idle_usec;
+    IdleWatch *watch = find_watch(watches, row);
+    if (watch->qemu != row->runtime.qemu.pid)
+        begin_watch(watch, row, now);
+    if (!watches->networks)
+        watches->networks = json_object();
+    if (now->boot_usec - watch->last.at_usec >= idle_until_look(watch->last.at_usec, wanted))
+        idle_note(watch, &(IdleSample){.at_usec = now->boot_usec,
+                                       .cpu_usec = process_cpu_usec(row->runtime.qemu.pid),
+                                       .packets = count_packets(watches, home, row)});
+    *left_usec = idle_until_look(now->boot_usec, wanted);
+    if (watch->last.at_usec - watch->busy_usec < wanted) /* as far as is known */
         return false;
     watch->busy_usec = now->boot_usec;
     return true;
 }
 
-void idle_forget(IdleWatch **list) {
-    for (IdleWatch **link = list; *link;) {
+void idle_end_round(IdleWatches *watches) {
+    json_decref(watches->networks);
+    watches->networks = NULL;
+    for (IdleWatch **link = &watches->first; *link;) {
         IdleWatch *watch = *link;
         bool seen = watch->seen;
         watch->seen = false;

@@ -49,7 +49,7 @@ typedef struct Tend {
     pthread_mutex_t mutex;
     Work *work; /* owned; with the mutex */
     unsigned busy;
-    IdleWatch *idle;              /* owned; the thread's */
+    IdleWatches idle;             /* owned; the thread's */
     struct pollfd *doors;         /* owned, as are the descriptors: of VMs that sleep */
     char (*door_vms)[VM_ID_SIZE]; /* owned: whose they are */
     size_t n_doors;
@@ -194,7 +194,7 @@ static uint64_t look_at_all(Tend *tend) {
         left = MIN_OF(left, next);
     }
     vm_rows_free(rows, count);
-    idle_forget(&tend->idle);
+    idle_end_round(&tend->idle);
     return left;
 }
 
@@ -271,8 +271,8 @@ static void *tend_thread(void *data) {
 static void tend_free(Tend *tend) {
     while (tend->work)
         drop_work(&tend->work);
-    idle_forget(&tend->idle);
-    idle_forget(&tend->idle); /* whom nobody looked at since */
+    idle_end_round(&tend->idle);
+    idle_end_round(&tend->idle); /* whom nobody looked at since */
     forget_doors(tend);
     free(tend->doors);
     free(tend->door_vms);

@@ -124,8 +124,8 @@ static void ask_disks(void *data) {
 }
 
 static void read_network(Set *set, const char *name) {
-    if (!str_equal(name, "none") && !json_object_get(set->networks, name))
-        (void)json_object_set_new(set->networks, name, network_counters(set->home, name));
+    if (!str_equal(name, "none"))
+        (void)network_counters(set->home, set->networks, name);
 }
 
 static void read_networks(Set *set) {

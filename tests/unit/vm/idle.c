@@ -53,9 +53,20 @@ static void looks_are_seldom(void) {
     CHECK_INT(idle_period(3600 * SECOND), 15 * SECOND);
 }
 
+/* Of VMs that started at different times, too. */
+static void looks_are_together(void) {
+    uint64_t at = 1000 * SECOND;
+    CHECK_INT(idle_until_look(at, 20 * SECOND), 5 * SECOND);
+    CHECK_INT(idle_until_look(at + 1, 20 * SECOND), 5 * SECOND - 1);
+    CHECK_INT(idle_until_look(at + 5 * SECOND - 1, 20 * SECOND), 1);
+    for (uint64_t begun = at; begun < at + 5 * SECOND; begun += SECOND / 3)
+        CHECK_INT(begun + idle_until_look(begun, 20 * SECOND), at + 5 * SECOND);
+}
+
 int main(void) {
     RUN(work_is_noticed);
     RUN(counters_may_begin_anew);
     RUN(looks_are_seldom);
+    RUN(looks_are_together);
     return 0;
 }

@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "home/inside.h"
+#include "network/counters.h"
 #include "network/host_routes.h"
 #include "network/lease.h"
 #include "network/subnet.h"
@@ -110,6 +111,22 @@ static void add_lab(TestHome *home, const char *id) {
     lab_row_free(&row);
 }
 
+/* Whoever looks at many VMs asks each network once. */
+static void test_counters(void) {
+    TestHome home;
+    _cleanup_json_ json_t *lan = NULL, *lab = NULL, *read = json_object();
+    const json_t *first;
+    test_home_make(&home);
+    CHECK_INT(network_create(home.opened, &(NetworkOptions){.name = "lan"}, &lan, NULL), 0);
+    CHECK_INT(network_create(home.opened, &(NetworkOptions){.name = "lab"}, &lab, NULL), 0);
+    first = network_counters(home.opened, read, "lan");
+    CHECK(json_is_object(first));
+    CHECK(network_counters(home.opened, read, "lan") == first);
+    CHECK(network_counters(home.opened, read, "lab") != first);
+    CHECK_INT(json_object_size(read), 2);
+    test_home_remove(&home);
+}
+
 /* Labs have the addresses of other labs, but of nobody else. */
 static void test_labs(void) {
     TestHome home;
@@ -172,6 +189,7 @@ int main(void) {
     RUN(test_subnets);
     RUN(test_host_routes);
     RUN(test_operations);
+    RUN(test_counters);
     RUN(test_labs);
     RUN(test_copies);
     return 0;
