@@ -18,13 +18,12 @@
  * for; it must lie between the host's times of greeting and WELCOME. Where all that can be wrong
  * with it is little, the guest is itself, and CLOCK only makes it exact, together with the thaw.
  *
- * Otherwise CLOCK comes first, and tells what time it was when the WELCOME came, however long it
- * takes until the agent reads that. What it cannot know is how long the WELCOME was on its way,
- * which on a busy host may be long: the guest's clock is ahead by that. The RESULT of CLOCK tells
- * what the guest's clock shows then, which must lie between the host's times of CLOCK and of
- * RESULT. Where that leaves too much open, another CLOCK takes the middle for the time (Cristian's
- * algorithm, Distributed Computing 3, 1989), over a way that is shorter, since the agent has
- * nothing else to do.
+ * Otherwise CLOCK comes first. The guest read its clock for the WELCOME after it was greeted and
+ * before the WELCOME came, and for the RESULT of each CLOCK between the host's times of both. Each
+ * of them bounds what the host's time was when the guest's uptime was 0, however busy the host is
+ * and whichever of the two ways took long; together they narrow it down (after Marzullo and Owicki,
+ * Maintaining the time in a distributed system, 1983). CLOCK tells the middle of what is left open,
+ * and is sent again while that is too much.
  *
  * The thaw comes last: the agent lets nobody else run before it, nor is anything written to the
  * disks (docs/agent.md). A clone that is to stay warm then runs a command and, with FREEZE, lets
@@ -35,7 +34,8 @@
 
 #define PAYLOAD_ROOM (4096 + SSH_AUTHORIZED_KEYS_SIZE)
 #define CLOCK_OPEN_USEC 40000 /* how far a clock may be off, for all we know */
-#define CLOCKS_MAX 5
+#define CLOCK_STEP_USEC 1000  /* the guest leaves a clock alone that is off by less */
+#define CLOCKS_MAX 16
 
 /* The steps, in order; each of the last ones is the answer to a request. */
 static void on_named(void *data, const Frame *frame);
@@ -88,7 +88,7 @@ static bool step_done(Handshake *handshake, LinkStream **step, const Frame *fram
 static int send_identity(Handshake *handshake, Error *error) {
     uint8_t payload[PAYLOAD_ROOM];
     ssize_t size =
-        identity_payload_write(handshake->plan, &handshake->welcome, payload, sizeof(payload));
+        identity_payload_write(handshake->plan, &handshake->told, payload, sizeof(payload));
     handshake->named = false;
     return sent(size < 0 ? (int)size
                          : link_open_ahead(&handshake->channel->link, FRAME_IDENTITY, payload,
@@ -102,7 +102,7 @@ void handshake_expect(Handshake *handshake) {
 
 int handshake_greet(Handshake *handshake, const uint8_t *marker, Error *error) {
     handshake->active = true;
-    handshake->welcome = (ClockPair){0};
+    handshake->told = (ClockPair){0};
     handshake->greeted_usec = clock_realtime_usec();
     link_greet(&handshake->channel->link, marker);
     return send_identity(handshake, error);
@@ -110,11 +110,36 @@ int handshake_greet(Handshake *handshake, const uint8_t *marker, Error *error) {
 
 /* Clock */
 
+static uint64_t distance(uint64_t a, uint64_t b) {
+    return a > b ? a - b : b - a;
+}
+
+/* The guest's uptime was that at some time of the host between those. */
+static void narrow(ClockBounds *bounds, uint64_t uptime_usec, uint64_t from_usec,
+                   uint64_t to_usec) {
+    bounds->least_usec = MAX_OF(bounds->least_usec, from_usec - uptime_usec);
+    bounds->most_usec = MIN_OF(bounds->most_usec, to_usec - uptime_usec);
+}
+
+/* How far off a clock can be by which the guest's uptime was 0 at that time. */
+static uint64_t error_bound(const ClockBounds *bounds, uint64_t zero_usec) {
+    return MAX_OF(distance(zero_usec, bounds->least_usec), distance(zero_usec, bounds->most_usec));
+}
+
+/* An answer seldom is long on its way, so the latest time is the best guess while it is good enough
+ * at the worst. */
+static ClockPair best_guess(const ClockBounds *bounds, uint64_t uptime_usec) {
+    uint64_t zero_usec = bounds->most_usec;
+    if (error_bound(bounds, zero_usec) > CLOCK_OPEN_USEC)
+        zero_usec = bounds->least_usec / 2 + bounds->most_usec / 2;
+    return (ClockPair){.realtime_usec = zero_usec + uptime_usec, .uptime_usec = uptime_usec};
+}
+
 static int send_clock(Handshake *handshake, LinkStreamHandler handler, Error *error) {
     uint8_t payload[64];
     TlvWriter writer;
     tlv_start(&writer, payload, sizeof(payload));
-    identity_payload_add_clock(&writer, &handshake->welcome);
+    identity_payload_add_clock(&writer, &handshake->told);
     handshake->sent_usec = clock_realtime_usec();
     handshake->clocks_sent++;
     return sent(link_open(&handshake->channel->link, FRAME_CLOCK, payload, writer.size, handler,
@@ -122,9 +147,13 @@ static int send_clock(Handshake *handshake, LinkStreamHandler handler, Error *er
                 error);
 }
 
+/* A guest that boots was not greeted before it said HELLO, and has nothing else to do. */
 int handshake_welcomed(Handshake *handshake, Error *error) {
-    handshake->welcome = (ClockPair){.realtime_usec = clock_realtime_usec(),
-                                     .uptime_usec = handshake->channel->welcome.uptime_usec};
+    uint64_t now = clock_realtime_usec(), uptime_usec = handshake->channel->welcome.uptime_usec;
+    handshake->bounds = (ClockBounds){.most_usec = UINT64_MAX};
+    narrow(&handshake->bounds, uptime_usec, handshake->greeted_usec ? handshake->greeted_usec : now,
+           now);
+    handshake->told = best_guess(&handshake->bounds, uptime_usec);
     handshake->clocks_sent = 0;
     if (!handshake->named && !handshake->identity)
         return send_identity(handshake, error);
@@ -133,16 +162,9 @@ int handshake_welcomed(Handshake *handshake, Error *error) {
     return 0;
 }
 
-static uint64_t distance(uint64_t a, uint64_t b) {
-    return a > b ? a - b : b - a;
-}
-
-/* The guest read its own clock, for the WELCOME, after it was greeted and before the WELCOME came.
- * since_usec: when its uptime was 0, as its clocks say now; 0: it does not say. */
+/* since_usec: when the guest's uptime was 0, as its clocks say now; 0: it does not say. */
 static bool is_clock_near(const Handshake *handshake, uint64_t since_usec) {
-    uint64_t shown = since_usec + handshake->welcome.uptime_usec;
-    return since_usec && distance(shown, handshake->greeted_usec) <= CLOCK_OPEN_USEC &&
-           distance(shown, handshake->welcome.realtime_usec) <= CLOCK_OPEN_USEC;
+    return since_usec && error_bound(&handshake->bounds, since_usec) <= CLOCK_OPEN_USEC;
 }
 
 /* Who becomes another must not have run a line of the guest's programs before. */
@@ -191,13 +213,17 @@ static void on_named(void *data, const Frame *frame) {
 /* True: the guest's clock, which showed that, may be far off, and the next CLOCK tells better. An
  * agent of an earlier version shows nothing (0). */
 static bool correct_clock(Handshake *handshake, uint64_t shown_usec) {
-    ClockPair *clock = &handshake->welcome;
-    uint64_t now = clock_realtime_usec(), sent_usec = handshake->sent_usec;
-    if (shown_usec == 0 || handshake->clocks_sent >= CLOCKS_MAX ||
-        MAX_OF(distance(shown_usec, sent_usec), distance(shown_usec, now)) <= CLOCK_OPEN_USEC)
+    uint64_t now = clock_realtime_usec();
+    uint64_t zero_usec = handshake->told.realtime_usec - handshake->told.uptime_usec;
+    uint64_t uptime_usec = shown_usec - zero_usec;
+    if (shown_usec == 0)
         return false;
-    clock->uptime_usec += shown_usec - clock->realtime_usec;
-    clock->realtime_usec = sent_usec + (now - sent_usec) / 2;
+    narrow(&handshake->bounds, uptime_usec, handshake->sent_usec - CLOCK_STEP_USEC,
+           now + CLOCK_STEP_USEC);
+    if (handshake->clocks_sent >= CLOCKS_MAX ||
+        error_bound(&handshake->bounds, zero_usec) <= CLOCK_OPEN_USEC)
+        return false;
+    handshake->told = best_guess(&handshake->bounds, uptime_usec);
     return true;
 }
 

@@ -13,6 +13,11 @@ typedef struct HandshakeHandlers {
     void (*failed)(void *data, Error *error); /* takes the error over */
 } HandshakeHandlers;
 
+/* The host's time when the guest's uptime was 0 lies between them. */
+typedef struct ClockBounds {
+    uint64_t least_usec, most_usec;
+} ClockBounds;
+
 typedef struct Handshake {
     AgentChannel *channel;             /* borrowed */
     const Plan *plan;                  /* borrowed */
@@ -24,9 +29,11 @@ typedef struct Handshake {
     bool named;                        /* the identity is applied */
     bool exclusive;                    /* a restore: nobody but the agent ran before that */
     bool took_ssh_key;                 /* the guest has the host key that it was given */
-    uint64_t greeted_usec;             /* the host's time when greeting and identity were sent */
-    ClockPair welcome;                 /* at the WELCOME */
-    uint64_t sent_usec;                /* the host's time when CLOCK was sent */
+    uint64_t
+        greeted_usec; /* the host's time when greeting and identity were sent; 0: they were not */
+    ClockBounds bounds;
+    ClockPair told;     /* what the guest's clock was last set by */
+    uint64_t sent_usec; /* the host's time when CLOCK was sent */
     unsigned clocks_sent;
 } Handshake;
 

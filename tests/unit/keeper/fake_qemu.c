@@ -8,9 +8,9 @@
  * there as if killed, "hang:COMMAND" leaves it without an answer. Before it, "N*" lets the
  * command succeed N times first.
  *
- * "show:clock" lets the guest's clock show 100 ms too much with the identity, and again after the
- * first CLOCK. The second one has to tell of the same difference; a THAW before it ends the guest.
- * "show:near" says of a clock that is right that it is, and answers no CLOCK.
+ * "show:clock" lets the WELCOME be 200 ms on its way. The guest's clock has to be right within 45
+ * ms when it is thawed, or the guest ends. "show:near" says of a clock that is right that it is,
+ * and answers no CLOCK that comes soon.
  *
  * "mail:OFFSET" puts the agent's mailbox there, and takes the greeting from nowhere else. One half
  * of its answers goes back the same way, the other through the port. "junk:OFFSET" puts noise in
@@ -258,6 +258,28 @@ static const uint8_t *find_tag(const Frame *frame, uint16_t tag, uint32_t *size)
     return NULL;
 }
 
+static uint64_t host_usec(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+/* What the script says of the guest's clock; and when its uptime was 0, by the host's clock and as
+ * its own clock says. */
+#define LATE_USEC 200000
+#define OFF_USEC 45000
+#define SOON_USEC 30000
+static bool clock_is_late, clock_is_near;
+static uint64_t booted_usec, told_zero_usec, greeted_usec;
+
+static bool has_clock(void) {
+    return clock_is_late || clock_is_near;
+}
+
+static uint64_t uptime_usec(void) {
+    return host_usec() - booted_usec;
+}
+
 static void welcome(const Frame *frame) {
     uint32_t size;
     const uint8_t *nonce = find_tag(frame, TAG_NONCE, &size);
@@ -274,6 +296,10 @@ static void welcome(const Frame *frame) {
     tlv_add_text(&writer, TAG_AGENT_VERSION, "fake");
     if (!goes_wrong("welcome"))
         tlv_add_u64(&writer, TAG_EXCLUSIVE, 1);
+    if (has_clock())
+        tlv_add_u64(&writer, TAG_UPTIME_USEC, uptime_usec());
+    if (clock_is_late)
+        (void)usleep(LATE_USEC);
     say_to_keeper("half a frame from before", 24);
     say_to_keeper(nonce, AGENT_NONCE_SIZE);
     send_frame(session, 0, FRAME_WELCOME, payload, writer.size);
@@ -383,12 +409,6 @@ static void take_stream_frame(const Frame *frame) {
     pump_echo();
 }
 
-static uint64_t host_usec(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
-}
-
 static void read_clock(const Frame *frame, uint64_t *realtime, uint64_t *uptime) {
     TlvReader fields;
     TlvField field;
@@ -400,25 +420,32 @@ static void read_clock(const Frame *frame, uint64_t *realtime, uint64_t *uptime)
             (void)tlv_u64(&field, uptime);
 }
 
-static bool clock_is_ahead, clock_is_corrected, clock_is_near;
+static void set_clock(const Frame *frame) {
+    uint64_t realtime = 0, uptime = uptime_usec();
+    read_clock(frame, &realtime, &uptime);
+    told_zero_usec = realtime - uptime;
+}
 
+static bool clock_is_right(void) {
+    uint64_t off =
+        told_zero_usec > booted_usec ? told_zero_usec - booted_usec : booted_usec - told_zero_usec;
+    return off <= OFF_USEC;
+}
+
+static void take_identity(const Frame *frame) {
+    set_clock(frame);
+    greeted_usec = told_zero_usec + uptime_usec();
+    send_done(frame->stream, told_zero_usec);
+}
+
+/* On a host that is slow the keeper cannot know that the clock is right. */
 static void take_clock(const Frame *frame) {
-    static uint64_t realtime, uptime, shown;
-    uint64_t later_realtime = 0, later_uptime = 0;
-    if (clock_is_near)
-        return;
-    if (!clock_is_ahead)
+    if (!has_clock())
         return send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, 0);
-    if (shown == 0) {
-        read_clock(frame, &realtime, &uptime);
-        shown = host_usec() + 100000;
-        return send_number(frame->stream, FRAME_RESULT, TAG_VALUE, shown);
-    }
-    read_clock(frame, &later_realtime, &later_uptime);
-    bool right = later_uptime - uptime == shown - realtime && later_realtime > realtime &&
-                 later_realtime <= host_usec();
-    send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, right ? 0 : EIO);
-    clock_is_corrected = right;
+    if (clock_is_near && host_usec() - greeted_usec < SOON_USEC)
+        return;
+    set_clock(frame);
+    send_number(frame->stream, FRAME_RESULT, TAG_VALUE, told_zero_usec + uptime_usec());
 }
 
 static void take_frame(const Frame *frame) {
@@ -434,13 +461,13 @@ static void take_frame(const Frame *frame) {
     case FRAME_IDENTITY:
         if (strcmp(mode, "refuse") == 0)
             return send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, EROFS);
-        if (clock_is_ahead || clock_is_near) /* its uptime is always 0 */
-            return send_done(frame->stream, host_usec() + (clock_is_ahead ? 100000 : 0));
+        if (has_clock())
+            return take_identity(frame);
         holds = !goes_wrong("hold");
         return send_done(frame->stream, 0);
     case FRAME_FREEZE:
     case FRAME_THAW:
-        if (frame->type == FRAME_THAW && clock_is_ahead && !clock_is_corrected)
+        if (frame->type == FRAME_THAW && clock_is_late && !clock_is_right())
             exit(3);
         if (goes_wrong(frame->type == FRAME_FREEZE ? "freeze" : "thaw"))
             return step_hangs ? (void)0 : send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, EIO);
@@ -554,7 +581,8 @@ static void parse_script(void) {
     step_dies = strncmp(step, "die:", 4) == 0;
     step_hangs = strncmp(step, "hang:", 5) == 0;
     step = strchr(step, ':') ? strchr(step, ':') + 1 : "";
-    clock_is_ahead = strcmp(script, "show:clock") == 0;
+    booted_usec = host_usec() - 1000000;
+    clock_is_late = strcmp(script, "show:clock") == 0;
     clock_is_near = strcmp(script, "show:near") == 0;
     answers_are_junk = strncmp(script, "junk:", 5) == 0;
     if (strcmp(script, "shut:mailbox") == 0)
