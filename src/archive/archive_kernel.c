@@ -202,6 +202,21 @@ static int begin_publish(const char *home, int cancel_fd, ArchiveMember *member,
     return member->file.fd < 0 ? error_set_errno(error, errno, "cannot keep a descriptor") : 0;
 }
 
+bool archive_kernel_is_here(const char *home, const json_t *manifest, ArchiveMembers *members,
+                            int cancel_fd) {
+    const json_t *json = json_object_get(manifest, "kernel");
+    ArchiveMember *member = archive_members_find(members, MEMBER);
+    _cleanup_archive_kernel_ ArchiveKernel kernel = {0};
+    _cleanup_free_ char *path = NULL;
+    if (check_json(json, member, NULL) < 0)
+        return false;
+    if (is_here(home, json_string_value(json_object_get(json, "key")), member, json, cancel_fd))
+        return true;
+    name_by_content(&kernel, json, member);
+    path = str_format("%s/kernels/%s/kernel.json", home, kernel.key);
+    return access(path, R_OK) == 0;
+}
+
 int archive_kernel_begin(const char *home, ArchiveReader *reader, int cancel_fd,
                          ArchiveKernel *kernel, Error *error) {
     const json_t *json = json_object_get(reader->manifest, "kernel");

@@ -33,4 +33,8 @@ int archive_kernel_begin(const char *home, ArchiveReader *reader, int cancel_fd,
                          ArchiveKernel *kernel, Error *error);
 int archive_kernel_finish(ArchiveKernel *kernel, Error *error);
 
+/* Is the kernel of a manifest, with those members, here? */
+bool archive_kernel_is_here(const char *home, const json_t *manifest, ArchiveMembers *members,
+                            int cancel_fd);
+
 #endif

@@ -211,7 +211,7 @@ static int make_once(Home *home, Operation *operation, const Maker *maker, Image
     int r = maker->make(&context, maker->request, &info, error);
     if (r < 0 && *info.digest) /* its base is there, and nobody's */
         image_base_collect(home, info.digest);
-    if (r < 0)
+    if (r != 0)
         return r;
     (void)snprintf(made, sizeof(made), "%s", info.digest);
     r = compare_with_old(home, operation->cancel_fd, &info, error);
@@ -246,6 +246,8 @@ static int make_and_describe(Home *home, Operation *operation, const Maker *make
                              Error *error) {
     _cleanup_image_row_ ImageRow row = {0};
     int r = make_image(home, operation, maker, &row, error);
+    if (r > 0) /* somebody else makes it */
+        return r;
     stages_end(&operation->stages);
     if (r < 0 || !image)
         return r;
@@ -380,12 +382,10 @@ static int make_by_pull(const ImageContext *context, const void *request, ImageI
     return image_pull(context, request, info, error);
 }
 
-/* Does the name stand for what the same reference gave before? Then it moves on, as a tag does. */
-static bool is_of_reference(Home *home, const ImagePullRequest *request) {
+bool catalog_image_is_of(Home *home, const char *name, const char *reference) {
     _cleanup_image_row_ ImageRow there = {0};
-    return images_get(home->store, request->name, &there, NULL) > 0 &&
-           str_equal(json_string_value(json_object_get(there.detail, "source")),
-                     request->reference);
+    return images_get(home->store, name, &there, NULL) > 0 &&
+           str_equal(json_string_value(json_object_get(there.detail, "source")), reference);
 }
 
 int catalog_pull_image(Home *home, Operation *operation, const ImagePullOptions *options,
@@ -401,7 +401,8 @@ int catalog_pull_image(Home *home, Operation *operation, const ImagePullOptions 
         return r;
     request.name = request.name ? request.name : name;
     const Maker maker = {make_by_pull, &request, request.name, "image.pulled",
-                         .replace = options->replace || is_of_reference(home, &request)};
+                         .replace = options->replace ||
+                                    catalog_image_is_of(home, request.name, request.reference)};
     return make_and_describe(home, operation, &maker, image, error);
 }
 

@@ -52,8 +52,15 @@ int catalog_import_image(Home *home, Operation *operation, const ImageImportOpti
                          json_t **image, Error *error);
 int catalog_adopt_image(Home *home, Operation *operation, const ImageAdoptRequest *request,
                         bool replace, const char *event, json_t **image, Error *error);
+
+/* 1: the request's archive says what it is instead of an image of a container, as image_pull(). */
 int catalog_pull_image(Home *home, Operation *operation, const ImagePullOptions *options,
                        json_t **image, Error *error);
+
+/* Does the name stand for what the same reference gave before? Then it moves on, as a tag does. */
+bool catalog_image_is_of(Home *home, const char *name, const char *reference);
+
+/* All of them; and one by its name. */
 int image_op_list(Home *home, json_t **list, Error *error);
 int image_op_inspect(Home *home, const char *reference, json_t **image, Error *error);
 

@@ -17,11 +17,13 @@
 #define TAIL_BYTES 65536 /* a failure is told within the last of them */
 
 typedef struct Export {
-    int fd; /* borrowed */
+    ExportTake take;
+    void *data; /* borrowed, as is the Error */
+    Error *error;
     uint64_t bytes;
     size_t tail_size;
     uint8_t *tail; /* owned: 2 * TAIL_BYTES */
-    int result;
+    int result;    /* of take */
 } Export;
 
 static void keep_tail(Export *out, const uint8_t *bytes, size_t size) {
@@ -39,7 +41,7 @@ static void keep_tail(Export *out, const uint8_t *bytes, size_t size) {
 
 static int on_data(void *data, const void *bytes, size_t size) {
     Export *out = data;
-    out->result = fd_write_full(out->fd, bytes, size);
+    out->result = out->take(out->data, bytes, size, out->error);
     out->bytes += size;
     keep_tail(out, bytes, size);
     return out->result;
@@ -54,24 +56,44 @@ static int fetch(ApiId id, const char *argument, const char *query, Export *out,
     if (r < 0)
         return r;
     call.data = out;
+    out->error = error;
     r = http_call_data(fd, &call, on_data, &failure);
     if (out->result < 0)
-        return error_set_errno(error, -out->result, "cannot write the archive");
+        return out->result;
     if (r < 0 && archive_find_failure(out->tail, out->tail_size, error) > 0)
         return error ? -error->errnum : -EIO;
     return r < 0 ? error_move(error, &failure) : 0;
 }
 
+int export_stream(ApiId id, const char *argument, const char *query, ExportTake take, void *data,
+                  uint64_t *bytes, Error *error) {
+    _cleanup_free_ uint8_t *tail = malloc((size_t)2 * TAIL_BYTES);
+    Export out = {.take = take, .data = data, .tail = tail};
+    int r;
+    if (!tail)
+        abort();
+    r = fetch(id, argument, query, &out, error);
+    if (r >= 0)
+        *bytes = out.bytes;
+    return r;
+}
+
+/* To the descriptor. */
+static int write_bytes(void *data, const void *bytes, size_t size, Error *error) {
+    const int *fd = data;
+    int r = fd_write_full(*fd, bytes, size);
+    return r < 0 ? error_set_errno(error, -r, "cannot write the archive") : 0;
+}
+
 /* Under another name until it is whole. */
-static int to_file(ApiId id, const char *argument, const char *query, const char *file, Export *out,
-                   Error *error) {
+static int to_file(ApiId id, const char *argument, const char *query, const char *file,
+                   uint64_t *bytes, Error *error) {
     _cleanup_free_ char *scratch = str_format("%s.part-%d", file, (int)getpid());
     _cleanup_close_ int fd = open(scratch, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     int r;
     if (fd < 0)
         return error_set_errno(error, errno, "cannot write %s", scratch);
-    out->fd = fd;
-    r = fetch(id, argument, query, out, error);
+    r = export_stream(id, argument, query, write_bytes, &fd, bytes, error);
     if (r >= 0 && (fsync(fd) < 0 || rename(scratch, file) < 0))
         r = error_set_errno(error, errno, "cannot write %s", file);
     if (r < 0)
@@ -81,19 +103,11 @@ static int to_file(ApiId id, const char *argument, const char *query, const char
 
 int export_file(ApiId id, const char *argument, const char *query, const char *file,
                 uint64_t *bytes, Error *error) {
-    _cleanup_free_ uint8_t *tail = malloc((size_t)2 * TAIL_BYTES);
-    Export out = {.fd = STDOUT_FILENO, .tail = tail};
-    int r;
-    if (!tail)
-        abort();
+    int out = STDOUT_FILENO;
     if (!str_equal(file, "-"))
-        r = to_file(id, argument, query, file, &out, error);
-    else if (isatty(STDOUT_FILENO))
-        r = error_set(error, ERROR_USAGE, EINVAL,
-                      "an archive is not written to a terminal; name a file");
-    else
-        r = fetch(id, argument, query, &out, error);
-    if (r >= 0)
-        *bytes = out.bytes;
-    return r;
+        return to_file(id, argument, query, file, bytes, error);
+    if (isatty(out))
+        return error_set(error, ERROR_USAGE, EINVAL,
+                         "an archive is not written to a terminal; name a file");
+    return export_stream(id, argument, query, write_bytes, &out, bytes, error);
 }

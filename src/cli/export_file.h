@@ -9,4 +9,9 @@
 int export_file(ApiId id, const char *argument, const char *query, const char *file,
                 uint64_t *bytes, Error *error);
 
+/* The same to whoever takes the bytes as they come, and fails with an Error. */
+typedef int (*ExportTake)(void *data, const void *bytes, size_t size, Error *error);
+int export_stream(ApiId id, const char *argument, const char *query, ExportTake take, void *data,
+                  uint64_t *bytes, Error *error);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "proto/archive_parts.h"
 
 typedef struct Registry {
     const char *reference; /* borrowed: "docker://HOST/NAME[:TAG]" */
@@ -16,16 +17,13 @@ typedef struct Registry {
 /* ERROR_USAGE for a reference that skopeo would take for something else. */
 int registry_check(const char *reference, Error *error);
 
-/* Puts an archive there, in parts. */
-int registry_push(const Registry *registry, const char *archive, Error *error);
-
-/* Fetches one, but for the members that `has` says are here, into a file that import takes. */
-typedef bool (*RegistryHas)(void *data, const char *member, const char *digest, const char *key);
-int registry_pull(const Registry *registry, const char *folder, RegistryHas has, void *data,
-                  char **archive, Error *error);
+/* Puts there what lies in the folder: FOLDER/oci/blobs/sha256 has the parts of an archive. */
+int registry_push(const Registry *registry, const char *folder, const ArchiveParts *parts,
+                  Error *error);
 
 /* A folder of our own below $TMPDIR or /var/tmp, removed with all in it by registry_folder_free. */
 int registry_folder_new(char **folder, Error *error);
+char *registry_folder_blobs(const char *folder); /* below it; the caller's */
 void registry_folder_free(char **folder);
 #define _cleanup_registry_folder_ _cleanup_(registry_folder_free)
 

@@ -8,6 +8,15 @@
 #include "cli/args.h"
 #include "proto/api/api.h"
 
+#define REGISTRY_INSECURE                                                                  \
+    {                                                                                      \
+        0, "insecure", ARG_FLAG,                                                           \
+            .help = "a registry that speaks http, or whose certificate nobody vouches for" \
+    }
+
+#define REGISTRY_AUTHFILE \
+    { 0, "authfile", ARG_FILE, .help = "credentials; those of podman and skopeo when absent" }
+
 #define REGISTRY_TLS                                                         \
     {                                                                        \
         0, "tls-verify", ARG_CHOICE, "true|false",                           \
@@ -19,7 +28,7 @@
 int registry_push_verb(const Args *args, ApiId id, const char *kind, const char *query,
                        Error *error);
 
-/* Pulls what is not here, and imports it. */
-int registry_pull_verb(const Args *args, ApiId id, const char *kind, Error *error);
+/* Adds reference, name and authfile of a pull to its request. */
+int registry_add_reference(const Args *args, json_t *request, Error *error);
 
 #endif

@@ -1,18 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/client.h"
+#include "cli/output.h"
 #include "cli/registry_verbs.h"
 #include "cli/verb_rows.h"
 
 static int snapshot_pull_run(const Args *args, Error *error) {
-    return registry_pull_verb(args, API_SNAPSHOT_IMPORT, "snapshot", error);
+    bool insecure =
+        args_flag(args, "insecure") || str_equal(args_text(args, "tls-verify"), "false");
+    _cleanup_json_ json_t *snapshot = NULL, *request = json_pack("{s:b}", "insecure", insecure);
+    _cleanup_free_ char *made = NULL;
+    int r = registry_add_reference(args, request, error);
+    if (r >= 0)
+        r = client_call(API_SNAPSHOT_PULL, NULL, NULL, request, &snapshot, error);
+    if (r < 0)
+        return r;
+    made =
+        output_member(snapshot, json_is_string(json_object_get(snapshot, "name")) ? "name" : "id");
+    return output_json_or_line(args, snapshot, made, error);
 }
 
 static const VerbOption options[] = {
     {0, "name", ARG_NAME, .help = "name of the snapshot; else that which it had"},
+    REGISTRY_AUTHFILE,
+    REGISTRY_INSECURE,
     REGISTRY_TLS,
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
-    {"REFERENCE", ARG_TEXT, "docker://HOST/NAME[:TAG]", 1, 1},
+    {"REFERENCE", ARG_TEXT, "docker://HOST/NAME[:TAG] or oci:FOLDER[:TAG]", 1, 1},
     {.name = NULL},
 };
 

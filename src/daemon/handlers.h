@@ -64,6 +64,7 @@ HANDLER(handle_pool_set);
 HANDLER(handle_prune);
 HANDLER(handle_snapshot_export);
 HANDLER(handle_snapshot_import);
+HANDLER(handle_snapshot_pull);
 HANDLER(handle_snapshot_inspect);
 HANDLER(handle_snapshot_list);
 HANDLER(handle_snapshot_remove);

@@ -157,7 +157,7 @@ HANDLER(handle_image_import) {
     return image_op_import(request->home, &request->operation, &options, answer, error);
 }
 
-/* ---- pulling ---- */
+/* ---- pulling, of snapshots as well ---- */
 
 static bool is_other(const Peer *peer) {
     return peer->uid != 0 && peer->uid != geteuid();
@@ -186,6 +186,15 @@ static int open_credentials(const Request *request, int *fd, Error *error) {
     return *fd < 0 ? error_set_errno(error, errno, "cannot open %s", path) : 0;
 }
 
+static ImagePullRequest pull_request(Request *request, int auth_fd) {
+    return (ImagePullRequest){.name = request_text(request, "name"),
+                              .reference = request_text(request, "reference"),
+                              .insecure = request_flag(request, "insecure"),
+                              .auth_fd = auth_fd,
+                              .open = is_other(request->peer) ? open_for_peer : NULL,
+                              .open_data = request->peer};
+}
+
 HANDLER(handle_image_pull) {
     _cleanup_close_ int auth_fd = -1;
     int r = check_kernel(request, error);
@@ -193,16 +202,20 @@ HANDLER(handle_image_pull) {
         r = open_credentials(request, &auth_fd, error);
     if (r < 0)
         return r;
-    ImagePullOptions options = {
-        .request = {.name = request_text(request, "name"),
-                    .reference = request_text(request, "reference"),
-                    .platform = request_text(request, "platform"),
-                    .insecure = request_flag(request, "insecure"),
-                    .auth_fd = auth_fd,
-                    .open = is_other(request->peer) ? open_for_peer : NULL,
-                    .open_data = request->peer,
-                    .size_bytes = request_number(request, "size", 0),
-                    .kernel = {request_text(request, "kernel"), request_text(request, "modules")}},
-        .replace = request_flag(request, "replace")};
+    ImagePullOptions options = {.request = pull_request(request, auth_fd),
+                                .replace = request_flag(request, "replace")};
+    options.request.platform = request_text(request, "platform");
+    options.request.size_bytes = request_number(request, "size", 0);
+    options.request.kernel =
+        (KernelSource){request_text(request, "kernel"), request_text(request, "modules")};
     return image_op_pull(request->home, &request->operation, &options, answer, error);
+}
+
+HANDLER(handle_snapshot_pull) {
+    _cleanup_close_ int auth_fd = -1;
+    int r = open_credentials(request, &auth_fd, error);
+    if (r < 0)
+        return r;
+    const ImagePullRequest pull = pull_request(request, auth_fd);
+    return transfer_pull_snapshot(request->home, &request->operation, &pull, answer, error);
 }

@@ -77,6 +77,7 @@ static const RequestHandler handlers[] = {
     [API_SNAPSHOT_IMPORT] = handle_snapshot_import,
     [API_SNAPSHOT_INSPECT] = handle_snapshot_inspect,
     [API_SNAPSHOT_LIST] = handle_snapshot_list,
+    [API_SNAPSHOT_PULL] = handle_snapshot_pull,
     [API_SNAPSHOT_REMOVE] = handle_snapshot_remove,
     [API_SNAPSHOT_TREE] = handle_snapshot_tree,
     [API_SNAPSHOT_VERIFY] = handle_snapshot_verify,

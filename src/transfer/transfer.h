@@ -7,15 +7,17 @@
 #include "archive/archive_write.h"
 #include "home/home.h"
 #include "home/operation.h"
+#include "image/oci/oci_pull.h"
 
 /* Writes an archive of an image: disk, kernel, and what is known of it. */
 int image_export(Home *home, Operation *operation, const char *reference,
                  const ArchiveOutput *output, Error *error);
 
 typedef struct ArchiveImport {
-    int fd;           /* borrowed: read from where it stands to its end */
-    const char *name; /* borrowed; NULL: as the archive says */
-    bool replace;     /* an image's name may stand for another one, which loses it */
+    int fd;             /* borrowed: read from where it stands to its end */
+    const char *name;   /* borrowed; NULL: as the archive says */
+    const char *source; /* borrowed: where an image is said to come from; NULL: as it says */
+    bool replace;       /* an image's name may stand for another one, which loses it */
 } ArchiveImport;
 
 /* Reads an archive of an image. *image is the caller's. What fails leaves nothing. */
@@ -32,5 +34,13 @@ int snapshot_export(Home *home, Operation *operation, const char *reference, con
  * taken. What fails leaves nothing. */
 int archive_import_snapshot(Home *home, Operation *operation, const ArchiveImport *import,
                             json_t **snapshot, Error *error);
+
+/* Fetches what image_pull found to be an archive of that kind, but for what this home has, and
+ * reads it. A name that the same reference gave before stands for another image then. ERROR_USAGE
+ * when it is of another kind; else as above. */
+int transfer_pull_image(Home *home, Operation *operation, const ImagePullRequest *request,
+                        bool replace, json_t **image, Error *error);
+int transfer_pull_snapshot(Home *home, Operation *operation, const ImagePullRequest *request,
+                           json_t **snapshot, Error *error);
 
 #endif

@@ -130,7 +130,7 @@ static int adopt(Arrival *arrival, const ArchiveImport *import, json_t **image, 
         r = find_source(json, &source, error);
     if (r < 0)
         return r;
-    request.source = source;
+    request.source = import->source ? import->source : source;
     if (request.minimum_disk_bytes < disk->file.bytes)
         request.minimum_disk_bytes = 0;
     path = base_path(arrival->home->path, disk->digest);

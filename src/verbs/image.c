@@ -12,6 +12,7 @@
 #include "storage/bases.h"
 #include "store/images.h"
 #include "store/vms.h"
+#include "transfer/transfer.h"
 #include "verbs/verbs.h"
 
 /* What its boot cache holds is no use of it. */
@@ -56,7 +57,13 @@ int image_op_import(Home *home, Operation *operation, const ImageImportOptions *
 
 int image_op_pull(Home *home, Operation *operation, const ImagePullOptions *options, json_t **image,
                   Error *error) {
-    int r = catalog_pull_image(home, operation, options, image, error);
+    OciArchiveId archive;
+    ImagePullOptions asked = *options;
+    int r;
+    asked.request.archive = &archive;
+    r = catalog_pull_image(home, operation, &asked, image, error);
+    if (r > 0)
+        r = transfer_pull_image(home, operation, &asked.request, asked.replace, image, error);
     boot_cache_reconcile(home);
     return r;
 }

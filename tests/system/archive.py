@@ -6,6 +6,7 @@ import socket
 import subprocess
 
 import harness
+import oci_images
 from harness import expect, expect_equal, expect_match
 
 
@@ -224,7 +225,7 @@ def test_registry(home):
         home.ramet("snapshot", "push", "later", registry.reference("later"), "--since", "warm", *plain)
         home.ramet("snapshot", "push", "warm", "oci:somewhere", status=2)
         other.ramet("snapshot", "pull", registry.reference("later"), *plain, status=3)
-        other.ramet("snapshot", "pull", registry.reference("none"), *plain, status=1)
+        other.ramet("snapshot", "pull", registry.reference("none"), *plain, status=3)
         check_clean(other)
         other.ramet("snapshot", "pull", registry.reference("warm"), *plain)
         before = registry.sent_bytes()
@@ -238,11 +239,56 @@ def test_registry(home):
         other.ramet("fork", "later", "--name", "v")
         expect_equal(counter(other, "v"), "second")
         home.ramet("image", "push", "busybox", registry.reference("busybox"), *plain)
-        other.ramet("snapshot", "pull", registry.reference("busybox"), *plain, status=2)
+        expect("ramet image pull" in other.ramet("snapshot", "pull", registry.reference("busybox"), *plain, status=2).err, "hint")
+        expect("snapshot pull" in other.ramet("image", "pull", registry.reference("warm"), "--insecure", status=2).err, "hint")
+        before = registry.sent_bytes()
+        other.ramet("image", "pull", registry.reference("busybox"), "--insecure", "--name", "same")
+        disk = other.json("image", "inspect", "same")
+        expect(registry.sent_bytes() - before < 300000, f"{registry.sent_bytes() - before} bytes of what was here")
+        expect_equal(disk["digest"], home.json("image", "inspect", "busybox")["digest"])
         other.ramet("rm", "-f", "v")
+        image_pulls(home, registry)
     finally:
         other.close()
         registry.close()
+
+
+def image_pulls(home, registry):
+    """Into a home that has nothing: from a registry that breaks off, that lies, and from a good one."""
+    pushed = oci_images.Pushed(registry.reference("busybox"))
+    first, *parts = [one["digest"] for one in pushed.manifest["layers"]]
+    kernel = max(parts, key=lambda name: len(pushed.blobs[name]))
+    others = [name for name in parts if name != kernel]
+    fake = oci_images.FakeRegistry({"web:1": pushed})
+    reference = f"docker://{fake.address}/web:1"
+    new = harness.Home(template=None)
+    try:
+        fake.changed[pushed.top["digest"]] = pushed.blobs[pushed.top["digest"]].replace(b'"layers"', b' "layers"')
+        new.ramet("image", "pull", f"docker://{fake.address}/web@{pushed.top['digest']}", "--insecure", status=1)
+        fake.changed.clear()
+        fake.changed[first] = pushed.blobs[first][:-1] + b"x"
+        new.ramet("image", "pull", reference, "--insecure", status=1)
+        fake.changed.clear()
+        fake.cut.add(kernel)
+        new.ramet("image", "pull", reference, "--insecure", status=1)
+        check_clean(new)
+        fake.cut.clear()
+        fake.asked.clear()
+        new.ramet("image", "pull", reference, "--insecure", "--size", "1G", status=2)
+        made = new.ramet("image", "pull", reference, "--insecure", "--json").json()
+        expect_equal((made["name"], made["source"]), ("web", reference), "what it is called")
+        expect(kernel in fake.asked, "the part that broke off was fetched")
+        expect(first not in fake.asked, "a part that had come was fetched again")
+        expect_equal(new.ramet("run", "--rm", "--name", "a", "web", "--", "hostname").out, "a\n")
+        new.ramet("image", "rm", "web")
+        fake.asked.clear()
+        new.ramet("image", "pull", reference, "--insecure")
+        expect_equal([name for name in fake.asked if name in (kernel, *others)], [], "parts that were fetched twice")
+        new.ramet("image", "pull", reference, "--insecure")  # what it is already
+        new.ramet("image", "rm", "web")
+    finally:
+        new.close()
+        fake.close()
 
 
 if __name__ == "__main__":

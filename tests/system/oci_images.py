@@ -126,6 +126,22 @@ def write_folder(path, images):
         json.dump({"schemaVersion": 2, "manifests": manifests}, file)
 
 
+class Pushed:
+    """What lies in a registry, fetched by skopeo: an image that FakeRegistry can serve."""
+
+    def __init__(self, reference):
+        with tempfile.TemporaryDirectory(prefix="ramet-pushed-") as folder:
+            subprocess.run(["skopeo", "copy", "--quiet", "--preserve-digests", "--src-tls-verify=false", reference,
+                            f"oci:{folder}:x"], check=True)
+            with open(f"{folder}/index.json", "rb") as file:
+                self.top = json.load(file)["manifests"][0]
+            self.blobs = {}
+            for name in os.listdir(f"{folder}/blobs/sha256"):
+                with open(f"{folder}/blobs/sha256/{name}", "rb") as file:
+                    self.blobs[f"sha256:{name}"] = file.read()
+        self.manifest = json.loads(self.blobs[self.top["digest"]])
+
+
 class FakeRegistry:
     """Serves images as a registry does. `changed` puts other bytes in the place of a blob's; one in `cut` breaks off half-way.
     `asked` lists what was fetched."""

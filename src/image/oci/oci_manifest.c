@@ -44,12 +44,23 @@ static int read_items(const json_t *list, size_t max, OciManifest *manifest, Err
         read_platform(json_object_get(item, "platform"), &made->platform);
         made->tag = str_copy(
             json_string_value(json_object_get(annotations, "org.opencontainers.image.ref.name")));
+        made->title = str_copy(
+            json_string_value(json_object_get(annotations, "org.opencontainers.image.title")));
     }
     return 0;
 }
 
+/* What `image push` and `snapshot push` wrote (docs/archive.md). */
+static bool find_archive(const char *kind, OciManifest *manifest) {
+    if (str_equal(kind, "application/vnd.ramet.image.v1+json"))
+        str_set(manifest->archive, "image");
+    else if (str_equal(kind, "application/vnd.ramet.snapshot.v1+json"))
+        str_set(manifest->archive, "snapshot");
+    return *manifest->archive;
+}
+
 /* Something else may be kept in a registry in the same form. */
-static int check_kind(const json_t *json, Error *error) {
+static int check_kind(const json_t *json, OciManifest *manifest, Error *error) {
     static const char *const kinds[] = {"application/vnd.oci.image.config.v1+json",
                                         "application/vnd.docker.container.image.v1+json"};
     const char *kind =
@@ -57,6 +68,8 @@ static int check_kind(const json_t *json, Error *error) {
     for (size_t i = 0; kind && i < ARRAY_SIZE(kinds); i++)
         if (str_equal(kind, kinds[i]))
             return 0;
+    if (find_archive(kind, manifest))
+        return 0;
     _cleanup_free_ char *shown = str_sanitize(str_or_empty(kind), strnlen(str_or_empty(kind), 100));
     return error_set(error, ERROR_CORRUPT, EBADMSG,
                      "it is no image of a container: its configuration is of type \"%s\"", shown);
@@ -74,7 +87,7 @@ static int check_layers(const json_t *layers, Error *error) {
 }
 
 static int read_image(const json_t *json, OciManifest *manifest, Error *error) {
-    int r = check_kind(json, error);
+    int r = check_kind(json, manifest, error);
     if (r >= 0)
         r = read_descriptor(json_object_get(json, "config"), &manifest->config, error);
     if (r >= 0)
@@ -111,8 +124,10 @@ int oci_manifest_parse(const char *text, size_t size, OciManifest *manifest, Err
 }
 
 void oci_manifest_free(OciManifest *manifest) {
-    for (size_t i = 0; i < manifest->n_items; i++)
+    for (size_t i = 0; i < manifest->n_items; i++) {
         free(manifest->items[i].tag);
+        free(manifest->items[i].title);
+    }
     free(manifest->items);
     *manifest = (OciManifest){0};
 }

@@ -17,10 +17,13 @@ typedef struct OciDescriptor {
     uint64_t size;
     OciPlatform platform; /* of an index's entry; os "": it says none */
     char *tag;            /* owned: of an entry of a folder's index; NULL: none */
+    char *title;          /* owned: of a part of an archive; NULL: none */
 } OciDescriptor;
 
 typedef struct OciManifest {
     bool is_index;
+    char archive[16];     /* "": an image of a container; else what kind of archive of Ramet's its
+                           * layers are the parts of: "image", "snapshot" */
     OciDescriptor config; /* of an image */
     OciDescriptor *items; /* owned: its layers, the lowest first; or an index's entries */
     size_t n_items;

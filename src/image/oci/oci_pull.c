@@ -360,19 +360,38 @@ static int fill(Pull *pull, const KernelBundle *kernel, ImageInfo *info, Error *
     return 0;
 }
 
+/* 1: it is an archive. */
+static int find_archive(const Pull *pull, Error *error) {
+    const ImagePullRequest *request = pull->request;
+    const char *kind = pull->manifest.archive;
+    if (!*kind && request->archive_only)
+        return error_set(error, ERROR_USAGE, EINVAL, "it is no archive that ramet pushed");
+    if (!*kind)
+        return 0;
+    if (!request->archive)
+        return error_set(error, ERROR_USAGE, EINVAL, "it is no image of a container, but of a VM");
+    str_set(request->archive->kind, kind);
+    str_set(request->archive->digest, pull->digest);
+    return 1;
+}
+
 int image_pull(const ImageContext *context, const ImagePullRequest *request, ImageInfo *info,
                Error *error) {
     _cleanup_(pull_free) Pull pull = {.context = context, .request = request};
     _cleanup_kernel_bundle_ KernelBundle kernel = {0};
-    int r = name_check("image", request->name, error);
+    int r = request->name ? name_check("image", request->name, error) : 0;
     if (r >= 0)
         r = begin(&pull, error);
-    if (r >= 0)
-        r = kernel_bundle_ensure(context, &request->kernel, &kernel, error);
     if (r < 0)
         return r;
     image_context_progress(context, "asking for the manifest", 0, 0);
     r = resolve(&pull, error);
+    if (r >= 0)
+        r = find_archive(&pull, error);
+    if (r > 0)
+        return r;
+    if (r >= 0)
+        r = kernel_bundle_ensure(context, &request->kernel, &kernel, error);
     if (r >= 0)
         r = get_base(&pull, error);
     if (r < 0)

@@ -119,12 +119,17 @@ int oci_skopeo_inspect(const OciRegistry *registry, const char *which, bool conf
     return 0;
 }
 
+char *oci_skopeo_layout(const OciRegistry *registry) {
+    _cleanup_free_ char *scratch = image_scratch_folder(registry->context);
+    _cleanup_free_ char *name = scratch_name("oci");
+    return path_join(scratch, name);
+}
+
 int oci_skopeo_fetch(const OciRegistry *registry, const char *which, const char *cache,
                      Error *error) {
     _cleanup_(strlist_free) StrList argv = {0};
     _cleanup_(spawn_output_free) SpawnOutput output = {0};
-    _cleanup_free_ char *scratch = image_scratch_folder(registry->context);
-    _cleanup_free_ char *name = scratch_name("oci"), *layout = path_join(scratch, name);
+    _cleanup_free_ char *layout = oci_skopeo_layout(registry);
     int r;
     strlist_add_many(&argv, "skopeo", "copy", "--quiet", "--remove-signatures",
                      "--dest-oci-accept-uncompressed-layers", "--dest-shared-blob-dir", cache,
@@ -135,4 +140,16 @@ int oci_skopeo_fetch(const OciRegistry *registry, const char *which, const char 
     r = run(registry, &argv, FETCH_USEC, &output, error);
     (void)path_remove_tree(layout);
     return r;
+}
+
+int oci_skopeo_copy(const OciRegistry *registry, const char *which, const char *layout,
+                    Error *error) {
+    _cleanup_(strlist_free) StrList argv = {0};
+    _cleanup_(spawn_output_free) SpawnOutput output = {0};
+    strlist_add_many(&argv, "skopeo", "copy", "--quiet", "--remove-signatures",
+                     "--preserve-digests", NULL);
+    add_options(registry, "src-", &argv);
+    strlist_add_format(&argv, "docker://%s%s", registry->repository, which);
+    strlist_add_format(&argv, "oci:%s:archive", layout);
+    return run(registry, &argv, FETCH_USEC, &output, error);
 }

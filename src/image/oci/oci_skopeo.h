@@ -27,4 +27,11 @@ int oci_skopeo_inspect(const OciRegistry *registry, const char *which, bool conf
 int oci_skopeo_fetch(const OciRegistry *registry, const char *which, const char *cache,
                      Error *error);
 
+/* A path for a layout, where nothing is yet, in the scratch of the home; the caller's. */
+char *oci_skopeo_layout(const OciRegistry *registry);
+
+/* Copies all of "@sha256:HEX" as it is into a folder with the OCI layout, but what is there. */
+int oci_skopeo_copy(const OciRegistry *registry, const char *which, const char *layout,
+                    Error *error);
+
 #endif

@@ -509,6 +509,15 @@ const ApiField api_snapshot_import_fields[] = {
     END,
 };
 
+const ApiField api_snapshot_pull_fields[] = {
+    REQUIRED_TEXT("reference", 1024,
+                  "docker://HOST[:PORT]/PATH[:TAG][@sha256:HEX], or oci:FOLDER[:TAG]"),
+    NAME("name of the snapshot; that which it had when absent"),
+    FLAG("insecure", API_IN_BODY, "a registry that speaks http, or that nobody vouches for"),
+    BYTES("authfile", PATH_BYTES, "file with credentials, as skopeo and podman keep them"),
+    END,
+};
+
 const ApiField api_snapshot_list_fields[] = {
     FLAG("all", API_IN_QUERY, "also those that belong to standby and to the boot cache"),
     END,

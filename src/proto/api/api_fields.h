@@ -25,6 +25,7 @@ extern const ApiField api_prune_fields[];
 extern const ApiField api_run_fields[];
 extern const ApiField api_snapshot_export_fields[];
 extern const ApiField api_snapshot_import_fields[];
+extern const ApiField api_snapshot_pull_fields[];
 extern const ApiField api_snapshot_list_fields[];
 extern const ApiField api_snapshot_remove_fields[];
 extern const ApiField api_stats_fields[];

@@ -9,8 +9,10 @@
 #include "archive/archive_read.h"
 #include "archive/archive_write.h"
 #include "base/fd.h"
+#include "base/path.h"
 #include "check.h"
 #include "proto/archive_format.h"
+#include "proto/archive_parts.h"
 
 #define DISK_BYTES (5 * MIB + 512) /* the last page is shorter */
 
@@ -47,6 +49,48 @@ static void make_archive(StrBuf *out) {
     CHECK_INT(archive_members_add(&members, "disk", make_disk(), NULL, -1, &error), 0);
     CHECK_INT(archive_members_add(&members, "empty", new_file(), NULL, -1, &error), 0);
     CHECK_INT(archive_write(&output, manifest, &members, &error), 0);
+}
+
+/* Cut as it comes, byte by byte or at once, and joined, it is the same. */
+static void cut_and_joined(size_t step) {
+    char folder[] = "/tmp/ramet-parts-XXXXXX";
+    _cleanup_(archive_split_free_p) ArchiveSplit *split = NULL;
+    _cleanup_free_ char *joined = NULL;
+    _cleanup_close_ int out = new_file();
+    const ArchiveParts *parts = NULL;
+    StrBuf whole = {0};
+    int fds[ARCHIVE_PARTS_MAX];
+    CHECK(mkdtemp(folder) != NULL);
+    make_archive(&whole);
+    split = archive_split_new(folder);
+    CHECK_INT(archive_split_end(split, &parts, NULL), -EBADMSG);
+    for (size_t at = 0; at < whole.size; at += step)
+        CHECK_INT(archive_split_add(split, whole.data + at, MIN_OF(step, whole.size - at), NULL),
+                  0);
+    CHECK_INT(archive_split_end(split, &parts, NULL), 0);
+    CHECK_INT(parts->count, 3); /* "empty" has no chunks */
+    CHECK_STR(parts->items[1].name, "member-disk");
+    for (size_t i = 0; i < parts->count; i++) {
+        _cleanup_free_ char *path = path_join(folder, parts->items[i].sha256);
+        fds[i] = open(path, O_RDONLY | O_CLOEXEC);
+        CHECK(fds[i] >= 0);
+    }
+    CHECK_INT(archive_parts_join(fds, parts->count, out, NULL), 0);
+    joined = malloc(whole.size);
+    CHECK_INT(fd_pread_full(out, joined, whole.size, 0), (ssize_t)whole.size);
+    CHECK(memcmp(joined, whole.data, whole.size) == 0);
+    for (size_t i = 0; i < parts->count; i++)
+        (void)close(fds[i]);
+    CHECK_INT(archive_split_add(split, "x", 1, NULL), 0);
+    CHECK_INT(archive_split_end(split, &parts, NULL), -EBADMSG);
+    strbuf_free(&whole);
+    CHECK_INT(path_remove_tree(folder), 0);
+}
+
+static void parts(void) {
+    cut_and_joined(1);
+    cut_and_joined(1000);
+    cut_and_joined(SIZE_MAX / 2);
 }
 
 static int read_archive(const void *data, size_t size, int *disk, Error *error) {
@@ -168,6 +212,7 @@ static void told_failure(void) {
 int main(void) {
     RUN(there_and_back);
     RUN(every_damage);
+    RUN(parts);
     RUN(hostile_manifests);
     RUN(told_failure);
     return 0;

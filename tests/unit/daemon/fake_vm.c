@@ -730,3 +730,8 @@ int archive_import_snapshot(Home *home, Operation *operation, const ArchiveImpor
                             json_t **snapshot, Error *error) {
     return called("archive", snapshot);
 }
+
+int transfer_pull_snapshot(Home *home, Operation *operation, const ImagePullRequest *request,
+                           json_t **snapshot, Error *error) {
+    return called("archive", snapshot);
+}

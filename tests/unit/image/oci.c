@@ -75,6 +75,16 @@ static void test_manifest(void) {
     CHECK_STR(manifest.config.digest, HEX_A);
     CHECK_INT(manifest.n_items, 1);
     CHECK_STR(manifest.items[0].digest, HEX_B);
+    CHECK_STR(manifest.archive, "");
+    oci_manifest_free(&manifest);
+    CHECK_INT(parse("{\"config\":{\"mediaType\":\"application/vnd.ramet.image.v1+json\",\"digest\":"
+                    "\"sha256:" HEX_A "\",\"size\":7},\"layers\":[{\"digest\":\"sha256:" HEX_B
+                    "\",\"size\":9,\"annotations\":{\"org.opencontainers.image.title\":"
+                    "\"member-disk\"}}]}",
+                    &manifest, NULL),
+              0);
+    CHECK_STR(manifest.archive, "image");
+    CHECK_STR(manifest.items[0].title, "member-disk");
     refuse("[]", ERROR_CORRUPT, "no JSON object");
     refuse("{", ERROR_CORRUPT, "manifest");
     refuse("{\"schemaVersion\":1}", ERROR_UNSUPPORTED, "first kind");
