@@ -41,6 +41,13 @@ void policy_from_args(const Args *args, json_t *request) {
     set_msec(request, "idle_standby_ms", args, "idle-standby");
 }
 
+void limits_from_args(const Args *args, json_t *request) {
+    set_text(request, "cpu_limit", args_text(args, "cpu-limit"));
+    set_text(request, "memory_limit", args_text(args, "memory-limit"));
+    set_number(request, "pids_limit", args, "pids-limit");
+    set_text(request, "io_limit", args_text(args, "io-limit"));
+}
+
 void spec_add_forwards(json_t *request, const Args *args) {
     json_t *forwards = json_array(), *forward;
     const char *text;
@@ -132,6 +139,7 @@ json_t *spec_from_args(const Args *args, bool start) {
     json_object_set_new(spec, "env", args_env(args, "env"));
     wait_from_args(args, spec);
     policy_from_args(args, spec);
+    limits_from_args(args, spec);
     if (args_flag(args, "rm"))
         json_object_set_new(spec, "remove", json_true());
     if (args_flag(args, "cold"))

@@ -31,6 +31,22 @@ void wait_from_args(const Args *args, json_t *request);
 /* Puts them into a request, those that were given. */
 void policy_from_args(const Args *args, json_t *request);
 
+/* Of all verbs that make VMs, and of update. */
+#define LIMIT_OPTIONS                                                                            \
+    {0, "cpu-limit", ARG_TEXT, "CPUS",                                                           \
+     .help = "CPUs of the host that it may use, such as 0.5; 0: no limit"},                      \
+        {0, "memory-limit", ARG_TEXT, "SIZE",                                                    \
+         .help = "memory of the host that its processes may use; 0: no limit"},                  \
+        {0,       "pids-limit",     ARG_NUMBER,                                                  \
+         "COUNT", .max = INT32_MAX, .help = "threads that its processes may have; 0: no limit"}, \
+    {                                                                                            \
+        0, "io-limit", ARG_TEXT, "LIMITS",                                                       \
+            .help = "of each disk, a second: bytes=SIZE,ops=COUNT; 0: no limit"                  \
+    }
+
+/* Puts them into a request, those that were given. */
+void limits_from_args(const Args *args, json_t *request);
+
 #define SPEC_OPTIONS                                                                               \
     {0, "name", ARG_NAME, .help = "name of the VM; one is made up when absent"},                   \
         {'m', "memory", ARG_SIZE, .help = "memory of the VM", .min = MIB, .aliases = "mem|ram"},   \

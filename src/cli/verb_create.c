@@ -13,7 +13,8 @@ static int create_run(const Args *args, Error *error) {
     return r < 0 ? r : output_json_or_line(args, vm, name, error);
 }
 
-static const VerbOption options[] = {SPEC_OPTIONS, POLICY_OPTIONS, WAIT_OPTIONS, {.name = NULL}};
+static const VerbOption options[] = {
+    SPEC_OPTIONS, POLICY_OPTIONS, LIMIT_OPTIONS, WAIT_OPTIONS, {.name = NULL}};
 static const VerbOperand operands[] = {
     {"IMAGE", ARG_IMAGE, "name, id or digest of an image; busybox and debian are built when absent",
      1, 1},

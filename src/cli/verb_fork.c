@@ -49,6 +49,7 @@ static json_t *make_request(const Args *args) {
     if (args_given(args, "label"))
         json_object_set_new(request, "labels", args_labels(args, "label"));
     policy_from_args(args, request);
+    limits_from_args(args, request);
     wait_from_args(args, request);
     return request;
 }
@@ -146,6 +147,7 @@ static const VerbOption options[] = {
      .help = "lead a port of this host to the VM; 0:GUEST any free one, also for several VMs"},
     {0, "hostname", ARG_TEXT, .help = "host name in the VM; made of its name when absent"},
     {'l', "label", ARG_LABEL, .many = true, .help = "label, beside those of the source"},
+    LIMIT_OPTIONS,
     POLICY_OPTIONS,
     WAIT_OPTIONS,
     {'i', "interactive", ARG_FLAG, .help = "pass standard input on to the command"},
@@ -175,7 +177,8 @@ const Verb verb_fork = {
         "snapshot goes by itself when nothing grows from it any more. A snapshot of that name is "
         "taken before a VM.\n"
         "\n"
-        "A clone has the memory, CPUs, disk, network and labels of its source, but none of its "
+        "A clone has the memory, CPUs, disk, network, limits and labels of its source, but none of "
+        "its "
         "ports. The options change that. Memory and CPUs are part of what is frozen while a VM "
         "runs; a VM that is stopped has none frozen, and its clones boot with what they are "
         "given. --network puts a clone into other networks than its source, or none; a source "

@@ -205,6 +205,7 @@ static int run_run(const Args *args, Error *error) {
 static const VerbOption options[] = {
     SPEC_OPTIONS,
     POLICY_OPTIONS,
+    LIMIT_OPTIONS,
     WAIT_OPTIONS,
     {0, "rm", ARG_FLAG, .help = "remove the VM at the end"},
     {'d', "detach", ARG_FLAG, .help = "return once it is ready, and print its name"},

@@ -19,7 +19,8 @@ static CloneShape shape_of(const Request *request) {
                         .hostname = request_text(request, "hostname"),
                         .forwards = request_list(request, "forwards"),
                         .labels = json_object_get(request->input, "labels"),
-                        .policy = request->input};
+                        .policy = request->input,
+                        .limits = request->input};
 }
 
 HANDLER(handle_df) {

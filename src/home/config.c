@@ -20,6 +20,9 @@
  *   {"zygote": false}                     RAMET_ZYGOTE (on, off): whether QEMUs are forked off one
  * (docs/zygote.md)
  *
+ *   {"cgroup": "/sys/fs/cgroup/vms"}      RAMET_CGROUP: folder of cgroup v2 below which limits of
+ * VMs are kept (docs/limits.md)
+ *
  * The default range lies above what useradd, subuid(5) and systemd's dynamic and container ranges
  * give out (systemd: docs/UIDS-GIDS.md). */
 
@@ -122,6 +125,19 @@ static int read_switch(const json_t *config, const char *key, const char *variab
     return 0;
 }
 
+static int read_cgroup(Home *home, const json_t *config, Error *error) {
+    const char *path = getenv("RAMET_CGROUP");
+    int r = 0;
+    if (!path || !*path)
+        r = json_opt_string("config.json", config, "cgroup", &path, error);
+    if (r < 0 || !path || !*path)
+        return r;
+    if (*path != '/')
+        return error_set(error, ERROR_USAGE, EINVAL, "the cgroup %.80s is no absolute path", path);
+    home->cgroup = str_copy(path);
+    return 0;
+}
+
 int config_load(Home *home, Error *error) {
     _cleanup_json_ json_t *config = NULL;
     const char *range = getenv("RAMET_UID_RANGE");
@@ -152,6 +168,8 @@ int config_load(Home *home, Error *error) {
         r = read_hot_memory(config, &home->hot_budget_bytes, error);
     if (r >= 0)
         r = read_pool_memory(config, &home->pool_budget_bytes, error);
+    if (r >= 0)
+        r = read_cgroup(home, config, error);
     if (r >= 0)
         r = read_switch(config, "boot_cache", "RAMET_BOOT_CACHE", &home->boot_cache, error);
     if (r >= 0)

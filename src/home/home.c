@@ -154,6 +154,7 @@ static void free_members(Home *home) {
     free(home->path);
     free(home->qemu);
     free(home->accel);
+    free(home->cgroup);
     free(home->keeper);
     free(home->agent);
     op_locks_free(home->locks);

@@ -45,6 +45,7 @@ struct Home {
     char *agent;        /* owned: the program */
     char *qemu;         /* owned: as asked for; may be NULL */
     char *accel;        /* owned: as asked for; may be NULL */
+    char *cgroup;       /* owned: folder in which limits are kept; NULL: found out */
     uint32_t uid_first; /* the VMs' users; a count of 0: none (not root) */
     uint32_t uid_count;
     uint64_t silence_timeout_usec; /* 0: by the accelerator */

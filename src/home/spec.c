@@ -16,6 +16,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "home/card.h"
+#include "home/limits.h"
 #include "home/mount.h"
 #include "home/policy.h"
 
@@ -421,13 +422,13 @@ static int read_program(const json_t *json, VmSpec *spec, Error *error) {
 }
 
 static const char *const MEMBERS[] = {
-    "name",     "image",           "memory_bytes", "cpus",      "disk_bytes",
-    "network",  "networks",        "forwards",     "env",       "remove",
-    "cold",     "start",           "exec",         "hostname",  "labels",
-    "wait_for", "wait_timeout_s",  "router",       "net_limit", "ttl_ms",
-    "restart",  "idle_standby_ms", "entrypoint",   "command",   "directory",
-    "user",     "publish_all",     "seeds",        "ssh_keys",  "volumes",
-    NULL};
+    "name",      "image",           "memory_bytes", "cpus",       "disk_bytes",
+    "network",   "networks",        "forwards",     "env",        "remove",
+    "cold",      "start",           "exec",         "hostname",   "labels",
+    "wait_for",  "wait_timeout_s",  "router",       "net_limit",  "ttl_ms",
+    "restart",   "idle_standby_ms", "entrypoint",   "command",    "directory",
+    "user",      "publish_all",     "seeds",        "ssh_keys",   "volumes",
+    "cpu_limit", "io_limit",        "memory_limit", "pids_limit", NULL};
 
 int vm_spec_parse(const json_t *json, VmSpec *spec, Error *error) {
     int r;
@@ -465,5 +466,5 @@ int vm_spec_parse(const json_t *json, VmSpec *spec, Error *error) {
         r = read_flags(json, spec, error);
     if (r >= 0)
         r = read_policy(json, spec, error);
-    return r;
+    return r < 0 ? r : vm_limits_parse(json, &spec->limits, error);
 }

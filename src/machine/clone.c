@@ -26,6 +26,7 @@
 #include "home/admission.h"
 #include "home/card.h"
 #include "home/home.h"
+#include "home/limits.h"
 #include "home/operation.h"
 #include "home/policy.h"
 #include "home/spec.h"
@@ -77,6 +78,8 @@ static int shape_spec(const VmSpec *source, const char *name, const CloneShape *
         r = vm_hostname_check(shape->hostname, error);
     if (r >= 0 && shape->policy)
         r = vm_policy_parse(shape->policy, &spec->policy, error);
+    if (r >= 0 && shape->limits)
+        r = vm_limits_parse(shape->limits, &spec->limits, error);
     return r < 0 ? r : vm_spec_add_labels(spec, shape->labels, error);
 }
 

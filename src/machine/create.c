@@ -26,6 +26,7 @@
 #include "home/operation.h"
 #include "home/row.h"
 #include "home/spec.h"
+#include "limits/enforce.h"
 #include "machine/addresses.h"
 #include "machine/look/describe.h"
 #include "machine/machine.h"
@@ -192,6 +193,8 @@ int vm_plan_row(Home *home, Operation *operation, const VmSpec *spec, CreateKind
         r = mounts_resolve(home, &resolved.mounts, error);
     if (r >= 0)
         r = network_check_cards(home->store, &spec->cards, error);
+    if (r >= 0)
+        r = limits_check(home, &spec->limits, error);
     if (r >= 0 && kind != CREATE_ONLY)
         r = admission_check_ports(spec, &spec->forwards, error);
     if (r >= 0)

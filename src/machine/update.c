@@ -5,10 +5,13 @@
 #include <errno.h>
 
 #include "home/inside.h"
+#include "home/limits.h"
 #include "home/op_lock.h"
 #include "home/policy.h"
 #include "home/row.h"
+#include "limits/enforce.h"
 #include "machine/look/describe.h"
+#include "run/limit_running.h"
 #include "store/vms.h"
 
 /* It has a time to live now, or will have when it starts again. */
@@ -48,6 +51,24 @@ static int change(VmRow *row, const json_t *changes, Error *error) {
     return 0;
 }
 
+/* A VM that runs has them at once; when that fails, it has those from before. */
+static int change_limits(Home *home, VmRow *row, const json_t *changes, Error *error) {
+    const VmLimits before = row->spec.limits;
+    VmLimits *limits = &row->spec.limits;
+    int r = vm_limits_parse(changes, limits, error);
+    if (r >= 0 && !vm_limits_equal(&before, limits))
+        r = limits_check(home, limits, error);
+    if (r < 0 || vm_limits_equal(&before, limits) || !vm_state_is_active(row->state))
+        return r;
+    r = vm_limit_running(home, row, error);
+    if (r < 0) {
+        *limits = before;
+        (void)vm_limit_running(home, row, NULL);
+        (void)vms_update(home->store, row, NULL);
+    }
+    return r;
+}
+
 int vm_update(Home *home, Operation *operation, const char *reference, const json_t *changes,
               json_t **vm, Error *error) {
     _cleanup_op_lock_ OpLock *lock = NULL;
@@ -55,6 +76,8 @@ int vm_update(Home *home, Operation *operation, const char *reference, const jso
     int r = row_lock(home, reference, "being updated", operation->cancel_fd, &lock, &row, error);
     if (r >= 0)
         r = change(&row, changes, error);
+    if (r >= 0)
+        r = change_limits(home, &row, changes, error);
     if (r >= 0)
         r = vms_update(home->store, &row, error);
     if (r < 0)

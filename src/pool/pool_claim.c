@@ -41,12 +41,15 @@ static bool same_user(const VmCards *then, const VmCards *now) {
     return same;
 }
 
-/* Warm clones have the disk of their snapshot, and its kinds of networks: one with a name is as
- * good as another, but who is on user is plugged in already. */
+/* Warm clones have the disk and the limits of their snapshot, and its kinds of networks: one with a
+ * name is as good as another, but who is on user is plugged in already. */
 static bool same_shape(const SnapshotRow *snapshot, const VmRow *planned) {
     char then[NETWORK_DEVICE_SIZE], now[NETWORK_DEVICE_SIZE];
     network_device_of(&snapshot->data.spec, then);
     network_device_of(&planned->spec, now);
+    const VmLimits *limits = &snapshot->data.spec.limits;
+    if (!vm_limits_are_none(limits) && !vm_limits_equal(limits, &planned->spec.limits))
+        return false; /* it has them already, and they cannot all be taken off */
     return snapshot->data.spec.disk_bytes == planned->spec.disk_bytes && str_equal(then, now) &&
            same_user(&snapshot->data.spec.cards, &planned->spec.cards) &&
            vm_mounts_equal(&snapshot->data.spec.mounts, &planned->spec.mounts);

@@ -33,6 +33,8 @@ const DaemonWord daemon_variables[] = {
      "on (default) or off: an image is booted once, and first starts are forked from that"},
     {"RAMET_ADOPT", NULL,
      "on (default) or off: after a snapshot its VM maps the snapshot's memory, too"},
+    {"RAMET_CGROUP", NULL,
+     "folder of cgroup v2 below which limits of VMs are kept; found out when absent"},
     {"RAMET_ZYGOTE", NULL, "on (default) or off: QEMUs are forked off one that is linked"},
     {.name = NULL},
 };

@@ -121,6 +121,8 @@ static const Field plan_fields[] = {
     U64(Plan, silence_cpu_usec, INT64_MAX),
     U64(Plan, ready_timeout_usec, INT64_MAX),
     BOOL(Plan, remove_on_exit),
+    U64(Plan, io_bytes, INT64_MAX),
+    U64(Plan, io_ops, INT64_MAX),
 };
 
 void plan_init(Plan *plan) {

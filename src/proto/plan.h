@@ -164,6 +164,8 @@ typedef struct Plan {
     uint64_t silence_cpu_usec;     /* … or while QEMU used so much of a processor; 0: no bound */
     uint64_t ready_timeout_usec;
     bool remove_on_exit; /* --rm: end with the client that owns it */
+    uint64_t io_bytes;   /* that each disk reads and writes a second; 0: no limit */
+    uint64_t io_ops;     /* the same of operations */
 } Plan;
 
 /* All descriptors PLAN_NO_FD, everything else 0. */

@@ -31,12 +31,14 @@
 #include "home/inside.h"
 #include "home/operation.h"
 #include "home/row.h"
+#include "limits/enforce.h"
 #include "network/attach.h"
 #include "proto/keeper.h"
 #include "proto/plan.h"
 #include "run/keeper_status.h"
 #include "run/launch_plan.h"
 #include "run/launch_ssh.h"
+#include "run/limit_running.h"
 #include "run/nice.h"
 #include "run/restore.h"
 #include "run/watcher.h"
@@ -87,7 +89,7 @@ static int spawn_with(Launch *launch, int log, int listener, Error *error) {
                                   .die_with_parent = true}; /* until it has its plan */
     pid_t pid;
     int r = zygote_spawn_keeper(home->zygote, launch->features.binary, home->keeper, log, listener,
-                                &launch->keeper, error);
+                                &launch->keeper, &launch->qemu, error);
     if (r != 0)
         return MIN_OF(r, 0); /* nobody's child here: the zygote's */
     r = spawn_process(&options, &pid, error);
@@ -168,7 +170,16 @@ static int send_plan(const Launch *launch, KeeperConnection *connection, Error *
 /* The row keeps the keeper's identity before anything depends on it. */
 static int remember_keeper(Launch *launch, Error *error) {
     launch->row->runtime.keeper = launch->keeper;
+    launch->row->runtime.has_cgroup = vm_limits_need_cgroup(&launch->row->spec.limits);
     return vms_update(launch->home->store, launch->row, error);
+}
+
+/* Neither does anything before it has its plan. Without a zygote QEMU comes later, of its keeper,
+ * and is where that is. */
+static int limit(const Launch *launch, Error *error) {
+    return launch->row->runtime.has_cgroup
+               ? limits_enforce(launch->home, launch->row, launch->keeper.pid, launch->qemu, error)
+               : 0;
 }
 
 static void read_answer(Launch *launch, const json_t *ok) {
@@ -209,6 +220,8 @@ static int start_in_keeper(Launch *launch, int cancel_fd, bool *silent, Error *e
     _cleanup_json_ json_t *ok = NULL;
     KeeperConnection connection = {.fd = -1};
     int r = remember_keeper(launch, error);
+    if (r >= 0)
+        r = limit(launch, error);
     if (r >= 0)
         r = keeper_connect(launch->dir_fd, &connection, error);
     if (r >= 0)
@@ -287,6 +300,8 @@ static int attempt(Launch *launch, int cancel_fd, bool *silent, Error *error) {
     if (r < 0) {
         end_keeper(launch);
         network_detach(launch->home, launch->row);
+        if (launch->row->runtime.has_cgroup)
+            limits_forget(launch->home, launch->row);
         launch->row->runtime.keeper = (ProcessIdentity){0};
         return r;
     }
@@ -349,6 +364,8 @@ int vm_claim(Home *home, Operation *operation, VmRow *row, bool keep, int cancel
         r = vms_update(home->store, row, error);
     if (r >= 0)
         r = network_attach_kept(home, row, error);
+    if (r >= 0 && !vm_limits_are_none(&row->spec.limits))
+        r = vm_limit_running(home, row, error);
     if (r >= 0)
         r = send_claim(&launch, cancel_fd, &ok, error);
     if (r >= 0)

@@ -390,6 +390,17 @@ static void plan_identity(Launch *launch) {
         plan_address(launch, i, identity);
 }
 
+/* Who has less than a CPU takes longer. */
+static void plan_limits(const VmLimits *limits, Plan *plan) {
+    uint64_t cpu = limits->cpu_thousandths;
+    plan->io_bytes = limits->io_bytes;
+    plan->io_ops = limits->io_ops;
+    if (cpu && cpu < 1000) {
+        plan->silence_timeout_usec = plan->silence_timeout_usec * 1000 / cpu;
+        plan->ready_timeout_usec = plan->ready_timeout_usec * 1000 / cpu;
+    }
+}
+
 static void plan_keeper(Launch *launch) {
     const Home *home = launch->home;
     Plan *plan = &launch->plan;
@@ -405,6 +416,7 @@ static void plan_keeper(Launch *launch) {
     plan->ready_timeout_usec = home->ready_timeout_usec ? home->ready_timeout_usec : ready;
     if (firmware_is(launch->row->runtime.kernel_key))
         launch_firmware_bounds(home, plan);
+    plan_limits(&launch->row->spec.limits, plan);
     plan->remove_on_exit = launch->row->remove && launch->row->attached;
 }
 

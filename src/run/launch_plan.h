@@ -27,6 +27,7 @@ typedef struct Launch {
     LaunchFiles files;
     Plan plan;
     ProcessIdentity keeper;
+    pid_t qemu; /* the keeper's child, of the zygote; 0: it has none yet */
     bool heard; /* the guest gave a sign of life */
 } Launch;
 

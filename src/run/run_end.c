@@ -19,6 +19,7 @@
 #include "home/home.h"
 #include "home/policy.h"
 #include "home/row.h"
+#include "limits/enforce.h"
 #include "network/attach.h"
 #include "run/interrupted_save.h"
 #include "store/vms.h"
@@ -48,6 +49,8 @@ int run_end_processes(Home *home, const VmRow *row, Error *error) {
     int r = run_end_process(&keeper, "keeper", error);
     int q = run_end_process(&qemu, "QEMU", r < 0 ? NULL : error);
     network_detach(home, row);
+    if (row->runtime.has_cgroup)
+        limits_forget(home, row);
     return r < 0 ? r : q;
 }
 

@@ -69,6 +69,7 @@ static const RowField fields[] = {
     TEXT(hidden),
     STRUCT(timers, vm_timers_fields),
     FIELD(ROW_BOOL, half_run),
+    FIELD(ROW_BOOL, has_cgroup),
     STRUCT(keeper, process_fields),
     STRUCT(qemu, process_fields),
     TEXT(boot),

@@ -41,6 +41,7 @@ typedef struct VmRuntime {
     Impairment impair;   /* of its place in its networks */
     char hidden[8];      /* "cache", "pool": the daemon's own, never shown */
     VmTimers timers;     /* what happens to it by itself */
+    bool has_cgroup;     /* its processes are in one of their own, or were in its last run */
     bool half_run;       /* made by a `run` that has not got ready yet */
     /* of all its cards since its last start */
     char guest_macs[GUEST_MACS_SIZE];

@@ -161,6 +161,7 @@ const RowField vm_spec_fields[] = {
     TEXT(wait_for),
     FIELD(ROW_U64, wait_timeout_s),
     ROW_STRUCT_FIELD(VmSpec, policy, vm_policy_fields),
+    ROW_STRUCT_FIELD(VmSpec, limits, vm_limits_fields),
     FIELD(ROW_BOOL, router),
     FIELD(ROW_BOOL, remove),
     FIELD(ROW_BOOL, cold),

@@ -11,6 +11,7 @@
 #include "proto/plan.h"
 #include "store/disks/vm_disk.h"
 #include "store/image/image_config.h"
+#include "store/vm_limits.h"
 #include "store/vm_policy.h"
 
 /* A network card as it was asked for. */
@@ -45,6 +46,7 @@ typedef struct VmSpec {
     char wait_for[1024];     /* a shell's line that has to succeed after each start; "": none */
     uint64_t wait_timeout_s; /* 0: as long as usual */
     VmPolicy policy;         /* what happens to it by itself */
+    VmLimits limits;         /* what it may use of the host */
     bool router;             /* it passes on what others of its networks send */
     bool remove;             /* --rm */
     bool cold;               /* never from the boot cache */

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "limits/enforce.h"
 #include "memory/written.h"
 #include "network/bridge/host_forwarding.h"
 #include "network/bridge/probe.h"
@@ -157,6 +158,15 @@ static void check_bridges(const DoctorInput *input, DoctorCheck *check) {
                          str_copy("can be made and impaired: --backend auto is a bridge"), NULL);
 }
 
+static void check_limits(const DoctorInput *input, DoctorCheck *check) {
+    bool all;
+    char *found = limits_tell(input->cgroup, &all);
+    doctor_check_set(check, all ? DOCTOR_OK : DOCTOR_INFO, found,
+                     all ? NULL
+                         : str_copy("use a host with cgroup v2 alone, or have a folder of it "
+                                    "delegated and name it in RAMET_CGROUP"));
+}
+
 static const DoctorItem items[] = {
     {"accelerator",
      "with KVM guests run at the processor's speed; emulated ones are ten times slower",
@@ -171,6 +181,8 @@ static const DoctorItem items[] = {
      check_tracking},
     {"bridges", "networks over a bridge are faster; those of a switch need no privilege",
      check_bridges},
+    {"limits", "--cpu-limit, --memory-limit and --pids-limit are kept by the host's cgroup v2",
+     check_limits},
     {"tools", "images are built and imported with them", doctor_check_tools},
     {"file system", "with reflinks copies of disks share their blocks", doctor_check_file_system},
     {"memory", "each running VM needs what its guest touches, clones only what they change",

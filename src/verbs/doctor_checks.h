@@ -29,6 +29,7 @@ typedef struct DoctorInput {
     const char *zygote_library;   /* borrowed: as in zygote_new; NULL: turned off, or not there */
     const StrList *stray_folders; /* borrowed, may be NULL: folders of vms/ that belong to no VM */
     const StrList *stray_vms; /* borrowed, may be NULL: VMs that should run and have no keeper */
+    const char *cgroup;       /* borrowed: as in Home; NULL: it is found out */
     bool daemon_runs;         /* then what lies in tmp/ may be in use */
 } DoctorInput;
 

@@ -71,6 +71,7 @@ int home_doctor(Home *home, json_t **json, Error *error) {
                          .qemu = home->qemu,
                          .accel_helper = helper,
                          .zygote_library = home->use_zygote ? library : NULL,
+                         .cgroup = home->cgroup,
                          .daemon_runs = true};
     VmRow *rows = NULL;
     size_t count = 0;

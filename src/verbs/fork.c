@@ -28,6 +28,7 @@
 #include "home/op_lock.h"
 #include "home/operation.h"
 #include "home/row.h"
+#include "limits/enforce.h"
 #include "lineage/lineage.h"
 #include "machine/clone.h"
 #include "machine/create.h"
@@ -223,6 +224,8 @@ static int make_clone(Group *group, Clone *clone) {
     _cleanup_vm_row_ VmRow planned = {0};
     int r =
         clone_plan(&group->snapshot, clone->name, &group->options->shape, &planned, &clone->error);
+    if (r >= 0)
+        r = limits_check(group->home, &planned.spec.limits, &clone->error);
     if (r >= 0 && group->has_pool)
         r = pool_claim(group->home, &clone->operation, &group->snapshot, &planned, &clone->lock,
                        &clone->row, &failure, &clone->error);

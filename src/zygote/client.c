@@ -216,7 +216,7 @@ static int ask(Zygote *zygote, const char *keeper, const int fds[2]) {
 }
 
 static int spawn_keeper(Zygote *zygote, const char *keeper, const int fds[2],
-                        ProcessIdentity *identity, Error *error) {
+                        ProcessIdentity *identity, pid_t *qemu, Error *error) {
     _cleanup_close_ int pid_fd = -1;
     ZygoteAnswer answer;
     int r = ask(zygote, keeper, fds);
@@ -229,16 +229,19 @@ static int spawn_keeper(Zygote *zygote, const char *keeper, const int fds[2],
     if (answer.error)
         return error_set_errno(error, answer.error, "cannot start %s", keeper);
     r = pid_fd < 0 ? -EPROTO : process_identify_held(pid_fd, answer.pid, identity);
-    return r < 0 ? error_set_errno(error, -r, "cannot identify the keeper") : 1;
+    if (r < 0)
+        return error_set_errno(error, -r, "cannot identify the keeper");
+    *qemu = answer.qemu;
+    return 1;
 }
 
 int zygote_spawn_keeper(Zygote *zygote, const char *binary, const char *keeper, int log_fd,
-                        int listener_fd, ProcessIdentity *identity, Error *error) {
+                        int listener_fd, ProcessIdentity *identity, pid_t *qemu, Error *error) {
     const int fds[] = {log_fd, listener_fd};
     int r = 0;
     (void)pthread_mutex_lock(&zygote->mutex);
     for (int i = 0; i < 2 && r == 0 && is_ready(zygote, binary); i++)
-        r = spawn_keeper(zygote, keeper, fds, identity, error);
+        r = spawn_keeper(zygote, keeper, fds, identity, qemu, error);
     (void)pthread_mutex_unlock(&zygote->mutex);
     return r;
 }

@@ -36,10 +36,11 @@ char *zygote_try(const char *library, const char *binary);
  * output, listener_fd as number 3, a session of its own, and the environment that this process had
  * when the zygote began; it dies with the zygote until it clears its parent-death signal.
  *
- * Returns 1 and the keeper's identity, or 0 when there is no zygote of this binary as it is now on
- * disk (what was in the way is logged once), or the error of a step that failed. */
+ * Returns 1, the keeper's identity and the number of its child, or 0 when there is no zygote of
+ * this binary as it is now on disk (what was in the way is logged once), or the error of a step
+ * that failed. */
 int zygote_spawn_keeper(Zygote *zygote, const char *binary, const char *keeper, int log_fd,
-                        int listener_fd, ProcessIdentity *identity, Error *error);
+                        int listener_fd, ProcessIdentity *identity, pid_t *qemu, Error *error);
 
 /* The keeper's side. */
 

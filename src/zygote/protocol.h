@@ -34,6 +34,7 @@
 typedef struct ZygoteAnswer {
     int32_t error; /* errno; 0 for none */
     int32_t pid;   /* of the keeper, whose pidfd comes with it; of itself in the first one */
+    int32_t qemu;  /* of the keeper's child; 0 in the first one */
 } ZygoteAnswer;
 
 #define ZYGOTE_FDS_MAX 512

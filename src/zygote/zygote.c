@@ -72,6 +72,7 @@ typedef struct Request {
 /* What a child that is to become the keeper could not do; it shares this page. */
 typedef struct Shared {
     int32_t error;
+    int32_t qemu; /* the keeper's own child */
 } Shared;
 
 static noreturn void fail(const char *what, int error) {
@@ -134,8 +135,8 @@ static void send_with(int socket, const void *data, size_t size, int fd) {
 }
 
 /* To the daemon. pid_fd -1: none. */
-static void answer(int error, pid_t pid, int pid_fd) {
-    ZygoteAnswer text = {.error = error, .pid = pid};
+static void answer(int error, pid_t pid, pid_t qemu, int pid_fd) {
+    ZygoteAnswer text = {.error = error, .pid = pid, .qemu = qemu};
     send_with(ZYGOTE_FD, &text, sizeof(text), pid_fd);
 }
 
@@ -381,8 +382,10 @@ static int begin_vm(const Request *request, pid_t zygote, Shared *shared) {
         shared->error = errno;
         _exit(127);
     }
-    if (qemu > 0)
+    if (qemu > 0) {
+        shared->qemu = qemu;
         become_keeper(request, ends[0], qemu, shared);
+    }
     (void)close(ends[0]);
     (void)close(request->fds[0]);
     (void)close(request->fds[1]);
@@ -411,7 +414,7 @@ static int serve(Shared *shared) {
         pid_t keeper = fork_until_exec(&pid_fd);
         if (keeper == 0)
             return begin_vm(&request, zygote, shared);
-        answer(keeper < 0 ? errno : shared->error, keeper, pid_fd);
+        answer(keeper < 0 ? errno : shared->error, keeper, shared->qemu, pid_fd);
         if (pid_fd >= 0)
             (void)close(pid_fd);
         (void)close(request.fds[0]);
@@ -453,10 +456,10 @@ static void run_zygote(Arguments *arguments) {
     shown[sizeof(shown) - 1] = '\0';
     show_as(shown, shown, sizeof(shown));
     if (shared == MAP_FAILED || !is_single_threaded()) {
-        answer(ENOTSUP, getpid(), -1);
+        answer(ENOTSUP, getpid(), 0, -1);
         _exit(1);
     }
-    answer(0, getpid(), -1);
+    answer(0, getpid(), 0, -1);
     int socket = serve(shared);
     (void)munmap(shared, sizeof(*shared));
     become_qemu(socket, arguments);

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""What a VM may use of its network: from the start and at run time, kept by clones, restarts and new switches."""
+"""What a VM may use of its network, of its disks and of the host: from the start and at run time, kept by clones, restarts and new switches."""
 import os
 import signal
 import socket
+import time
 
 import harness
 from harness import expect, expect_equal, expect_match
@@ -107,6 +108,90 @@ def test_what_is_refused(home):
     expect_equal(len(home.json("ps", "-a")), 2, "VMs that were made")
     home.ramet("rm", "*")
     home.ramet("network", "rm", "lan")
+
+
+MIB = 1 << 20
+
+
+def write_seconds(home, vm, size):
+    """How long it takes to write so many bytes. A limit bounds that from below, however slow the machine is."""
+    begun = time.monotonic()
+    home.ramet("exec", vm, "--", "sh", "-c", f"dd if=/dev/zero of=/file bs=64k count={size >> 16} 2>/dev/null && sync && rm /file")
+    return time.monotonic() - begun
+
+
+def check_writes(home, vm, rate):
+    took = write_seconds(home, vm, 3 * rate)
+    expect(took >= 2, f"{vm} wrote {3 * rate} bytes within {took} s")
+
+
+def limits_of(home, vm):
+    return home.vm(vm)["limits"]
+
+
+def test_disks(home):
+    """From the first byte, of clones and after standby, too; changed while it runs; a limit that was taken away is no more."""
+    wanted = {"cpus": None, "memory_bytes": None, "pids": None, "io_bytes": 2 * MIB, "io_ops": 5000}
+    vm = home.json("run", "-d", "--name", "a", "--io-limit", "bytes=2M,ops=5000", "busybox")
+    expect_equal((vm["limits"], limits_of(home, "a")), (wanted, wanted))
+    check_writes(home, "a", 2 * MIB)
+    expect_equal(home.json("fork", "a", "--name", "clone")["limits"], wanted)
+    check_writes(home, "clone", 2 * MIB)
+    expect_equal(home.json("fork", "a", "--name", "other", "--io-limit", "bytes=1M")["limits"]["io_bytes"], MIB)
+    check_writes(home, "other", MIB)
+    home.ramet("standby", "a")
+    home.ramet("update", "a", "--io-limit", "bytes=1M")
+    home.ramet("resume", "a")
+    check_writes(home, "a", MIB)
+    home.ramet("update", "a", "--io-limit", "bytes=64K")
+    check_writes(home, "a", 65536)
+    home.ramet("update", "a", "--io-limit", "0")
+    expect_equal(limits_of(home, "a"), None)
+    took = write_seconds(home, "a", 16 * MIB)  # 256 s with the limit
+    expect(took < 180, f"the limit that was taken away still holds: {took} s")
+    home.ramet("rm", "-f", "*")
+
+
+def cgroup_of(pid):
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        return [line.rstrip("\n")[3:] for line in file if line.startswith("0::")][0]
+
+
+def check_kept(home):
+    """Where the kernel can: keeper and QEMU are in one folder, which goes with them."""
+    home.ramet("run", "-d", "--name", "kept", "--cpu-limit", "0.8", "--memory-limit", "1G", "--pids-limit", "100", "busybox")
+    vm = home.vm("kept")
+    expect_equal(vm["limits"], {"cpus": 0.8, "memory_bytes": 1 << 30, "pids": 100, "io_bytes": None, "io_ops": None})
+    path = cgroup_of(vm["qemu_pid"])
+    expect(vm["id"] in path, f"QEMU is in {path}")
+    expect_equal(cgroup_of(vm["keeper_pid"]), path)
+    home.ramet("update", "kept", "--cpu-limit", "0")
+    home.ramet("kill", "kept")
+    home.ramet("start", "kept")
+    home.ramet("rm", "-f", "kept")
+
+
+def test_host(home):
+    """CPUs, memory and processes are the kernel's to limit. Where that cannot, nothing is made, and the reason is told."""
+    checks = {check["name"]: check for check in home.json("doctor")["checks"]}
+    limits = checks["limits"]
+    expect_match(limits["found"], "limited")
+    if limits["status"] == "ok":
+        check_kept(home)
+        return
+    home.ramet("run", "-d", "--name", "plain", "busybox")
+    for option in (["--cpu-limit", "0.5"], ["--memory-limit", "1G"], ["--pids-limit", "100"]):
+        for verb in (["create", *option, "busybox"], ["run", "-d", *option, "busybox"], ["fork", "plain", *option], ["update", "plain", *option]):
+            refused = home.ramet(*verb, "--json", status=1).json()["error"]
+            expect_equal(refused["code"], "unsupported", " ".join(verb))
+            expect_match(refused["message"], "cgroup")
+            expect_match(refused["hint"], "cgroup")
+    expect_equal(limits_of(home, "plain"), None)
+    expect_equal([vm["name"] for vm in home.json("ps", "-a")], ["plain"])
+    for option in (["--cpu-limit", "0.001"], ["--cpu-limit", "x"], ["--memory-limit", "1K"], ["--pids-limit", "2"], ["--io-limit", "10M"]):
+        home.ramet("create", *option, "busybox", status=2)
+        home.ramet("update", "plain", *option, status=2)
+    home.ramet("rm", "-f", "plain")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 #include "keeper/api/detached.h"
 #include "keeper/guest/payload.h"
 #include "keeper/qemu/block_stats.h"
+#include "keeper/qemu/throttle.h"
 #include "keeper/tasks/adopt.h"
 #include "keeper/tasks/power.h"
 #include "keeper/tasks/snapshot.h"
@@ -161,6 +162,24 @@ static int op_resize(Api *api, Connection *connection, const json_t *request, Er
     return r;
 }
 
+static int op_throttle(Api *api, Connection *connection, const json_t *request, Error *error) {
+    Vm *vm = api->vm;
+    uint64_t bytes = 0, ops = 0;
+    int r = json_opt_u64("throttle", request, "bytes", &bytes, error);
+    if (r == 0)
+        r = json_opt_u64("throttle", request, "ops", &ops, error);
+    if (r == 0 && vm->state != VM_WARM)
+        r = vm_require_up(vm, error);
+    if (r < 0)
+        return r;
+    vm->plan.io_bytes = MIN_OF(bytes, (uint64_t)INT64_MAX);
+    vm->plan.io_ops = MIN_OF(ops, (uint64_t)INT64_MAX);
+    r = throttle_set(&vm->machine, &vm->plan, error);
+    if (r == 0)
+        reply_answer(&connection->reply, NULL);
+    return r;
+}
+
 static int op_memory(Api *api, Connection *connection, const json_t *request, Error *error) {
     const Vm *vm = api->vm;
     _cleanup_guest_ram_ GuestRam ram = GUEST_RAM_INIT;
@@ -274,6 +293,7 @@ static const RequestEntry requests[] = {
     {"stop", op_stop},
     {"sync", op_agent, FRAME_SYNC},
     {"thaw", op_agent, FRAME_THAW},
+    {"throttle", op_throttle},
     {"watch", op_watch},
 };
 

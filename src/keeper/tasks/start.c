@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "keeper/process/sandbox.h"
 #include "keeper/qemu/batch.h"
+#include "keeper/qemu/throttle.h"
 #include "memory/diff.h"
 
 /* A start, from the plan to ready, top to bottom:
@@ -105,6 +106,8 @@ static int boot(Vm *vm, Error *error) {
     Batch batch = {.qmp = vm->machine.qmp};
     int r = batch_add(&batch, "qmp_capabilities", NULL, -1, error);
     if (r == 0)
+        r = throttle_add(&vm->plan, &batch, error);
+    if (r == 0)
         r = sandbox_filter_calls(error);
     if (r == 0)
         r = batch_wait_all(&batch, error);
@@ -181,6 +184,8 @@ static int restore(Vm *vm, const int *fds, Error *error) {
         r = greet_over_channel(vm, plan->marker, error);
     if (r == 0)
         r = unplug_all(plan, &batch, error);
+    if (r == 0)
+        r = throttle_add(plan, &batch, error);
     if (r == 0)
         r = add_state(&batch, fds[plan->state_fd], error);
     if (r == 0 && plan->n_patches == 0)

@@ -19,6 +19,7 @@
 #include "frozen/layers.h"
 #include "home/home.h"
 #include "home/inside.h"
+#include "home/limits.h"
 #include "home/op_lock.h"
 #include "home/policy.h"
 #include "machine/look/memory_use.h"
@@ -142,12 +143,13 @@ static json_t *describe_stages(const VmRow *row) {
 /* What the specification asked for. */
 static json_t *describe_wishes(const VmRow *row) {
     const VmSpec *spec = &row->spec;
-    return json_pack("{s:I, s:i, s:s, s:o, s:o, s:o, s:s, s:I, s:b, s:o}", "memory_bytes",
+    return json_pack("{s:I, s:i, s:s, s:o, s:o, s:o, s:o, s:s, s:I, s:b, s:o}", "memory_bytes",
                      (json_int_t)spec->memory_bytes, "cpus", (int)spec->cpus, "network",
                      vm_spec_network(spec), "net_limit", net_limit_to_json(&spec->net_limit),
-                     "forwards", vm_spec_forwards_to_json(spec), "env", vm_spec_env_to_json(spec),
-                     "wait_for", spec->wait_for, "wait_timeout_s", (json_int_t)spec->wait_timeout_s,
-                     "remove", row->remove, "labels",
+                     "limits", vm_limits_describe(&spec->limits), "forwards",
+                     vm_spec_forwards_to_json(spec), "env", vm_spec_env_to_json(spec), "wait_for",
+                     spec->wait_for, "wait_timeout_s", (json_int_t)spec->wait_timeout_s, "remove",
+                     row->remove, "labels",
                      spec->labels ? json_incref(spec->labels) : json_object());
 }
 

@@ -161,6 +161,13 @@ const ApiField api_image_pull_fields[] = {
          "of each card in a network: in=10M,out=10M (bits a second),packets=5k (a " \
          "second, each way),connections=100 (to outside, at a time)")
 
+/* Of what it may use of the host; of update too. */
+#define LIMIT_FIELDS                                                                    \
+    TEXT("cpu_limit", 16, "CPUs that its processes may use, such as 0.5; 0: no limit"), \
+        TEXT("memory_limit", 16, "memory of its processes, such as 1G; 0: no limit"),   \
+        NUMBER("pids_limit", 0, INT32_MAX, "threads of its processes; 0: no limit"),    \
+        TEXT("io_limit", 127, "of each disk, a second: bytes=10M,ops=500; 0: no limit")
+
 /* What a VM is asked to be, wherever it is asked for. */
 #define VM_FIELDS                                                                              \
     REQUIRED_TEXT("image", 255, "name or digest of the image"),                                \
@@ -184,7 +191,7 @@ const ApiField api_image_pull_fields[] = {
 
 /* A specification of a VM; API_RUN adds what is to be executed. */
 #define SPECIFICATION_FIELDS                                                                       \
-    NAME("name of the VM; made up when absent"), VM_FIELDS, POLICY_FIELDS,                         \
+    NAME("name of the VM; made up when absent"), VM_FIELDS, LIMIT_FIELDS, POLICY_FIELDS,           \
         FLAG("remove", API_IN_BODY, "remove the VM once it has stopped"),                          \
         TEXTS("entrypoint", WORDS_MAX, "program to run instead of the image's"),                   \
         TEXTS("command", WORDS_MAX, "what follows the entrypoint instead of the image's"),         \
@@ -283,6 +290,7 @@ const ApiField api_vm_stop_fields[] = {
 
 const ApiField api_vm_update_fields[] = {
     POLICY_FIELDS,
+    LIMIT_FIELDS,
     NUMBER("snapshot_every_ms", 0, POLICY_MSEC_MAX, "take a snapshot of it so often; 0: none"),
     NUMBER("snapshot_keep", 1, 1000, "so many of those are kept"),
     END,
@@ -390,6 +398,7 @@ const ApiField api_fork_fields[] = {
     FORWARDS,
     TEXT("hostname", 63, "host name in the guest, for a single clone"),
     LABELS,
+    LIMIT_FIELDS,
     POLICY_FIELDS,
     WAIT_FIELDS,
     END,

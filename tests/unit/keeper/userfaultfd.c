@@ -38,14 +38,16 @@ static bool makes_any(void) {
 static void zygote_begin(Vm *vm, Zygote *zygote) {
     _cleanup_error_ Error error = ERROR_INIT;
     ProcessIdentity keeper;
+    pid_t qemu;
     vm_begin(vm, "echo");
     CHECK_INT(kill(vm->keeper, SIGKILL), 0); /* the one that it spawned */
     CHECK_INT(waitpid(vm->keeper, NULL, 0), vm->keeper);
     _cleanup_close_ int listener =
         fd_unix_listen_at(vm->folder_fd, KEEPER_SOCKET_NAME, SOCK_SEQPACKET, 0600, 64);
     _cleanup_close_ int log = open("/dev/null", O_RDWR | O_CLOEXEC);
-    CHECK_INT(zygote_spawn_keeper(zygote, fake_path, keeper_path, log, listener, &keeper, &error),
-              1);
+    CHECK_INT(
+        zygote_spawn_keeper(zygote, fake_path, keeper_path, log, listener, &keeper, &qemu, &error),
+        1);
     vm->keeper = keeper.pid;
 }
 

@@ -81,6 +81,7 @@ static int run_keeper(int argc, char **argv) {
 
 typedef struct Pair {
     ProcessIdentity keeper;
+    pid_t qemu; /* its child */
     int socket; /* what the keeper and its child say; SEQPACKET */
 } Pair;
 
@@ -89,7 +90,8 @@ static int make_pair(Zygote *zygote, const char *binary, const char *keeper, Pai
     _cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     int ends[2], r;
     CHECK_INT(fd_socketpair(SOCK_SEQPACKET, ends), 0);
-    r = zygote_spawn_keeper(zygote, binary, keeper, null, ends[1], &pair->keeper, error);
+    r = zygote_spawn_keeper(zygote, binary, keeper, null, ends[1], &pair->keeper, &pair->qemu,
+                            error);
     (void)fd_close(ends[1]);
     pair->socket = ends[0];
     return r;
