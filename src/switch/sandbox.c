@@ -5,12 +5,10 @@
  * send and receive as its user, on the frames of this network, and no more. */
 
 #include <errno.h>
-#include <seccomp.h>
 #include <sys/socket.h>
 
+#include "zygote/call_filter.h"
 #include "zygote/privileges.h"
-
-#ifndef SWITCH_NO_SECCOMP
 
 static const int allowed_calls[] = {
     /* frames, clients, captures: port.c, control.c, capture.c */
@@ -46,7 +44,7 @@ static const int allowed_calls[] = {
     SCMP_SYS(getsockopt),
     SCMP_SYS(setsockopt),
     SCMP_SYS(ioctl), /* FIONREAD, FIONBIO */
-    /* memory: malloc; never executable, see below */
+    /* memory: malloc; mmap and mprotect: zygote/call_filter.c */
     SCMP_SYS(brk),
     SCMP_SYS(munmap),
     SCMP_SYS(mremap),
@@ -70,16 +68,6 @@ static const int allowed_calls[] = {
     SCMP_SYS(exit_group),
 };
 
-/* mmap and mprotect without PROT_EXEC (4). */
-static int allow_memory(scmp_filter_ctx context) {
-    static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(calls); i++)
-        r = seccomp_rule_add(context, SCMP_ACT_ALLOW, calls[i], 1,
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0));
-    return r;
-}
-
 static int allow_sockets(scmp_filter_ctx context) {
     static const uint64_t families[] = {AF_INET, AF_INET6};
     int r = 0;
@@ -99,38 +87,15 @@ static int refuse_opening(scmp_filter_ctx context) {
     return r;
 }
 
-static int load_filter(scmp_filter_ctx context) {
-    int r = allow_memory(context);
-    if (r == 0)
-        r = allow_sockets(context);
-    if (r == 0)
-        r = refuse_opening(context);
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed_calls); i++)
-        r = seccomp_rule_add(context, SCMP_ACT_ALLOW, allowed_calls[i], 0);
-    return r < 0 ? r : seccomp_load(context);
+static int add_rules(scmp_filter_ctx context) {
+    int r = allow_sockets(context);
+    return r < 0 ? r : refuse_opening(context);
 }
-
-static int filter_calls(Error *error) {
-    scmp_filter_ctx context = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    if (!context)
-        return error_set(error, ERROR_NO_MEMORY, ENOMEM, "cannot make the system call filter");
-    int r = load_filter(context);
-    seccomp_release(context);
-    return r < 0 ? error_set_errno(error, -r, "cannot load the system call filter") : 0;
-}
-
-#else
-
-static int filter_calls(Error *error) {
-    return 0;
-}
-
-#endif
 
 int sandbox_enter(uid_t uid, gid_t gid, Error *error) {
     const char *failed;
     int r = privileges_drop(uid, gid, false, &failed);
     if (r < 0)
         return error_set_errno(error, -r, "cannot %s (user %u)", failed, (unsigned)uid);
-    return filter_calls(error);
+    return call_filter_load(allowed_calls, ARRAY_SIZE(allowed_calls), add_rules, error);
 }

@@ -9,10 +9,10 @@
 #include <errno.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <sys/ioctl.h>
 
 #include "memory/pagemap.h"
+#include "zygote/call_filter.h"
 #include "zygote/privileges.h"
 
 int sandbox_drop_privileges(uid_t uid, gid_t gid, bool kvm, Error *error) {
@@ -20,8 +20,6 @@ int sandbox_drop_privileges(uid_t uid, gid_t gid, bool kvm, Error *error) {
     int r = privileges_drop(uid, gid, kvm, &failed);
     return r < 0 ? error_set_errno(error, -r, "cannot %s (user %u)", failed, (unsigned)uid) : 0;
 }
-
-#ifndef KEEPER_NO_SECCOMP
 
 static const int allowed_calls[] = {
     /* clients, guest, QEMU: loop.c, connection.c, session.c, agent_channel.c, machine.c, qmp.c */
@@ -71,7 +69,7 @@ static const int allowed_calls[] = {
     SCMP_SYS(pidfd_send_signal),
     SCMP_SYS(waitid),
     SCMP_SYS(wait4),
-    /* memory: malloc, large buffers; never executable, see below */
+    /* memory: malloc, large buffers; mmap and mprotect: zygote/call_filter.c */
     SCMP_SYS(brk),
     SCMP_SYS(munmap),
     SCMP_SYS(mremap),
@@ -101,16 +99,6 @@ static const int allowed_calls[] = {
     SCMP_SYS(exit_group),
 };
 
-/* mmap and mprotect without PROT_EXEC (4). */
-static int allow_memory(scmp_filter_ctx context) {
-    static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(calls); i++)
-        r = seccomp_rule_add(context, SCMP_ACT_ALLOW, calls[i], 1,
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0));
-    return r;
-}
-
 /* ioctl only to ask the page map which pages are dirty (memory/pagemap.c), and to have those that
  * are written meanwhile told by QEMU's userfaultfd (memory/written.c). */
 static int allow_page_tracking(scmp_filter_ctx context) {
@@ -132,30 +120,11 @@ static int allow_threads(scmp_filter_ctx context) {
     return r < 0 ? r : seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 }
 
-static int load_filter(scmp_filter_ctx context) {
-    int r = allow_memory(context);
-    if (r == 0)
-        r = allow_threads(context);
-    if (r == 0)
-        r = allow_page_tracking(context);
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed_calls); i++)
-        r = seccomp_rule_add(context, SCMP_ACT_ALLOW, allowed_calls[i], 0);
-    return r < 0 ? r : seccomp_load(context);
+static int add_rules(scmp_filter_ctx context) {
+    int r = allow_threads(context);
+    return r < 0 ? r : allow_page_tracking(context);
 }
 
 int sandbox_filter_calls(Error *error) {
-    scmp_filter_ctx context = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    if (!context)
-        return error_set(error, ERROR_NO_MEMORY, ENOMEM, "cannot make the system call filter");
-    int r = load_filter(context);
-    seccomp_release(context);
-    return r < 0 ? error_set_errno(error, -r, "cannot load the system call filter") : 0;
+    return call_filter_load(allowed_calls, ARRAY_SIZE(allowed_calls), add_rules, error);
 }
-
-#else
-
-int sandbox_filter_calls(Error *error) {
-    return 0;
-}
-
-#endif
