@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Written by libarchive, with the time of day in its header: its name is of what it holds.
+/* The time of day is in its header: its name is of what it holds.
  *
  * cloud-init runs bootcmd in each boot, early in its stage "network". It is told to leave alone
  * what the agent sees to: name, host keys, network, size of the disk. The network is left without a
@@ -8,8 +8,6 @@
 
 #include "image/nocloud.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -20,6 +18,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "disk/iso.h"
 #include "disk/publish.h"
 #include "proto/agent_unit.h"
 
@@ -61,48 +60,18 @@ typedef struct File {
 
 #define FILES 6
 
-static void entry_free_p(struct archive_entry **entry) {
-    archive_entry_free(*entry);
-}
-
-static int failed(struct archive *archive, Error *error) {
-    int errnum = archive_errno(archive);
-    return error_set_errno(error, errnum > 0 ? errnum : EIO, "cannot write the cloud-init disk: %s",
-                           str_or_empty(archive_error_string(archive)));
-}
-
-static int add_file(struct archive *archive, const File *file, Error *error) {
-    _cleanup_(entry_free_p) struct archive_entry *entry = archive_entry_new();
-    archive_entry_set_pathname(entry, file->name);
-    archive_entry_set_mode(entry, S_IFREG | 0644);
-    archive_entry_set_size(entry, (la_int64_t)file->size);
-    archive_entry_set_mtime(entry, 0, 0);
-    archive_entry_set_ctime(entry, 0, 0);
-    archive_entry_set_atime(entry, 0, 0);
-    archive_entry_set_birthtime(entry, 0, 0);
-    if (archive_write_header(archive, entry) != ARCHIVE_OK ||
-        (file->size > 0 &&
-         archive_write_data(archive, file->data, file->size) != (la_ssize_t)file->size))
-        return failed(archive, error);
-    return 0;
+static int add_file(IsoWriter *writer, const File *file, Error *error) {
+    const struct stat info = {.st_mode = S_IFREG | 0644, .st_size = (off_t)file->size};
+    int r = iso_begin_entry(writer, file->name, &info, NULL, error);
+    return r < 0 || file->size == 0 ? r : iso_add_data(writer, file->data, file->size, error);
 }
 
 static int write_files(const File *files, int fd, Error *error) {
-    struct archive *archive = archive_write_new();
-    int r = 0;
-    if (!archive)
-        abort();
-    if (archive_write_set_format_iso9660(archive) != ARCHIVE_OK ||
-        archive_write_set_options(archive, "volume-id=cidata,rockridge=useful,joliet") !=
-            ARCHIVE_OK ||
-        archive_write_open_fd(archive, fd) != ARCHIVE_OK)
-        r = failed(archive, error);
+    _cleanup_iso_ IsoWriter *writer = NULL;
+    int r = iso_open(fd, "volume-id=cidata,rockridge=useful,joliet", &writer, error);
     for (size_t i = 0; r >= 0 && i < FILES; i++)
-        r = add_file(archive, &files[i], error);
-    if (r >= 0 && archive_write_close(archive) != ARCHIVE_OK)
-        r = failed(archive, error);
-    (void)archive_write_free(archive);
-    return r;
+        r = add_file(writer, &files[i], error);
+    return r < 0 ? r : iso_close(writer, error);
 }
 
 static void make_key(const File *files, char key[SHA256_HEX_SIZE]) {

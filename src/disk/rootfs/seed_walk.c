@@ -90,8 +90,9 @@ static int add_stamp(SeedWalk *walk, uint64_t stamp, Error *error) {
     return 0;
 }
 
-static int add_entry(SeedWalk *walk, const FTSENT *entry, size_t prefix, Error *error) {
-    const struct stat *info = entry->fts_statp;
+static int add_entry(void *data, const char *path, const char *name, const struct stat *info,
+                     Error *error) {
+    SeedWalk *walk = data;
     if (S_ISREG(info->st_mode)) {
         walk->bytes += (uint64_t)info->st_size;
         walk->blocks += ((uint64_t)info->st_size + BLOCK_BYTES - 1) / BLOCK_BYTES;
@@ -99,18 +100,30 @@ static int add_entry(SeedWalk *walk, const FTSENT *entry, size_t prefix, Error *
         walk->blocks++;
         walk->sockets += S_ISSOCK(info->st_mode);
     }
-    return add_stamp(walk, stamp_of(entry->fts_path + prefix, info), error);
+    return add_stamp(walk, stamp_of(name, info), error);
 }
 
-int seed_walk(const char *folder, SeedWalk *walk, Error *error) {
+static const char *name_within(const FTSENT *entry, const char *folder) {
+    const char *name = entry->fts_path + strlen(folder);
+    return name + strspn(name, "/");
+}
+
+int seed_walk_each(const char *folder,
+                   int (*each)(void *data, const char *path, const char *name,
+                               const struct stat *info, Error *error),
+                   void *data, Error *error) {
     FTS *tree = open_tree(folder, error);
     FTSENT *entry;
     int r = tree ? 0 : -EIO;
     while (r >= 0 && (entry = next_entry(tree, &r, error)))
-        r = add_entry(walk, entry, strlen(folder), error);
+        r = each(data, entry->fts_path, name_within(entry, folder), entry->fts_statp, error);
     if (tree)
         (void)fts_close(tree);
     return r;
+}
+
+int seed_walk(const char *folder, SeedWalk *walk, Error *error) {
+    return seed_walk_each(folder, add_entry, walk, error);
 }
 
 static int tell_change(const char *path, Error *error) {
@@ -128,9 +141,9 @@ int seed_walk_compare(const char *folder, const SeedWalk *before, Error *error) 
     FTSENT *entry;
     int r = tree ? 0 : -EIO;
     while (r >= 0 && (entry = next_entry(tree, &r, &trouble))) {
-        const char *path = entry->fts_path + strlen(folder);
-        if (n >= before->entries || before->stamps[n++] != stamp_of(path, entry->fts_statp))
-            r = tell_change(path, error);
+        const char *name = name_within(entry, folder);
+        if (n >= before->entries || before->stamps[n++] != stamp_of(name, entry->fts_statp))
+            r = tell_change(name, error);
     }
     if (r < 0 && trouble.kind != ERROR_NONE)
         r = tell_change(error_message(&trouble), error);

@@ -2,6 +2,8 @@
 #ifndef RAMET_DISK_ROOTFS_SEED_WALK_H
 #define RAMET_DISK_ROOTFS_SEED_WALK_H
 
+#include <sys/stat.h>
+
 #include "base/error.h"
 
 /* What a folder looked like at one moment: sums for its file system, and of each entry enough to
@@ -20,6 +22,14 @@ void seed_walk_free(SeedWalk *walk);
 
 /* Fills one of zeroes. Everything below the folder counts, also what is mounted there. */
 int seed_walk(const char *folder, SeedWalk *walk, Error *error);
+
+/* Calls `each` for the folder itself and all below it, a folder before what is in it, links as
+ * themselves: path is where it is, name how it is called within the folder ("" for that). What
+ * `each` returns below 0 ends it. */
+int seed_walk_each(const char *folder,
+                   int (*each)(void *data, const char *path, const char *name,
+                               const struct stat *info, Error *error),
+                   void *data, Error *error);
 
 /* Walks again: ERROR_CONFLICT, with the first name that is not as it was, when the folder changed.
  */
