@@ -27,7 +27,7 @@ static int find_initrd(const Bench *bench, BootFiles *files, Error *error) {
     _cleanup_free_ char *key = NULL;
     if (!agent)
         return error_set(error, ERROR_NOT_FOUND, 0, "cannot find ramet-agent");
-    return initramfs_ensure(&context, &files->kernel, agent, &files->initrd, &key, error);
+    return initramfs_ensure(&context, &files->kernel, agent, false, &files->initrd, &key, error);
 }
 
 static int find_image(const Bench *bench, BootFiles *files, Error *error) {

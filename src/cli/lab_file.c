@@ -8,6 +8,8 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "cli/args.h"
+#include "cli/beside_file.h"
+#include "cli/image_args.h"
 #include "cli/yaml_read.h"
 
 #define DEFAULT_NETWORK "default"
@@ -122,9 +124,24 @@ static int read_one_text(YamlReading *file, const YamlNode *node, json_t *array)
     return r;
 }
 
-/* NAME:PATH[:SIZE], as --seed has it. */
+/* NAME:PATH[:SIZE], as --seed has it, or NAME:PATH[:ro], as --volume has it. */
 static int read_texts(YamlReading *file, const YamlNode *node, json_t *object, const char *member) {
     return yaml_read_items(file, node, YAML_TREE_LIST, object, member, read_one_text);
+}
+
+/* As --config-disk has it, below the folder of the file. */
+static int read_config_disk(YamlReading *file, const YamlNode *node, json_t *object,
+                            const char *member) {
+    _cleanup_error_ Error reason = ERROR_INIT;
+    _cleanup_free_ char *path = NULL, *absolute = NULL;
+    int r = yaml_read_scalar(file, node);
+    if (r < 0)
+        return r;
+    if (beside_file("lab", file->tree.name, node->text, &path, &reason) < 0 ||
+        image_args_path(path, &absolute, &reason) < 0)
+        return yaml_refuse(file, node, &reason);
+    json_object_set_new(object, member, json_string(absolute));
+    return 0;
 }
 
 static const YamlKey network_keys[] = {
@@ -143,6 +160,8 @@ static const YamlKey vm_keys[] = {
     {"networks", "networks", read_cards},
     {"router", "router", yaml_read_bool},
     {"seeds", "seeds", read_texts},
+    {"volumes", "volumes", read_texts},
+    {"config_disk", "config_disk", read_config_disk},
     {"ports", "forwards", read_ports},
     {"env", "env", yaml_read_env},
     {"labels", "labels", read_labels},

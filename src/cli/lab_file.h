@@ -7,8 +7,8 @@
  *   networks:                    # without it there is one, "default"
  *     NAME: {subnet, isolated, uplink}
  *   vms:
- *     NAME: {image, memory, cpus, disk, hostname, networks, router, ports, env, labels, run,
- *            ready, ready_timeout}
+ *     NAME: {image, memory, cpus, disk, hostname, networks, router, seeds, volumes,
+ *            config_disk, ports, env, labels, run, ready, ready_timeout}
  *
  * A VM that does not name its networks is in the only one. What can be checked without the daemon
  * is checked here, where the line is known. */

@@ -5,12 +5,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "cli/beside_file.h"
 #include "cli/tar_helper.h"
 #include "proto/agent.h"
 
@@ -24,38 +24,6 @@ static const char *text_of(const json_t *object, const char *key) {
 static int at_line(const json_t *recipe, const json_t *step, Error *error) {
     return error_add_context(error, "%s:%lld: copy", text_of(recipe, "file"),
                              (long long)json_integer_value(json_object_get(step, "line")));
-}
-
-/* The folder of "a/recipe.yaml" is "a"; what is read from standard input is where we are. */
-static char *folder_of(const char *file) {
-    const char *slash = strrchr(file, '/');
-    return slash ? str_format("%.*s", (int)MAX_OF(slash - file, 1), file) : str_copy(".");
-}
-
-/* A recipe of somebody else's does not get at what lies elsewhere. */
-static bool leads_out(const char *path) {
-    for (const char *part = path; *part; part += strspn(part, "/")) {
-        size_t length = strcspn(part, "/");
-        if (length == 2 && memcmp(part, "..", 2) == 0)
-            return true;
-        part += length;
-    }
-    return path[0] == '/';
-}
-
-static int find_source(const json_t *recipe, const char *from, char **path, Error *error) {
-    _cleanup_free_ char *folder = folder_of(text_of(recipe, "file"));
-    _cleanup_free_ char *found = path_join(folder, from);
-    struct stat st;
-    if (leads_out(from)) {
-        error_set(error, ERROR_USAGE, EINVAL, "%s is not below the recipe's folder", from);
-        error_set_hint(error, "name files from the folder in which the recipe lies");
-        return -EINVAL;
-    }
-    if (lstat(found, &st) < 0)
-        return error_set_errno(error, errno, "cannot read %s", found);
-    *path = TAKE_PTR(found);
-    return 0;
 }
 
 static int move_all(int from, int to, uint64_t *bytes, Error *error) {
@@ -92,7 +60,7 @@ static int add_copy(const json_t *recipe, json_t *step, int fd, Error *error) {
     const char *from = text_of(step, "from");
     _cleanup_free_ char *path = NULL;
     uint64_t bytes = 0;
-    int r = find_source(recipe, from, &path, error);
+    int r = beside_file("recipe", text_of(recipe, "file"), from, &path, error);
     if (r >= 0)
         r = add_archive(path, fd, &bytes, error);
     if (r < 0)

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "cli/arg_time.h"
+#include "cli/image_args.h"
 #include "proto/ssh_line.h"
 
 #define KEY_FILE_MAX 65536
@@ -120,6 +121,22 @@ int spec_add_ssh_keys(json_t *request, const Args *args, Error *error) {
             return r;
     }
     return 0;
+}
+
+int spec_add_config_disk(json_t *request, const Args *args, Error *error) {
+    _cleanup_free_ char *path = NULL;
+    int r;
+    if (!args_given(args, "config-disk"))
+        return 0;
+    r = image_args_path(args_text(args, "config-disk"), &path, error);
+    if (r >= 0)
+        json_object_set_new(request, "config_disk", json_string(path));
+    return r;
+}
+
+int spec_add_files(json_t *request, const Args *args, Error *error) {
+    int r = spec_add_ssh_keys(request, args, error);
+    return r < 0 ? r : spec_add_config_disk(request, args, error);
 }
 
 json_t *spec_from_args(const Args *args, bool start) {

@@ -47,6 +47,9 @@ void policy_from_args(const Args *args, json_t *request);
 /* Puts them into a request, those that were given. */
 void limits_from_args(const Args *args, json_t *request);
 
+#define CONFIG_DISK_OPTION(help_) \
+    { 0, "config-disk", ARG_FILE, "FILE|DIR", .help = help_ }
+
 #define SPEC_OPTIONS                                                                               \
     {0, "name", ARG_NAME, .help = "name of the VM; one is made up when absent"},                   \
         {'m', "memory", ARG_SIZE, .help = "memory of the VM", .min = MIB, .aliases = "mem|ram"},   \
@@ -69,6 +72,9 @@ void limits_from_args(const Args *args, json_t *request);
          .help = "a disk of its own over the seed, mounted at PATH"},                              \
         {0, "volume", ARG_VOLUME_PLACE, .many = true,                                              \
          .help = "the volume, mounted at PATH; ro: only to read"},                                 \
+        CONFIG_DISK_OPTION(                                                                        \
+            "a disk of its own that it only reads, at /media/config: a raw file, or "              \
+            "made of a folder"),                                                                   \
         {0, "net-limit", ARG_TEXT, "LIMITS",                                                       \
          .help = "of each card in a network: in=RATE,out=RATE,packets=N,"                          \
                  "connections=N"},                                                                 \
@@ -97,7 +103,13 @@ void spec_add_networks(json_t *request, const Args *args);
  * it that ends in .pub. */
 int spec_add_ssh_keys(json_t *request, const Args *args, Error *error);
 
-/* The request for args, without the keys; the caller owns it. */
+/* The same of --config-disk, whose path becomes absolute. ERROR_NOT_FOUND when it is not there. */
+int spec_add_config_disk(json_t *request, const Args *args, Error *error);
+
+/* What of the options is read or looked at here: --ssh-key and --config-disk. */
+int spec_add_files(json_t *request, const Args *args, Error *error);
+
+/* The request for args, without those files; the caller owns it. */
 json_t *spec_from_args(const Args *args, bool start);
 
 #endif

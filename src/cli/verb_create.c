@@ -6,7 +6,7 @@
 
 static int create_run(const Args *args, Error *error) {
     _cleanup_json_ json_t *spec = spec_from_args(args, false), *vm = NULL;
-    int r = spec_add_ssh_keys(spec, args, error);
+    int r = spec_add_files(spec, args, error);
     if (r >= 0)
         r = client_call(API_VM_CREATE, NULL, NULL, spec, &vm, error);
     _cleanup_free_ char *name = r == 0 ? output_member(vm, "name") : NULL;

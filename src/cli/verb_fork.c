@@ -113,7 +113,9 @@ static int fork_run(const Args *args, Error *error) {
     _cleanup_json_ json_t *request = make_request(args), *answer = NULL;
     _cleanup_free_ char *summary = NULL;
     const json_t *vms;
-    int status, r = client_call(API_FORK, NULL, NULL, request, &answer, error);
+    int status, r = spec_add_config_disk(request, args, error);
+    if (r >= 0)
+        r = client_call(API_FORK, NULL, NULL, request, &answer, error);
     if (r < 0)
         return r;
     vms = json_object_get(answer, "vms");
@@ -134,6 +136,7 @@ static const VerbOption options[] = {
     {'n', "count", ARG_NUMBER, "COUNT", .min = 1, .max = 1024, .help = "how many (default 1)"},
     {0, "clone-volumes", ARG_FLAG,
      .help = "of volumes that SOURCE writes to it has a copy, as they are then"},
+    CONFIG_DISK_OPTION("a raw file or a folder in place of the source's config disk"),
     {0, "keep-going", ARG_FLAG, .help = "keep those that get ready when others do not"},
     {0, "disk", ARG_SIZE, .help = "size of the disk, at least the source's", .min = MIB},
     {'m', "memory", ARG_SIZE, .min = MIB, .aliases = "mem|ram",
@@ -183,7 +186,8 @@ const Verb verb_fork = {
         "runs; a VM that is stopped has none frozen, and its clones boot with what they are "
         "given. --network puts a clone into other networks than its source, or none; a source "
         "that had no network cannot be given one. In a network with a name each clone has an "
-        "address of its own.\n"
+        "address of its own. --config-disk is for a SOURCE that has such a disk; without it its "
+        "clones read the same.\n"
         "\n"
         "With CMD it runs in each of them; with more than one VM the name stands before each "
         "line, the exit status is the first that is not 0, and when one is not, a last line on "

@@ -187,7 +187,7 @@ static int run_run(const Args *args, Error *error) {
                        .tty = terminal || args_flag(args, "tty"),
                        .json = args->json};
     const char *shell_argv[COMMAND_SHELL_WORDS];
-    if (spec_add_ssh_keys(spec, args, error) < 0)
+    if (spec_add_files(spec, args, error) < 0)
         return -EINVAL;
     add_program(args, spec);
     if (program)

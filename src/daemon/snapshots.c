@@ -33,6 +33,7 @@ HANDLER(handle_fork) {
                                  .count = (unsigned)request_number(request, "count", 1),
                                  .keep_going = request_flag(request, "keep_going"),
                                  .clone_volumes = request_flag(request, "clone_volumes"),
+                                 .config_disk = request_text(request, "config_disk"),
                                  .owned = request->wants_upgrade,
                                  .shape = shape_of(request)};
     int r = options.owned ? fork_owned(request, &options, error)

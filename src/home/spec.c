@@ -428,7 +428,8 @@ static const char *const MEMBERS[] = {
     "wait_for",  "wait_timeout_s",  "router",       "net_limit",  "ttl_ms",
     "restart",   "idle_standby_ms", "entrypoint",   "command",    "directory",
     "user",      "publish_all",     "seeds",        "ssh_keys",   "volumes",
-    "cpu_limit", "io_limit",        "memory_limit", "pids_limit", NULL};
+    "cpu_limit", "io_limit",        "memory_limit", "pids_limit", "config_disk",
+    NULL};
 
 int vm_spec_parse(const json_t *json, VmSpec *spec, Error *error) {
     int r;
@@ -444,6 +445,8 @@ int vm_spec_parse(const json_t *json, VmSpec *spec, Error *error) {
     if (r >= 0)
         r = vm_mounts_parse(json_object_get(json, "seeds"), json_object_get(json, "volumes"),
                             &spec->mounts, error);
+    if (r >= 0)
+        r = read_text(json, "config_disk", &spec->config_disk, error);
     if (r >= 0)
         r = vm_spec_check(spec, error);
     if (r >= 0)

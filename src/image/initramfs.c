@@ -26,6 +26,7 @@
 #define INITRAMFS_FORMAT 1
 #define AGENT_MAX_BYTES (64 * MIB)
 #define MODULE_MAX_BYTES (64 * MIB)
+#define TABLE_MAX_BYTES (16 * MIB)
 
 typedef struct Writer {
     struct archive *archive; /* owned */
@@ -94,11 +95,48 @@ static int add_module(Writer *writer, const char *path, const char *name, Error 
     return add_entry(writer, inside, S_IFREG | 0644, data, (size_t)st.st_size, error);
 }
 
-static int add_modules(Writer *writer, const KernelBundle *bundle, Error *error) {
+/* Their paths, what they need first. */
+static int find_file_systems(const KernelBundle *bundle, StrList *load, Error *error) {
+    static const ModuleWanted wanted[] = {
+        {"isofs", true},    {"nls_cp437", true},     {"nls_ascii", true},
+        {"nls_utf8", true}, {"nls_iso8859_1", true}, {"vfat", true},
+    };
+    _cleanup_free_ char *path = path_join(bundle->modules, "modules.dep"), *dep = NULL;
+    size_t size = 0;
+    int r = fd_read_file_at(AT_FDCWD, path, TABLE_MAX_BYTES, &dep, &size);
+    if (r < 0)
+        return error_set_errno(error, -r, "cannot read %s", path);
+    return modules_closure(dep, size, NULL, 0, wanted, ARRAY_SIZE(wanted), load, error);
+}
+
+static bool contains(const StrList *list, const char *text) {
+    for (size_t i = 0; i < list->count; i++)
+        if (str_equal(list->items[i], text))
+            return true;
+    return false;
+}
+
+/* What is to be loaded: each once. */
+static int list_modules(const KernelBundle *bundle, bool more, StrList *list, Error *error) {
+    _cleanup_(strlist_free) StrList load = {0};
+    int r = more && bundle->modules ? find_file_systems(bundle, &load, error) : 0;
+    for (size_t i = 0; i < bundle->load.count; i++)
+        strlist_add(list, bundle->load.items[i]);
+    for (size_t i = 0; i < load.count; i++)
+        if (!contains(list, load.items[i]))
+            strlist_add(list, load.items[i]);
+    return r;
+}
+
+static int add_modules(Writer *writer, const KernelBundle *bundle, bool more, Error *error) {
+    _cleanup_(strlist_free) StrList list = {0};
     _cleanup_(strbuf_free) StrBuf order = {0};
-    for (size_t i = 0; i < bundle->load.count; i++) {
+    int found = list_modules(bundle, more, &list, error);
+    if (found < 0)
+        return found;
+    for (size_t i = 0; i < list.count; i++) {
         char name[128];
-        const char *path = bundle->load.items[i];
+        const char *path = list.items[i];
         if (!bundle->modules || !unpack_path_is_safe(path) ||
             module_name_of_path(path, name, sizeof(name)) < 0)
             return error_set(error, ERROR_CORRUPT, EBADMSG, "kernel bundle %s is damaged",
@@ -122,7 +160,8 @@ static void agent_free(Agent *agent) {
     free(agent->data);
 }
 
-static int write_archive(const KernelBundle *bundle, const Agent *agent, int fd, Error *error) {
+static int write_archive(const KernelBundle *bundle, const Agent *agent, bool more, int fd,
+                         Error *error) {
     static const char *const folders[] = {"dev", "modules", "proc", "root", "run", "sys"};
     _cleanup_(writer_free) Writer writer = {0};
     int r = writer_open(&writer, fd, error);
@@ -133,7 +172,7 @@ static int write_archive(const KernelBundle *bundle, const Agent *agent, int fd,
     if (r >= 0)
         r = add_entry(&writer, "init", S_IFREG | 0755, agent->data, agent->size, error);
     if (r >= 0)
-        r = add_modules(&writer, bundle, error);
+        r = add_modules(&writer, bundle, more, error);
     if (r < 0)
         return r;
     return archive_write_close(writer.archive) == ARCHIVE_OK ? 0 : writer_failed(&writer, error);
@@ -150,38 +189,40 @@ static int read_agent(const char *path, Agent *agent, Error *error) {
     return r;
 }
 
-static void make_key(const KernelBundle *bundle, const Agent *agent, char key[SHA256_HEX_SIZE]) {
+static void make_key(const KernelBundle *bundle, const Agent *agent, bool more,
+                     char key[SHA256_HEX_SIZE]) {
     char digest[SHA256_HEX_SIZE];
     sha256_data(agent->data, agent->size, digest);
-    _cleanup_free_ char *text =
-        str_format("ramet initramfs %d\n%s\n%s\n", INITRAMFS_FORMAT, bundle->key, digest);
+    _cleanup_free_ char *text = str_format("ramet initramfs %d\n%s\n%s\n%s", INITRAMFS_FORMAT,
+                                           bundle->key, digest, more ? "more file systems\n" : "");
     sha256_data(text, strlen(text), key);
 }
 
 static int publish_archive(const ImageContext *context, const KernelBundle *bundle,
-                           const Agent *agent, const char *name, Error *error) {
+                           const Agent *agent, bool more, const char *name, Error *error) {
     PublishOptions options = image_publish_options(context, "initramfs", name);
     _cleanup_(publish_free_p) Publish *publish = NULL;
     bool exists = false;
     int r = publish_begin(&options, &publish, &exists, error);
     if (r < 0 || exists)
         return r;
-    r = write_archive(bundle, agent, publish_scratch_fd(publish), error);
+    r = write_archive(bundle, agent, more, publish_scratch_fd(publish), error);
     return r < 0 ? r : publish_commit(publish, error);
 }
 
 int initramfs_ensure(const ImageContext *context, const KernelBundle *bundle,
-                     const char *agent_path, char **path, char **key, Error *error) {
+                     const char *agent_path, bool more_file_systems, char **path, char **key,
+                     Error *error) {
     _cleanup_(agent_free) Agent agent = {0};
     int r = read_agent(agent_path, &agent, error);
     if (r < 0)
         return r;
     char hex[SHA256_HEX_SIZE];
-    make_key(bundle, &agent, hex);
+    make_key(bundle, &agent, more_file_systems, hex);
     _cleanup_free_ char *name = str_format("%s.cpio", hex);
     _cleanup_free_ char *final = path_join(context->home, "initramfs", name);
     if (access(final, R_OK) < 0)
-        r = publish_archive(context, bundle, &agent, name, error);
+        r = publish_archive(context, bundle, &agent, more_file_systems, name, error);
     if (r < 0)
         return r;
     *path = TAKE_PTR(final);

@@ -37,6 +37,7 @@
 #include "run/launch.h"
 #include "run/restore.h"
 #include "run/run_end.h"
+#include "storage/config_disk.h"
 #include "store/snapshots.h"
 #include "store/vms.h"
 
@@ -76,6 +77,8 @@ static int shape_spec(const VmSpec *source, const char *name, const CloneShape *
         r = vm_spec_parse_forwards(shape->forwards, spec, error);
     if (r >= 0 && str_or_empty(shape->hostname)[0])
         r = vm_hostname_check(shape->hostname, error);
+    if (r >= 0 && shape->config)
+        r = config_disk_replace(&spec->mounts, shape->config, error);
     if (r >= 0 && shape->policy)
         r = vm_policy_parse(shape->policy, &spec->policy, error);
     if (r >= 0 && shape->limits)

@@ -37,6 +37,7 @@ typedef struct CloneShape {
     const json_t *labels;   /* borrowed: added to the source's */
     const json_t *policy;   /* borrowed; as vm_policy_parse() wants it; NULL: none */
     const json_t *limits;   /* borrowed; as vm_limits_parse() wants it, over the source's */
+    const VmMount *config;  /* borrowed: its config disk */
     const CloneKeep *keep;  /* borrowed; NULL: it is somebody else, in its source's networks */
 } CloneShape;
 

@@ -34,6 +34,7 @@
 #include "machine/remove.h"
 #include "machine/rename.h"
 #include "network/lease.h"
+#include "storage/config_disk.h"
 #include "storage/mounts.h"
 #include "store/disks/disk_uses.h"
 #include "store/disks/volumes.h"
@@ -190,6 +191,8 @@ int vm_plan_row(Home *home, Operation *operation, const VmSpec *spec, CreateKind
     /* Name, seeds and ports are found out before an image is built for a VM that cannot be made. */
     r = check_name(home, resolved.name, error);
     if (r >= 0)
+        r = config_disk_add(home, operation, &resolved, error);
+    if (r >= 0)
         r = mounts_resolve(home, &resolved.mounts, error);
     if (r >= 0)
         r = network_check_cards(home->store, &spec->cards, error);
@@ -260,6 +263,7 @@ int vm_create_locked(Home *home, Operation *operation, const VmSpec *spec, Creat
 }
 
 int vm_create(Home *home, Operation *operation, const VmSpec *spec, json_t **vm, Error *error) {
+    _cleanup_config_disk_ Home *held = config_disk_hold(home, spec->config_disk);
     _cleanup_op_lock_ OpLock *lock = NULL;
     _cleanup_vm_row_ VmRow row = {0};
     int r;

@@ -20,7 +20,8 @@ typedef enum CreateKind {
 int vm_create_locked(Home *home, Operation *operation, const VmSpec *spec, CreateKind kind,
                      OpLock **lock, VmRow *row, Error *error);
 
-/* The two halves of it. plan: the row as it will be, looked up and not yet inserted. make: row,
+/* The two halves of it. Who plans one with a config disk holds it until the row is there
+ * (storage/config_disk.h). plan: the row as it will be, looked up and not yet inserted. make: row,
  * lock and folder, with the disk over the row's layer or over its base; takes the planned row over,
  * and on failure nothing is left. */
 int vm_plan_row(Home *home, Operation *operation, const VmSpec *spec, CreateKind kind, VmRow *row,

@@ -115,7 +115,7 @@ static int make_initramfs(const Home *home, const ImageContext *context, const c
         return r < 0 ? r : nocloud_ensure(context, home->agent, home_key, &path, key, error);
     }
     r = kernel_bundle_open(home->path, kernel_key, &bundle, error);
-    return r < 0 ? r : initramfs_ensure(context, &bundle, home->agent, &path, key, error);
+    return r < 0 ? r : initramfs_ensure(context, &bundle, home->agent, false, &path, key, error);
 }
 
 /* The agent's part of the key: that of the initramfs, or the disk for cloud-init, which brings it.

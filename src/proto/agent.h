@@ -90,7 +90,6 @@ typedef enum FrameType {
     FRAME_ERROR = 81, /* → client: {"error":…}; the stream ends */
     FRAME_READY = 82, /* → client: the VM as JSON; the command starts */
 } FrameType;
-
 #define FREEZE_NOT_DISKS 1u
 
 typedef enum ExecFlags {
@@ -179,6 +178,7 @@ typedef enum AgentTag {
     TAG_HOME_KEY,       /* text: a line for authorized_keys where there is an SSH server */
     TAG_LOGINS,         /* text: lines for it anyway */
     TAG_LOGIN_USER,     /* text: who has them beside root */
+    TAG_CHANGED_DISK,   /* text "SERIAL,ro,PATH": that disk is another one than before */
     TAG_PORT = 127,     /* u64: 1 … 65535 */
     TAG_REQUEST_BYTES = 128, /* u64, at most AGENT_EXEC_MAX */
 } AgentTag;

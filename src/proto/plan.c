@@ -55,6 +55,7 @@ static const Field identity_fields[] = {
     TEXT(PlanIdentity, home_key),
     LINES(PlanIdentity, authorized_keys),
     TEXT(PlanIdentity, login_user),
+    TEXT(PlanIdentity, changed_disk),
 };
 
 static const Field file_fields[] = {

@@ -12,7 +12,7 @@
 int launch_plan_disks(Home *home, const VmRow *row, int dir_fd, LaunchFiles *files, Plan *plan,
                       bool restores, Error *error);
 
-/* What the guest's kernel is told of the disks beside the root (agent/boot/disks.c): "
+/* What the guest's kernel is told of the disks beside the root (agent/disk/disks.c): "
  * ramet.mount=…" for each. */
 void launch_add_mounts(const VmRow *row, StrBuf *cmdline);
 

@@ -39,6 +39,7 @@
 #include "run/launch_disks.h"
 #include "run/launch_firmware.h"
 #include "run/launch_ssh.h"
+#include "storage/config_disk.h"
 #include "store/networks.h"
 #include "store/snapshots.h"
 #include "store/vms.h"
@@ -73,6 +74,13 @@ static int plan_cmdline(Launch *launch, Error *error) {
                      "the paths of its disks are too long for the kernel's command line");
 }
 
+static bool has_config_disk(const VmRow *row) {
+    bool found = false;
+    for (size_t i = 0; i < row->spec.mounts.count; i++)
+        found |= row->spec.mounts.items[i].kind == VM_MOUNT_CONFIG;
+    return found;
+}
+
 static int plan_kernel(Launch *launch, Error *error) {
     ImageContext context = {.home = launch->home->path, .cancel_fd = launch->operation->cancel_fd};
     _cleanup_kernel_bundle_ KernelBundle bundle = {0};
@@ -81,7 +89,8 @@ static int plan_kernel(Launch *launch, Error *error) {
     int r;
     r = kernel_bundle_open(launch->home->path, launch->row->runtime.kernel_key, &bundle, error);
     if (r >= 0)
-        r = initramfs_ensure(&context, &bundle, launch->home->agent, &initramfs, &key, error);
+        r = initramfs_ensure(&context, &bundle, launch->home->agent, has_config_disk(launch->row),
+                             &initramfs, &key, error);
     if (r >= 0)
         r = launch_files_open(&launch->files, AT_FDCWD, bundle.vmlinux, O_RDONLY, &plan->kernel_fd,
                               error);
@@ -384,6 +393,9 @@ static void plan_identity(Launch *launch) {
         !launch->restore; /* a clone's disk grows after that: machine/resize_disk.c */
     if (launch->restore && launch->restore->clone)
         plan_clone(identity, launch->restore->keep);
+    if (launch->restore && launch->restore->clone && launch->restore->snapshot)
+        config_disk_changed(&launch->restore->snapshot->data.spec.mounts, &row->spec.mounts,
+                            identity->changed_disk, sizeof(identity->changed_disk));
     launch_plan_ssh(launch->home, launch->row, launch->restore, identity);
     identity->n_further = plan->n_cards > 0 ? plan->n_cards - 1 : 0;
     for (size_t i = 0; i < plan->n_cards; i++)

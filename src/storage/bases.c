@@ -13,6 +13,8 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/str.h"
+#include "home/admission.h"
 #include "home/inside.h"
 #include "store/disks/disk_uses.h"
 
@@ -61,6 +63,33 @@ void bases_collect(Home *home) {
     else
         collect(home);
     (void)pthread_mutex_unlock(&home->bases_mutex);
+}
+
+static int build(Home *home, Operation *operation, BaseFill *fill, void *data,
+                 char base[BASE_ID_SIZE], Error *error) {
+    _cleanup_free_ char *lock = scratch_name("base");
+    _cleanup_free_ char *lock_path = str_format("%s/locks/" SEED_KIND "-%s.lock", home->path, lock);
+    const PublishOptions options = {
+        .home = home->path, .kind = SEED_KIND, .name = lock, .cancel_fd = operation->cancel_fd};
+    _cleanup_(publish_free_p) Publish *publish = NULL;
+    bool exists;
+    int fd, r = publish_begin(&options, &publish, &exists, error);
+    if (r < 0)
+        return r;
+    (void)unlink(lock_path); /* nobody else can choose its name */
+    fd = publish_scratch_fd(publish);
+    r = fill(data, publish_scratch_path(publish), fd, operation->cancel_fd, error);
+    if (r >= 0)
+        r = operation_check(operation, error);
+    if (r >= 0)
+        r = base_digest(fd, operation->cancel_fd, base, error);
+    return r < 0 ? r : base_publish(publish, base, error);
+}
+
+int base_make(Home *home, Operation *operation, BaseFill *fill, void *data, char base[BASE_ID_SIZE],
+              Error *error) {
+    int r = admission_check_disk(home, error);
+    return r < 0 ? r : build(home, operation, fill, data, base, error);
 }
 
 int base_bytes(const Home *home, const char *base, uint64_t *bytes) {

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "disk/base_file.h"
 #include "home/home.h"
+#include "home/operation.h"
 
 /* Who makes a base, or is about to let a row have one that is there, holds the bases: none goes
  * meanwhile. Nested is fine. */
@@ -22,6 +23,12 @@ static inline void bases_release_p(Home **home) {
 
 /* Removes those that nobody has; while somebody holds them, as soon as nobody does. */
 void bases_collect(Home *home);
+
+/* Makes one of what `fill` writes into an empty file; whose it is, the caller sees to, who holds
+ * the bases. */
+typedef int BaseFill(void *data, const char *path, int fd, int cancel_fd, Error *error);
+int base_make(Home *home, Operation *operation, BaseFill *fill, void *data, char base[BASE_ID_SIZE],
+              Error *error);
 
 /* Is it there? And its size. -ENOENT (no Error): it is not. */
 int base_bytes(const Home *home, const char *base, uint64_t *bytes);

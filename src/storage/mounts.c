@@ -36,8 +36,9 @@ static int resolve_seed(Home *home, VmMount *mount, Error *error) {
         str_set(mount->base, row.digest);
     }
     if (base_bytes(home, mount->base, &bytes) < 0)
-        return error_set(error, ERROR_NOT_FOUND, ENOENT, "the file of seed %s is gone: %s",
-                         mount->name, mount->base);
+        return error_set(error, ERROR_NOT_FOUND, ENOENT, "the file of %s %s is gone: %s",
+                         mount->kind == VM_MOUNT_CONFIG ? "its config disk" : "seed", mount->name,
+                         mount->base);
     if (!mount->bytes)
         mount->bytes = bytes;
     return check_size(mount, bytes, error);

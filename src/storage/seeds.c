@@ -4,12 +4,10 @@
 
 #include <errno.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/path.h"
 #include "base/str.h"
-#include "home/admission.h"
 #include "home/inside.h"
 #include "store/disks/disk_uses.h"
 #include "store/disks/seeds.h"
@@ -77,38 +75,26 @@ static int check_folder(const char *folder, Error *error) {
     return 0;
 }
 
-static int build_base(Home *home, Operation *operation, const char *folder, uint64_t size_bytes,
-                      char base[BASE_ID_SIZE], SeedResult *result, Error *error) {
-    _cleanup_free_ char *lock = scratch_name("seed");
-    _cleanup_free_ char *lock_path = str_format("%s/locks/" SEED_KIND "-%s.lock", home->path, lock);
-    const PublishOptions options = {
-        .home = home->path, .kind = SEED_KIND, .name = lock, .cancel_fd = operation->cancel_fd};
-    _cleanup_(publish_free_p) Publish *publish = NULL;
-    SeedBuild build = {
-        .folder = folder, .size_bytes = size_bytes, .cancel_fd = operation->cancel_fd};
-    bool exists;
-    int r = publish_begin(&options, &publish, &exists, error);
-    if (r < 0)
-        return r;
-    (void)unlink(lock_path); /* nobody else can choose its name */
-    build.output_path = publish_scratch_path(publish);
-    r = seed_from_folder(&build, result, error);
-    if (r >= 0)
-        r = operation_check(operation, error);
-    if (r >= 0)
-        r = base_digest(publish_scratch_fd(publish), operation->cancel_fd, base, error);
-    return r < 0 ? r : base_publish(publish, base, error);
+typedef struct Filling {
+    SeedBuild build;
+    SeedResult *result; /* borrowed */
+} Filling;
+
+static int fill(void *data, const char *path, int fd, int cancel_fd, Error *error) {
+    Filling *filling = data;
+    filling->build.output_path = path;
+    filling->build.cancel_fd = cancel_fd;
+    return seed_from_folder(&filling->build, filling->result, error);
 }
 
 int seed_make_base(Home *home, Operation *operation, const char *folder, uint64_t size_bytes,
                    char base[BASE_ID_SIZE], SeedResult *result, Error *error) {
+    Filling filling = {.build = {.folder = folder, .size_bytes = size_bytes}, .result = result};
     int r = check_folder(folder, error);
-    if (r >= 0)
-        r = admission_check_disk(home, error);
     if (r < 0)
         return r;
     operation_enter(operation, "seed"); /* the client may be at another descriptor after it */
-    r = build_base(home, operation, folder, size_bytes, base, result, error);
+    r = base_make(home, operation, fill, &filling, base, error);
     return r < 0 ? error_add_context(error, "cannot make a seed of %s", folder) : 0;
 }
 

@@ -179,6 +179,8 @@ void vm_spec_init(VmSpec *spec) {
 
 void vm_spec_free(VmSpec *spec) {
     row_fields_free(vm_spec_fields, ARRAY_SIZE(vm_spec_fields), spec);
+    free(spec->config_disk);
+    spec->config_disk = NULL;
 }
 
 json_t *vm_spec_to_json(const VmSpec *spec) {
@@ -196,6 +198,7 @@ void vm_spec_copy(const VmSpec *spec, VmSpec *copy) {
     words_copy(&spec->env, &copy->env);
     words_copy(&spec->ssh_keys, &copy->ssh_keys);
     image_config_copy(&spec->config, &copy->config);
+    copy->config_disk = spec->config_disk ? str_copy(spec->config_disk) : NULL;
 }
 
 json_t *vm_spec_env_to_json(const VmSpec *spec) {

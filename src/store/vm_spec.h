@@ -36,6 +36,7 @@ typedef struct VmSpec {
     unsigned cpus;
     uint64_t disk_bytes; /* 0: as the image is */
     VmMounts mounts;     /* its other disks */
+    char *config_disk;   /* owned: what one more is to be made of; NULL: nothing. In no row */
     VmCards cards;       /* at least one */
     NetLimit net_limit;  /* of each card */
     PortForwards forwards;

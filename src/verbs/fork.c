@@ -42,6 +42,7 @@
 #include "run/nice.h"
 #include "run/restore.h"
 #include "run/watcher.h"
+#include "storage/config_disk.h"
 #include "store/snapshots.h"
 #include "store/store.h"
 #include "store/vms.h"
@@ -62,9 +63,11 @@ typedef struct Group {
     Operation *operation;       /* borrowed: the request's */
     const ForkOptions *options; /* borrowed */
     SnapshotRow snapshot;       /* owned, pinned */
-    bool has_pool;              /* warm clones of the snapshot may be claimed */
-    Clone *clones;              /* owned */
-    unsigned next;              /* the first that nobody works on */
+    CloneShape shape;           /* that of the options, with a config disk */
+    VmMount config;
+    bool has_pool; /* warm clones of the snapshot may be claimed */
+    Clone *clones; /* owned */
+    unsigned next; /* the first that nobody works on */
     unsigned ready;
     bool failed;
     bool kept;             /* some of them stay */
@@ -222,8 +225,7 @@ static int make_and_restore(Group *group, Clone *clone, VmRow *planned) {
 static int make_clone(Group *group, Clone *clone) {
     _cleanup_json_ json_t *failure = NULL;
     _cleanup_vm_row_ VmRow planned = {0};
-    int r =
-        clone_plan(&group->snapshot, clone->name, &group->options->shape, &planned, &clone->error);
+    int r = clone_plan(&group->snapshot, clone->name, &group->shape, &planned, &clone->error);
     if (r >= 0)
         r = limits_check(group->home, &planned.spec.limits, &clone->error);
     if (r >= 0 && group->has_pool)
@@ -331,11 +333,27 @@ static int describe_group(const Group *group, json_t **answer, Error *error) {
     return 0;
 }
 
+/* One for all of them, made once it is known that they can have it. */
+static int make_config_disk(Group *group, Error *error) {
+    VmMounts mounts = group->snapshot.data.spec.mounts;
+    int r;
+    if (!group->options->config_disk)
+        return 0;
+    r = config_disk_replace(&mounts, &group->config, error);
+    if (r >= 0)
+        r = config_disk_make(group->home, group->operation, group->options->config_disk,
+                             &group->config, error);
+    group->shape.config = &group->config;
+    return r;
+}
+
 int vm_fork(Home *home, Operation *operation, const ForkOptions *options, json_t **answer,
             Error *error) {
+    _cleanup_config_disk_ Home *held = config_disk_hold(home, options->config_disk);
     _cleanup_(free_group) Group group = {.home = home,
                                          .operation = operation,
                                          .options = options,
+                                         .shape = options->shape,
                                          .mutex = PTHREAD_MUTEX_INITIALIZER};
     int r = check_options(options, error);
     if (r < 0)
@@ -343,6 +361,8 @@ int vm_fork(Home *home, Operation *operation, const ForkOptions *options, json_t
     operation_enter(operation, "plan");
     r = find_source(home, operation, options->source, options->clone_volumes, &group.snapshot,
                     error);
+    if (r >= 0)
+        r = make_config_disk(&group, error);
     if (r >= 0)
         r = make_group(&group, error);
     if (r < 0)

@@ -38,6 +38,7 @@
 #include "pool/boot_cache.h"
 #include "pool/pool_claim.h"
 #include "run/restore.h"
+#include "storage/config_disk.h"
 #include "store/snapshots.h"
 #include "store/vms.h"
 #include "verbs/verbs.h"
@@ -289,6 +290,7 @@ int vm_run(Home *home, Operation *operation, const VmSpec *spec, bool attached, 
            Error *error) {
     _cleanup_(run_free) Run run = {
         .home = home, .operation = operation, .kind = attached ? CREATE_FOR_CLIENT : CREATE_TO_RUN};
+    _cleanup_config_disk_ Home *held = config_disk_hold(home, spec->config_disk);
     int r;
     operation_enter(operation, "plan");
     r = run_it(&run, spec, error);

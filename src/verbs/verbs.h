@@ -92,13 +92,14 @@ int vm_commit(Home *home, Operation *operation, const char *vm, const char *name
 #define FORK_COUNT_MAX 1024
 
 typedef struct ForkOptions {
-    const char *source; /* borrowed: a snapshot or a VM */
-    const char *name;   /* borrowed: of the clone, or NAME-1 … NAME-n; NULL: made up */
-    unsigned count;     /* at least 1 */
-    bool clone_volumes; /* of a VM: copies of volumes that it writes to */
-    bool keep_going;    /* keep those that got ready when others did not */
-    bool owned;         /* they end and go with the stream that is attached to each of them next
-                           (vm_hand_stream, "attach", owner) */
+    const char *source;      /* borrowed: a snapshot or a VM */
+    const char *name;        /* borrowed: of the clone, or NAME-1 … NAME-n; NULL: made up */
+    unsigned count;          /* at least 1 */
+    bool clone_volumes;      /* of a VM: copies of volumes that it writes to */
+    const char *config_disk; /* borrowed: what all of them have in place of the source's */
+    bool keep_going;         /* keep those that got ready when others did not */
+    bool owned; /* they end and go with the stream that is attached to each of them next
+                   (vm_hand_stream, "attach", owner) */
     CloneShape shape;
 } ForkOptions;
 

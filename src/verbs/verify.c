@@ -171,7 +171,8 @@ static void check_disks(Report *report, const SnapshotRow *row) {
     for (size_t i = 0; i < mounts->count; i++) {
         _cleanup_free_ char *path = seed_base_path(report->home->path, mounts->items[i].base);
         if (*mounts->items[i].base)
-            check_path(report, "seed", path, mounts->items[i].base, &(FileStamp){0}, NULL);
+            check_path(report, mounts->items[i].kind == VM_MOUNT_CONFIG ? "config disk" : "seed",
+                       path, mounts->items[i].base, &(FileStamp){0}, NULL);
     }
 }
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 
 import harness
 from harness import expect, expect_equal, wait_until
@@ -130,6 +131,125 @@ def test_reader_of_what_changed(home):
     result = home.ramet("fork", "s", "--name", "b", status=4)
     expect("was written to since" in result.err, result.err)
     expect_equal([vm["name"] for vm in home.json("ps", "-a")], ["a"])
+
+
+def config(home, vm, line="cat /media/config/name"):
+    return guest(home, vm, line).strip()
+
+
+def make_config(home, name, text):
+    path = os.path.join(home.folder, name)
+    os.makedirs(os.path.join(path, "deep", "er"), exist_ok=True)
+    for file in ("name", "deep/er/A name that is longer than those of ISO 9660.txt"):
+        with open(os.path.join(path, file), "w", encoding="utf-8") as out:
+            out.write(text + "\n")
+    os.chmod(os.path.join(path, "name"), 0o640)
+    return path
+
+
+def test_config_disks(home):
+    """What one VM reads alone: of a folder and of a file; kept by snapshots, standby and forks, or replaced there."""
+    one, two = (make_config(home, name, name) for name in ("one", "two"))
+    os.symlink("name", os.path.join(one, "link"))
+    raw = os.path.join(home.folder, "raw")
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", "mine", "-d", make_config(home, "three", "three"), raw, "3M"],
+                   check=True)
+    home.ramet("run", "-d", "--name", "a", "--config-disk", one, "busybox")
+    expect_equal(config(home, "a", "cd /media/config; cat link deep/er/A*; stat -c '%a %u' name; echo x 2>&- >name || echo ro"),
+                 "one\none\n640 0\nro")
+    disk = home.vm("a")["disks"][1]
+    expect_equal((disk["kind"], disk["serial"], disk["mounted_at"], disk["read_only"]),
+                 ("config", "config-1", "/media/config", True))
+
+    # a clone has its source's, or another one, whatever that is and however large
+    home.ramet("snapshot", "create", "a", "s")
+    checks = home.json("snapshot", "verify", "s")["checks"]
+    expect_equal(sum(check["what"] == "config disk" and check["ok"] for check in checks), 1, checks)
+    home.ramet("fork", "s", "--name", "b")
+    expect_equal(config(home, "b"), "one")
+    guest(home, "a", "cd /media/config && sleep 1000 >/dev/null 2>&1 &")
+    for source, clone, path in (("a", "c", raw), ("s", "d", two), ("c", "e", two)):
+        home.ramet("fork", source, "--name", clone, "--config-disk", path)
+        expect_equal(config(home, clone), "three" if path == raw else "two", clone)
+        expect(home.vm(clone)["disks"][1]["digest"] != disk["digest"], "its own disk")
+    expect_equal(config(home, "a"), "one")
+    home.ramet("standby", "e")
+    home.ramet("resume", "e")
+    expect_equal(config(home, "e"), "two")
+    home.ramet("restart", "c", "--cold")
+    expect_equal(config(home, "c"), "three", "after a cold start")
+    result = home.ramet("run", "--rm", "busybox", "--", "ls", "/media/config", status=1)
+    expect("No such file" in result.err, result.err)
+
+    # its file goes with the last one that has it
+    home.ramet("snapshot", "rm", "s", status=4)
+    home.ramet("rm", "-f", "a", "b", "c", "d", "e")
+    home.ramet("snapshot", "rm", "s")
+    expect_equal(os.listdir(os.path.join(home.path, "seeds")), [])
+
+
+def test_config_disks_that_cannot_be(home):
+    folder = make_config(home, "one", "one")
+    named = os.path.join(home.folder, "file")
+
+    def refused(path, text, status=2):
+        result = home.ramet("create", "--config-disk", path, "busybox", status=status)
+        expect(text in result.err, result.err)
+
+    refused(os.path.join(home.folder, "absent"), "cannot read", 3)
+    for size, text in ((0, "empty"), ((1 << 30) + 1, "larger than")):
+        with open(named, "wb") as file:
+            file.truncate(size)
+        refused(named, text)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", named, "1M"], check=True)
+    refused(named, "qcow2")
+    refused("/dev/null", "neither a file nor a folder")
+    os.mkfifo(os.path.join(folder, "deep", "pipe"))
+    refused(folder, "deep/pipe is a socket")
+    os.unlink(os.path.join(folder, "deep", "pipe"))
+    os.symlink("..", os.path.join(folder, "deep", "loop"))  # a link is a link
+    with open(os.path.join(folder, "large"), "wb") as file:
+        file.truncate((64 << 20) + 1)
+    refused(folder, "at most 64")
+    os.unlink(os.path.join(folder, "large"))
+
+    def changes(path):
+        """One that was made between two changes is no fault; sooner or later one is not."""
+        result = home.ramet("create", "--name", "x", "--config-disk", path, "busybox", status=None)
+        if result.status == 0:
+            home.ramet("rm", "x")
+            return False
+        expect_equal(result.status, 4, result.err)
+        expect("changed while it was read" in result.err, result.err)
+        return True
+
+    with open(os.path.join(folder, "deep", "long"), "wb") as file:
+        file.write(os.urandom(16 << 20))
+    stop = threading.Event()
+
+    def write():
+        with open(os.path.join(folder, "name"), "ab") as file:
+            while not stop.is_set():
+                file.write(b"x" * 4096)
+                file.flush()
+                file.truncate(4096)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        wait_until(lambda: changes(folder), "a folder that changed")
+        wait_until(lambda: changes(os.path.join(folder, "name")), "a file that changed")
+    finally:
+        stop.set()
+        writer.join()
+    home.ramet("create", "--name", "plain", "busybox")
+    result = home.ramet("fork", "plain", "--config-disk", folder, status=2)
+    expect("has no config disk" in result.err, result.err)
+    home.ramet("create", "--name", "a", "--config-disk", folder, "busybox")
+    home.ramet("create", "--config-disk", folder, "--volume", "absent:/srv", "busybox", status=3)
+    expect_equal([vm["name"] for vm in home.json("ps", "-a")], ["plain", "a"])
+    expect_equal(len(os.listdir(os.path.join(home.path, "seeds"))), 1)
+    expect_equal(os.listdir(os.path.join(home.path, "tmp")), [], "scratch")
 
 
 def test_from_a_seed_and_refusals(home):

@@ -20,10 +20,10 @@
 #include <sys/stat.h>
 
 #include "agent/base/uevent.h"
-#include "agent/boot/disks.h"
 #include "agent/boot/modules.h"
 #include "agent/boot/power.h"
 #include "agent/boot/root.h"
+#include "agent/disk/disks.h"
 #include "agent/emulated/timer_chip.h"
 #include "agent/identity/guest_identity.h"
 #include "agent/identity/network.h"

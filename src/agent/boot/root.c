@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 #include "agent/base/uevent.h"
-#include "agent/boot/block.h"
+#include "agent/disk/block.h"
 
 /* "vda" for the disk with the serial "root"; vda itself when no disk has a serial. */
 static int find_disk(char *name, size_t room) {

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "agent/base/user.h"
+#include "agent/disk/disks.h"
 #include "agent/disk/fs_resize.h"
 #include "agent/identity/bind_cover.h"
 #include "agent/identity/hooks.h"
@@ -288,7 +289,7 @@ static bool have_hooks(void) {
 }
 
 bool guest_identity_has_more(const GuestIdentity *identity) {
-    return (identity->resize_root && fs_resize_is_needed("/")) ||
+    return identity->changed_disk[0] || (identity->resize_root && fs_resize_is_needed("/")) ||
            authorized_keys_are_new(&identity->logins) || (identity->ssh_keys && have_ssh_keys()) ||
            (identity->hooks && have_hooks());
 }
@@ -306,6 +307,8 @@ bool guest_identity_needs_disk(const GuestIdentity *identity) {
 void guest_identity_finish(void *data, int in, int out, Result *result) {
     const GuestIdentity *identity = data;
     result->exclusive = identity->exclusive;
+    if (identity->changed_disk[0] && disks_change(identity->changed_disk, result) < 0)
+        return;
     if (identity->ssh_keys &&
         hooks_renew_ssh_keys(identity->ssh_key, identity->ssh_public_key, result) < 0)
         return;

@@ -30,6 +30,7 @@ typedef struct GuestIdentity {
     Logins logins;
     bool has_generation;
     uint8_t generation[GENERATION_SIZE];
+    char changed_disk[192]; /* as disks_change() wants it */
     bool hooks;
     bool resize_root;
     bool exclusive; /* found out when it was applied: nobody else had run */
@@ -42,8 +43,8 @@ int guest_identity_parse(const void *payload, size_t size, GuestIdentity *identi
  * result names the step that failed. */
 int guest_identity_apply(const GuestIdentity *identity, Result *result);
 
-/* True when something slow is left: SSH keys, those who log in by them, hooks, growing.
- * guest_identity_finish does that, as a worker with the GuestIdentity as its data. */
+/* True when something slow is left: another disk, SSH keys, those who log in by them, hooks,
+ * growing. guest_identity_finish does that, as a worker with the GuestIdentity as its data. */
 bool guest_identity_has_more(const GuestIdentity *identity);
 void guest_identity_finish(void *data, int in, int out, Result *result);
 

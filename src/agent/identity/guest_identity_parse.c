@@ -152,6 +152,8 @@ static int parse_field(GuestIdentity *identity, const TlvField *field) {
         return parse_lines(field, identity->logins.keys, sizeof(identity->logins.keys));
     case TAG_LOGIN_USER:
         return parse_line(field, identity->logins.user, sizeof(identity->logins.user));
+    case TAG_CHANGED_DISK:
+        return parse_line(field, identity->changed_disk, sizeof(identity->changed_disk));
     case TAG_GENERATION:
         return parse_bytes(field, identity->generation, sizeof(identity->generation),
                            &identity->has_generation);

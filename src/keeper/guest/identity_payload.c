@@ -128,5 +128,6 @@ ssize_t identity_payload_write(const Plan *plan, const ClockPair *clock, uint8_t
         add_networks(&writer, identity);
     if (plan->boot == PLAN_BOOT_COLD || identity->clone)
         add_self(&writer, plan);
+    add_text(&writer, TAG_CHANGED_DISK, identity->changed_disk);
     return writer.overflow ? -E2BIG : (ssize_t)writer.size;
 }

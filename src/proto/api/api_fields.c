@@ -168,17 +168,21 @@ const ApiField api_image_pull_fields[] = {
         NUMBER("pids_limit", 0, INT32_MAX, "threads of its processes; 0: no limit"),    \
         TEXT("io_limit", 127, "of each disk, a second: bytes=10M,ops=500; 0: no limit")
 
+#define CONFIG_DISK                  \
+    BYTES("config_disk", PATH_BYTES, \
+          "file or folder on the daemon's host of which it has a disk that it reads")
+
 /* What a VM is asked to be, wherever it is asked for. */
-#define VM_FIELDS                                                                              \
-    REQUIRED_TEXT("image", 255, "name or digest of the image"),                                \
-        NUMBER("memory_bytes", 1, MEMORY_MAX, "memory of the guest"),                          \
-        NUMBER("cpus", 1, INT32_MAX, "virtual CPUs"),                                          \
-        NUMBER("disk_bytes", 1, DISK_MAX, "size of the disk, at least the image's"),           \
-        TEXTS("seeds", 7, "NAME:PATH[:SIZE]: a disk of its own over the seed, mounted there"), \
-        TEXTS("volumes", 7, "NAME:PATH[:ro]: the volume, mounted there"), NETWORKS, NET_LIMIT, \
-        FORWARDS, TEXTS("env", ENV_MAX, "K=V for commands in the guest"),                      \
-        TEXTS("ssh_keys", 3000, "public keys of those who may log in, beside the home's"),     \
-        TEXT("hostname", 63, "host name in the guest; made of the name when absent"), LABELS,  \
+#define VM_FIELDS                                                                                \
+    REQUIRED_TEXT("image", 255, "name or digest of the image"),                                  \
+        NUMBER("memory_bytes", 1, MEMORY_MAX, "memory of the guest"),                            \
+        NUMBER("cpus", 1, INT32_MAX, "virtual CPUs"),                                            \
+        NUMBER("disk_bytes", 1, DISK_MAX, "size of the disk, at least the image's"),             \
+        TEXTS("seeds", 7, "NAME:PATH[:SIZE]: a disk of its own over the seed, mounted there"),   \
+        TEXTS("volumes", 7, "NAME:PATH[:ro]: the volume, mounted there"), CONFIG_DISK, NETWORKS, \
+        NET_LIMIT, FORWARDS, TEXTS("env", ENV_MAX, "K=V for commands in the guest"),             \
+        TEXTS("ssh_keys", 3000, "public keys of those who may log in, beside the home's"),       \
+        TEXT("hostname", 63, "host name in the guest; made of the name when absent"), LABELS,    \
         WAIT_FIELDS, FLAG("router", API_IN_BODY, "it passes on what others of its networks send")
 
 #define POLICY_MSEC_MAX 315360000000u /* ten years */
@@ -394,6 +398,7 @@ const ApiField api_fork_fields[] = {
     NUMBER("disk_bytes", 1, DISK_MAX, "size of the disk, at least the source's"),
     NUMBER("memory_bytes", 1, MEMORY_MAX, "memory, where the source has none frozen"),
     NUMBER("cpus", 1, INT32_MAX, "virtual CPUs, where the source has no memory frozen"),
+    CONFIG_DISK,
     NETWORKS,
     FORWARDS,
     TEXT("hostname", 63, "host name in the guest, for a single clone"),
@@ -427,11 +432,13 @@ const ApiField api_lab_fork_fields[] = {
     REQUIRED_TEXT("source", 63, "name or id of a lab's snapshot, or of a lab that runs"),
     NAME("name of the copy; NAME-1 … NAME-n for several; made of the source's when absent"),
     NUMBER("count", 1, 64, "how many copies; 1 when absent"),
+    FLAG("clone_volumes", API_IN_BODY, "of a lab: copies of volumes that its VMs write to"),
     END,
 };
 
 const ApiField api_lab_snapshot_fields[] = {
     REQUIRED_NAME("name of the snapshot"),
+    FLAG("clone_volumes", API_IN_BODY, "copies of volumes that its VMs write to"),
     END,
 };
 

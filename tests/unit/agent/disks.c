@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/boot/disks.h"
+#include "agent/disk/disks.h"
 
 #include <string.h>
 

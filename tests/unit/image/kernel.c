@@ -120,18 +120,20 @@ static void test_initramfs(void) {
     KernelSource source = {kernel, modules};
     _cleanup_kernel_bundle_ KernelBundle bundle = {0}, same = {0};
     _cleanup_free_ char *path = NULL, *key = NULL, *path2 = NULL, *key2 = NULL, *path3 = NULL,
-                        *key3 = NULL;
+                        *key3 = NULL, *path4 = NULL, *key4 = NULL;
     crafted_text(agent, "agent one");
     CHECK_INT(kernel_bundle_ensure(&context, &source, &bundle, NULL), 0);
     CHECK_INT(kernel_bundle_ensure(&other, &source, &same, NULL), 0);
-    CHECK_INT(initramfs_ensure(&context, &bundle, agent, &path, &key, NULL), 0);
-    CHECK_INT(initramfs_ensure(&other, &same, agent, &path2, &key2, NULL), 0);
+    CHECK_INT(initramfs_ensure(&context, &bundle, agent, false, &path, &key, NULL), 0);
+    CHECK_INT(initramfs_ensure(&other, &same, agent, false, &path2, &key2, NULL), 0);
     CHECK_STR(key, key2);
     _cleanup_free_ char *compare = str_format("cmp %s %s", path, path2);
     crafted_shell(compare);
     crafted_text(agent, "agent two");
-    CHECK_INT(initramfs_ensure(&context, &bundle, agent, &path3, &key3, NULL), 0);
+    CHECK_INT(initramfs_ensure(&context, &bundle, agent, false, &path3, &key3, NULL), 0);
     CHECK(strcmp(key, key3) != 0);
+    CHECK_INT(initramfs_ensure(&context, &bundle, agent, true, &path4, &key4, NULL), 0);
+    CHECK(strcmp(key3, key4) != 0);
     if (!crafted_has("cpio"))
         return;
     _cleanup_free_ char *list =
@@ -154,7 +156,7 @@ static void test_no_agent(void) {
     KernelBundle bundle = {.key = "x"};
     char *path = NULL, *key = NULL;
     _cleanup_error_ Error error = ERROR_INIT;
-    CHECK(initramfs_ensure(&context, &bundle, "/nonexistent/agent", &path, &key, &error) < 0);
+    CHECK(initramfs_ensure(&context, &bundle, "/nonexistent/agent", false, &path, &key, &error) < 0);
     CHECK_INT(error.kind, ERROR_NOT_FOUND);
     CHECK(error.hint && !path && !key);
 }

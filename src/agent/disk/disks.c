@@ -7,19 +7,22 @@
  * may be much larger; it grows while it is mounted, which costs about the same for any size, since
  * what is new of it is neither written nor read (noinit_itable in block.c). */
 
-#include "agent/boot/disks.h"
+#include "agent/disk/disks.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/base/uevent.h"
-#include "agent/boot/block.h"
+#include "agent/disk/block.h"
 #include "agent/disk/fs_resize.h"
 
 #define WORD "ramet.mount="
+#define CHANGE_LIMIT_USEC (120u * 1000000u)
+#define DRIVER "/sys/bus/virtio/drivers/virtio_blk"
 
 static int hex_value(char c) {
     if (c >= '0' && c <= '9')
@@ -114,4 +117,45 @@ int disks_mount(int uevent_fd, uint64_t deadline_usec, Result *result) {
             return r;
     }
     return 0;
+}
+
+/* ---- another disk ---- */
+
+/* The name of a disk's device on the virtio bus. */
+static int find_virtio(const char *disk, char *name, size_t room) {
+    char path[128], target[256];
+    (void)snprintf(path, sizeof(path), "/sys/block/%s/device", disk);
+    ssize_t n = readlink(path, target, sizeof(target) - 1);
+    if (n < 0)
+        return -errno;
+    target[n] = '\0';
+    const char *slash = strrchr(target, '/');
+    copy_text(name, room, slash ? slash + 1 : target);
+    return 0;
+}
+
+/* The kernel remembers how large the disk was, and what it has read of it. A driver that finds the
+ * device anew does neither. Whoever still has a file of the old disk open reads no more of it. */
+static int forget_disk(const DiskWord *word, Result *result) {
+    char disk[64], device[64];
+    int r = block_find_serial(word->serial, disk, sizeof(disk));
+    if (r < 0)
+        return result_say(result, -r, "there is no disk with the serial %s", word->serial);
+    r = find_virtio(disk, device, sizeof(device));
+    if (r == 0)
+        r = write_text(DRIVER "/unbind", device, 0200);
+    if (r == 0)
+        r = write_text(DRIVER "/bind", device, 0200);
+    return r < 0 ? result_say(result, -r, "cannot look at the disk %s again", word->serial) : 0;
+}
+
+int disks_change(const char *value, Result *result) {
+    _cleanup_close_ int uevents = uevent_open();
+    DiskWord word;
+    if (disk_word_parse(value, &word) < 0)
+        return result_say(result, EINVAL, "the host's word %.100s cannot be read", value);
+    if (umount2(word.path, UMOUNT_NOFOLLOW) < 0)
+        (void)umount2(word.path, MNT_DETACH | UMOUNT_NOFOLLOW); /* somebody is in it */
+    int r = forget_disk(&word, result);
+    return r < 0 ? r : mount_one(&word, uevents, now_usec() + CHANGE_LIMIT_USEC, result);
 }

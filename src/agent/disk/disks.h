@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RAMET_AGENT_BOOT_DISKS_H
-#define RAMET_AGENT_BOOT_DISKS_H
+#ifndef RAMET_AGENT_DISK_DISKS_H
+#define RAMET_AGENT_DISK_DISKS_H
 
 #include "agent/base/result.h"
 #include "agent/base/util.h"
@@ -9,6 +9,10 @@
  * lets them grow to their size, before anybody else runs. 0, or a negative errno and the result
  * says why not. */
 int disks_mount(int uevent_fd, uint64_t deadline_usec, Result *result);
+
+/* A clone's disk is another one than the memory that it comes from knows: mounts it in the place of
+ * that. value: as a word has it. 0, or a negative errno and the result. */
+int disks_change(const char *value, Result *result);
 
 /* One word's value, "SERIAL,rw|ro,PATH" with %XX in the path, to its parts. -EINVAL. */
 typedef struct DiskWord {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RAMET_AGENT_BOOT_BLOCK_H
-#define RAMET_AGENT_BOOT_BLOCK_H
+#ifndef RAMET_AGENT_DISK_BLOCK_H
+#define RAMET_AGENT_DISK_BLOCK_H
 
 /* Block devices and what is on them. */
 
 #include "agent/base/util.h"
 
-/* "ext4", "btrfs", "xfs", "iso9660", by the superblock: that is quicker than trying one mount after
- * the other, and says clearly when there is none. NULL: none that we know. */
+/* "ext4", "btrfs", "xfs", "iso9660", "vfat", by the superblock: that is quicker than trying one
+ * mount after the other, and says clearly when there is none. NULL: none that we know. */
 const char *block_probe_type(const char *device);
 
 /* The name of the disk with that serial ("vda"), as the kernel calls it. 0, -ENOENT or another

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/boot/block.h"
+#include "agent/disk/block.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 /* Where each keeps its magic: Documentation/filesystems/ext4/super.rst (ext4 at 1024 + 0x38), the
  * btrfs on-disk format (65536 + 0x40), xfs_format.h (0), ECMA-119 (the
- * sector 16). */
+ * sector 16), the boot sectors of FAT (FAT32, FAT16, FAT12). */
 static const struct {
     const char *type;
     off_t offset;
@@ -21,6 +21,9 @@ static const struct {
     {"btrfs", 65536 + 0x40, "_BHRfS_M", 8},
     {"xfs", 0, "XFSB", 4},
     {"iso9660", 32769, "CD001", 5},
+    {"vfat", 82, "FAT32   ", 8},
+    {"vfat", 54, "FAT16   ", 8},
+    {"vfat", 54, "FAT12   ", 8},
 };
 
 const char *block_probe_type(const char *device) {
