@@ -8,6 +8,8 @@ static json_t *make_request(const Args *args) {
                                 (json_int_t)args_number(args, "count", 1));
     if (args_text(args, "name"))
         json_object_set_new(request, "name", json_string(args_text(args, "name")));
+    if (args_flag(args, "clone-volumes"))
+        json_object_set_new(request, "clone_volumes", json_true());
     return request;
 }
 
@@ -50,6 +52,8 @@ static int lab_fork_run(const Args *args, Error *error) {
 
 static const VerbOption options[] = {
     {0, "name", ARG_NAME, .help = "name of the copy; NAME-1 ... NAME-n for several"},
+    {0, "clone-volumes", ARG_FLAG,
+     .help = "of volumes that VMs of a lab that runs write to each copy has one, as they are then"},
     {'n', "count", ARG_NUMBER, .min = 1, .max = 64, .help = "how many copies (default 1)"},
     {.name = NULL},
 };

@@ -25,7 +25,8 @@ HANDLER(handle_lab_down) {
 
 HANDLER(handle_lab_snapshot) {
     return lab_snapshot_create(request->home, &request->operation, request->argument,
-                               request_text(request, "name"), answer, error);
+                               request_text(request, "name"),
+                               request_flag(request, "clone_volumes"), answer, error);
 }
 
 HANDLER(handle_lab_snapshot_list) {
@@ -44,6 +45,7 @@ HANDLER(handle_lab_snapshot_remove) {
 HANDLER(handle_lab_fork) {
     const LabForkOptions options = {.source = request_text(request, "source"),
                                     .name = request_text(request, "name"),
-                                    .count = (unsigned)request_number(request, "count", 1)};
+                                    .count = (unsigned)request_number(request, "count", 1),
+                                    .clone_volumes = request_flag(request, "clone_volumes")};
     return lab_fork(request->home, &request->operation, &options, answer, error);
 }

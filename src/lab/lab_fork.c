@@ -64,7 +64,8 @@ static int find_source(Group *group, Error *error) {
     if (r < 0 && r != -ENOENT)
         return error_move(error, &failure);
     if (r < 0) {
-        r = lab_freeze(group->home, group->operation, source, PURPOSE_FORK, &group->source, error);
+        r = lab_freeze(group->home, group->operation, source, PURPOSE_FORK,
+                       group->options->clone_volumes, &group->source, error);
         if (r == -ENOENT)
             error_set_hint(error, "name a lab's snapshot (ramet lab snapshot ls) or a lab (ramet "
                                   "lab ls)");

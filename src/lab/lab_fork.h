@@ -16,6 +16,7 @@ typedef struct LabForkOptions {
     const char *name; /* of a single copy; of several, NAME-1 …; NULL: the source's, and then the
                          first numbers that are free */
     unsigned count;
+    bool clone_volumes; /* of a lab that runs: copies of volumes that its VMs write to */
 } LabForkOptions;
 
 /* Each copy comes as a whole or not at all. *answer: {"snapshot" (null: of a lab that runs),

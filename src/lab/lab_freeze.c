@@ -181,14 +181,13 @@ static void note_lab(const Held *held, const SnapshotRow *snapshots,
 /* ---- freezing ---- */
 
 /* Of those that do not run only the disks, which nobody writes to. */
-static int freeze_stopped(Home *home, const Operation *operation, Held *held, const char *purpose,
-                          SnapshotRow *rows, Error *error) {
-    const SnapshotOptions options = {.purpose = purpose};
+static int freeze_stopped(Home *home, const Operation *operation, Held *held,
+                          const SnapshotOptions *options, SnapshotRow *rows, Error *error) {
     int r = 0;
     for (size_t i = held->n_running; r >= 0 && i < held->n_vms; i++) {
         Operation own;
         operation_init(&own, operation->origin_usec, -1);
-        r = snapshot_create_locked(home, &own, &held->vms[i], &options, &rows[i], error);
+        r = snapshot_create_locked(home, &own, &held->vms[i], options, &rows[i], error);
     }
     return r;
 }
@@ -200,19 +199,20 @@ static void drop_stopped(Home *home, const Held *held, const SnapshotRow *rows) 
     lineage_collect(home);
 }
 
-static int freeze_all(Home *home, Operation *operation, Held *held, const char *purpose,
+static int freeze_all(Home *home, Operation *operation, Held *held, const SnapshotOptions *options,
                       SnapshotRow *rows, SnapshotGroupTimes *times, Error *error) {
-    int r = freeze_stopped(home, operation, held, purpose, rows, error);
+    int r = freeze_stopped(home, operation, held, options, rows, error);
     if (r >= 0 && held->n_running > 0)
-        r = snapshot_group_create(home, operation, held->vms, held->n_running, purpose, rows, times,
-                                  error);
+        r = snapshot_group_create(home, operation, held->vms, held->n_running, options->purpose,
+                                  options->clone_volumes, rows, times, error);
     if (r < 0)
         drop_stopped(home, held, rows);
     return r;
 }
 
 int lab_freeze(Home *home, Operation *operation, const char *reference, const char *purpose,
-               LabSnapshotRow *row, Error *error) {
+               bool clone_volumes, LabSnapshotRow *row, Error *error) {
+    const SnapshotOptions options = {.purpose = purpose, .clone_volumes = clone_volumes};
     _cleanup_(held_free) Held held = {.lock = NULL};
     SnapshotGroupTimes times = {0};
     int r = hold_all(home, operation, reference, &held, error);
@@ -221,7 +221,7 @@ int lab_freeze(Home *home, Operation *operation, const char *reference, const ch
     SnapshotRow *snapshots = calloc(held.n_vms + 1, sizeof(*snapshots));
     if (!snapshots)
         abort();
-    r = freeze_all(home, operation, &held, purpose, snapshots, &times, error);
+    r = freeze_all(home, operation, &held, &options, snapshots, &times, error);
     if (r >= 0)
         note_lab(&held, snapshots, &times, row);
     snapshot_rows_free(snapshots, held.n_vms);

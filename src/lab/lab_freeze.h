@@ -14,10 +14,11 @@
 /* Snapshots of all its VMs, of that purpose, and all else that copies of it are made of, in a row
  * that is not inserted yet. The snapshots are pinned: lab_unpin, once something needs them.
  * A VM that is stopped is so in copies.
- * ERROR_CONFLICT: a VM of it neither runs nor is stopped. On failure none is left, and the lab runs
+ * ERROR_CONFLICT: a VM of it neither runs nor is stopped, or writes to a volume and no copies of
+ * volumes are wanted. On failure none is left, and the lab runs
  * on. */
 int lab_freeze(Home *home, Operation *operation, const char *reference, const char *purpose,
-               LabSnapshotRow *row, Error *error);
+               bool clone_volumes, LabSnapshotRow *row, Error *error);
 
 /* Pins the snapshots of one that is kept. ERROR_NOT_FOUND: it went meanwhile. */
 int lab_pin(Home *home, const FrozenLab *lab, Error *error);

@@ -106,13 +106,13 @@ static int keep(Home *home, const LabSnapshotRow *row, Error *error) {
 }
 
 int lab_snapshot_create(Home *home, Operation *operation, const char *lab, const char *name,
-                        json_t **snapshot, Error *error) {
+                        bool clone_volumes, json_t **snapshot, Error *error) {
     _cleanup_lab_snapshot_row_ LabSnapshotRow row = {0};
     int r;
     operation_enter(operation, "plan");
     r = check_free(home, name, error);
     if (r >= 0)
-        r = lab_freeze(home, operation, lab, PURPOSE_LAB, &row, error);
+        r = lab_freeze(home, operation, lab, PURPOSE_LAB, clone_volumes, &row, error);
     if (r >= 0) {
         operation_enter(operation, "publish");
         str_set(row.name, name);

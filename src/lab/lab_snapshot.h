@@ -14,9 +14,9 @@
 #include "home/operation.h"
 
 /* Of a lab that runs; one of its VMs that is stopped is so in copies. ERROR_CONFLICT: the name is
- * taken, or a VM of the lab is paused or in standby. */
+ * taken, a VM of the lab is paused or in standby, or writes to a volume without clone_volumes. */
 int lab_snapshot_create(Home *home, Operation *operation, const char *lab, const char *name,
-                        json_t **snapshot, Error *error);
+                        bool clone_volumes, json_t **snapshot, Error *error);
 
 /* [snapshot], oldest first. */
 int lab_snapshot_list(Home *home, json_t **list, Error *error);

@@ -46,7 +46,8 @@ struct Group {
     Home *home;           /* borrowed */
     Operation *operation; /* borrowed: the request's */
     const char *purpose;  /* borrowed */
-    VmRow *vms;           /* borrowed */
+    bool clone_volumes;
+    VmRow *vms; /* borrowed */
     size_t count;
     Member *members; /* owned */
     size_t started;
@@ -69,7 +70,9 @@ static void note_failure(Member *member) {
 static void *save_member(void *data) {
     Member *member = data;
     Group *group = member->group;
-    const SnapshotOptions options = {.purpose = group->purpose, .meeting = &group->meeting};
+    const SnapshotOptions options = {.purpose = group->purpose,
+                                     .meeting = &group->meeting,
+                                     .clone_volumes = group->clone_volumes};
     member->result = snapshot_create_locked(group->home, &member->operation, member->vm, &options,
                                             member->row, &member->error);
     if (member->result < 0)
@@ -201,8 +204,8 @@ static void free_group(Group *group) {
 }
 
 int snapshot_group_create(Home *home, Operation *operation, VmRow *vms, size_t count,
-                          const char *purpose, SnapshotRow *rows, SnapshotGroupTimes *times,
-                          Error *error) {
+                          const char *purpose, bool clone_volumes, SnapshotRow *rows,
+                          SnapshotGroupTimes *times, Error *error) {
     SnapshotGroupTimes taken = {0};
     int r = check_states(vms, count, error);
     if (r < 0)
@@ -210,6 +213,7 @@ int snapshot_group_create(Home *home, Operation *operation, VmRow *vms, size_t c
     _cleanup_(free_group) Group group = {.home = home,
                                          .operation = operation,
                                          .purpose = purpose,
+                                         .clone_volumes = clone_volumes,
                                          .vms = vms,
                                          .count = count,
                                          .members = calloc(count, sizeof(*group.members)),

@@ -19,11 +19,11 @@ typedef struct SnapshotGroupTimes {
     uint64_t held_us;   /* so long their networks passed no frames */
 } SnapshotGroupTimes;
 
-/* For a caller that holds the locks of all of them. rows: as many, the caller's, each an automatic
- * snapshot of that purpose, pinned. All or none: on failure no snapshot is left, and the VMs run
- * on. ERROR_CONFLICT: one of them does not run. */
+/* clone_volumes: as SnapshotOptions have it. For a caller that holds the locks of all of them.
+ * rows: as many, the caller's, each an automatic snapshot of that purpose, pinned. All or none: on
+ * failure no snapshot is left, and the VMs run on. ERROR_CONFLICT: one of them does not run. */
 int snapshot_group_create(Home *home, Operation *operation, VmRow *vms, size_t count,
-                          const char *purpose, SnapshotRow *rows, SnapshotGroupTimes *times,
-                          Error *error);
+                          const char *purpose, bool clone_volumes, SnapshotRow *rows,
+                          SnapshotGroupTimes *times, Error *error);
 
 #endif

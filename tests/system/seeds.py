@@ -214,18 +214,51 @@ def test_image_with_a_seed(home):
     expect("seed for /root cannot be had" in result.err, result.err)
 
 
+LAB = """
+vms:
+  one:
+    image: busybox
+    seeds: ["work:/root"]
+    volumes: ["data:/srv", "shared:/mnt:ro"]
+    config_disk: work
+  two:
+    image: busybox
+    volumes: ["shared:/mnt:ro"]
+"""
+
+
 def test_lab(home):
-    make_folder(home)
-    home.ramet("seed", "create", "work", "--from", os.path.join(home.folder, "work"))
+    """Disks of all kinds in a lab's file, its snapshot and its copies."""
+    home.ramet("seed", "create", "work", "--from", make_folder(home))
+    home.ramet("volume", "create", "data", "--size", "64M")
+    home.ramet("volume", "create", "shared", "--from", "work")
     file = os.path.join(home.folder, "lab.yaml")
-    with open(file, "w", encoding="utf-8") as lab:
-        lab.write("vms:\n  one:\n    image: busybox\n    seeds: [\"work:/root\"]\n")
-    home.ramet("lab", "up", file, "--name", "lab")
-    home.ramet("lab", "exec", "lab", "one", "--", "sh", "-c", "echo mine >/root/own")
-    home.ramet("lab", "snapshot", "lab", "frozen")
+
+    def write(text):
+        with open(file, "w", encoding="utf-8") as lab:
+            lab.write(text)
+        return file
+
+    for text, what in ((LAB.replace("disk: work", "disk: absent"), ":7: config_disk: cannot read"),
+                       (LAB.replace("disk: work", "disk: ../work"), "not below the lab's folder")):
+        result = home.ramet("lab", "up", write(text), "--name", "lab", status=2)
+        expect(what in result.err, result.err)
+    result = home.ramet("lab", "up", write(LAB.replace('["shared:/mnt:ro"]', '["data:/mnt:ro"]')), "--name", "lab", status=4)
+    expect("volume data is in use" in result.err, result.err)
+    expect_equal(home.json("ps", "-a"), [])
+    home.ramet("lab", "up", write(LAB), "--name", "lab")
+    home.ramet("lab", "exec", "lab", "one", "--", "sh", "-c", "echo mine >/root/own; echo then >/srv/own; sync")
+    for words in (("lab", "snapshot", "lab", "frozen"), ("lab", "fork", "lab")):
+        result = home.ramet(*words, status=4)
+        expect("--clone-volumes" in result.err, result.err)
+    home.ramet("lab", "snapshot", "lab", "frozen", "--clone-volumes")
+    home.ramet("lab", "exec", "lab", "one", "--", "sh", "-c", "echo now >/srv/own")
     home.ramet("lab", "fork", "frozen", "--name", "copy")
-    out = home.ramet("lab", "exec", "copy", "one", "--", "cat", "/root/own", "/root/greeting").out
-    expect_equal(out, "mine\nhello\n")
+    out = home.ramet("lab", "exec", "copy", "one", "--", "cat", "/root/own", "/root/greeting", "/srv/own", "/mnt/greeting",
+                     "/media/config/greeting").out
+    expect_equal(out, "mine\nhello\nthen\nhello\nhello\n")
+    expect_equal(home.ramet("lab", "exec", "copy", "two", "--", "cat", "/mnt/greeting").out, "hello\n")
+    expect_equal(home.ramet("lab", "exec", "lab", "one", "--", "cat", "/srv/own").out, "now\n")
 
 
 if __name__ == "__main__":

@@ -655,7 +655,7 @@ int lab_list(Home *home, json_t **list, Error *error) {
 }
 
 int lab_snapshot_create(Home *home, Operation *operation, const char *lab, const char *name,
-                        json_t **snapshot, Error *error) {
+                        bool clone_volumes, json_t **snapshot, Error *error) {
     return called(name, snapshot);
 }
 

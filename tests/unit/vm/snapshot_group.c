@@ -62,7 +62,7 @@ static void take(const char *const *names, Taken *taken) {
         must(row_lock(home.opened, names[i], "being saved", -1, &taken->locks[i], &taken->vms[i],
                       &taken->error),
              &taken->error);
-    taken->result = snapshot_group_create(home.opened, &operation, taken->vms, VMS, "lab",
+    taken->result = snapshot_group_create(home.opened, &operation, taken->vms, VMS, "lab", false,
                                           taken->rows, &taken->times, &taken->error);
 }
 
