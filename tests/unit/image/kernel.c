@@ -156,7 +156,8 @@ static void test_no_agent(void) {
     KernelBundle bundle = {.key = "x"};
     char *path = NULL, *key = NULL;
     _cleanup_error_ Error error = ERROR_INIT;
-    CHECK(initramfs_ensure(&context, &bundle, "/nonexistent/agent", false, &path, &key, &error) < 0);
+    CHECK(initramfs_ensure(&context, &bundle, "/nonexistent/agent", false, &path, &key, &error) <
+          0);
     CHECK_INT(error.kind, ERROR_NOT_FOUND);
     CHECK(error.hint && !path && !key);
 }
