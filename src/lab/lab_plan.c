@@ -111,6 +111,7 @@ static int plan_vm(const char *lab, const json_t *description, size_t index, Lab
     vm->run = text_of(asked, "run");
     (void)json_object_del(spec, "run");
     r = vm_spec_parse(spec, &vm->spec, error);
+    vm->spec.runs_line = vm->run != NULL;
     if (r >= 0)
         r = place(lab, json_object_get(description, "networks"), &vm->spec, error);
     return r < 0 ? error_add_context(error, "VM %s", text_of(asked, "name")) : 0;

@@ -3,7 +3,7 @@
 #define RAMET_LAB_LAB_RUN_H
 
 /* The `run` of a lab's VM: a shell's line in the guest's background, with the console as its
- * output. */
+ * output. It takes the place of the program that the VM's image may have. */
 
 #include "base/error.h"
 #include "base/json.h"

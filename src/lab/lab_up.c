@@ -30,9 +30,11 @@
 #include "lab/lab_remove.h"
 #include "lab/lab_run.h"
 #include "machine/machine.h"
+#include "machine/program.h"
 #include "machine/start_slots.h"
 #include "network/network.h"
 #include "store/lab/labs.h"
+#include "store/vms.h"
 #include "verbs/verbs.h"
 
 typedef struct Up {
@@ -69,8 +71,17 @@ static int start_vm(Job *job, Error *error) {
     return vm_run(job->up->home, &job->operation, &job->vm->spec, false, NULL, error);
 }
 
+static int run_program(Job *job, Error *error) {
+    _cleanup_vm_row_ VmRow row = {0};
+    int r = vms_find(job->up->home->store, job->vm->spec.name, &row, error);
+    return r < 0 ? r : program_start(job->up->home, &row, error);
+}
+
+/* The file's, or what the image is there for. */
 static int run_command(Job *job, Error *error) {
-    return lab_run_command(job->up->home, &job->operation, job->vm->spec.name, job->vm->run, error);
+    const LabVmPlan *vm = job->vm;
+    return vm->run ? lab_run_command(job->up->home, &job->operation, vm->spec.name, vm->run, error)
+                   : run_program(job, error);
 }
 
 static int await_ready(Job *job, Error *error) {

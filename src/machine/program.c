@@ -66,7 +66,8 @@ void program_resolve(const ImageRow *image, VmSpec *spec) {
     config->beside_init = of_image.beside_init;
     spec->agent_is_init = has && !of_image.beside_init;
     spec->has_program = (has || spec->own_entrypoint || spec->own_command) &&
-                        config->entrypoint.count + config->command.count > 0;
+                        config->entrypoint.count + config->command.count > 0 &&
+                        (!spec->runs_line || spec->warm);
 }
 
 static bool is_published(const PortForwards *forwards, unsigned port, bool udp) {

@@ -59,6 +59,7 @@ typedef struct VmSpec {
         own_command;   /* of `config`: they were asked for, and are not the image's */
     bool weak_command; /* only where the image has a program */
     bool publish_all;  /* the ports of `config`, too */
+    bool runs_line;    /* a lab's `run`, in the place of the image's program */
     json_t *unknown;   /* owned: members of a later version; NULL: none */
 } VmSpec;
 

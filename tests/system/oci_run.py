@@ -29,7 +29,8 @@ def make_image(home):
     folder = f"{home.path}-layout"
     layers = [oci_images.base_layer(), layer(entry("bin/program", SCRIPT), entry("sbin/init", type=tarfile.SYMTYPE,
                                                                                 linkname="/bin/busybox"))]
-    oci_images.write_folder(folder, {"program": Image(layers, CONFIG), "none": Image(layers)})
+    oci_images.write_folder(folder, {"program": Image(layers, CONFIG), "none": Image(layers),
+                                     "served": Image(layers, dict(CONFIG, Cmd=["serve"]))})
     home.ramet("image", "pull", f"oci:{folder}:program", "--name", "program")
     home.ramet("image", "pull", f"oci:{folder}:none", "--name", "none")
 
@@ -76,6 +77,29 @@ def test_detached(home):
     expect_match(home.ramet("logs", "clone").out, "told to quit", "the clone's program was told")
     home.ramet("rm", "clone")
     home.ramet("rm", "-f", "served")
+    check_lab(home)
+
+
+def check_lab(home):
+    """In a lab it runs as well, with the file's variables, unless the file has something else to run."""
+    home.ramet("image", "pull", f"oci:{home.path}-layout:served", "--name", "served")
+    path = f"{home.path}-lab.yaml"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('vms:\n  own: {image: served, networks: [user], env: {GREETING: lab}}\n'
+                   '  other: {image: served, networks: [user], run: "echo another; echo the end"}\n')
+    home.ramet("lab", "up", path, "--name", "lab")
+    harness.wait_until(lambda: "serving" in home.ramet("logs", "lab/own").out, "the program's output")
+    log = home.ramet("logs", "lab/own").out
+    for line in ("args: serve", "env: lab /bin:/own", "where: /made/for/it as 1234:50"):
+        expect(line in log, f"{line}: {log}")
+    home.ramet("stop", "lab/own")
+    expect_match(home.ramet("logs", "lab/own").out, "told to quit", "the stop signal")
+    home.ramet("start", "lab/own")
+    harness.wait_until(lambda: home.ramet("logs", "lab/own").out.count("serving") == 2, "the program runs again")
+    harness.wait_until(lambda: "the end" in home.ramet("logs", "lab/other").out, "the line's output")
+    expect("args: serve" not in home.ramet("logs", "lab/other").out, "the program ran beside the line")
+    home.ramet("lab", "down", "lab")
+    home.ramet("image", "rm", "served")
 
 
 if __name__ == "__main__":
