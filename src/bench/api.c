@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -106,6 +107,14 @@ int bench_cli(const Bench *bench, const char *const *arguments, uint64_t *usec, 
     if (usec)
         *usec = clock_monotonic_usec() - start;
     return r;
+}
+
+bool bench_wants(const Bench *bench, const char *part) {
+    size_t length = strlen(part);
+    for (const char *at = bench->parts; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+        if (strncmp(at, part, length) == 0 && (at[length] == '\0' || at[length] == ','))
+            return true;
+    return bench->parts == NULL;
 }
 
 void bench_say(const char *format, ...) {

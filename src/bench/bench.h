@@ -30,6 +30,9 @@ int bench_call(const Bench *bench, const char *method, const char *path, const j
 int bench_undo(const Bench *bench, const char *method, const char *path, const json_t *body,
                Error *error);
 
+/* Is the part one that --parts names? */
+bool bench_wants(const Bench *bench, const char *part);
+
 /* Does the user want it to end? Every call then fails with -ECANCELED. */
 bool bench_cancelled(const Bench *bench);
 

@@ -2,7 +2,7 @@
 
 /* Images of containers: laying layers over each other beside tar(1), which unpacks the same files
  * of the same layers into a folder; and `ramet image pull` and `ramet run` beside `podman pull` and
- * `podman run` of the same image from the same registry, up to the first output.
+ * `podman run` of the same image from the same registry, up to the first output (podman.c).
  *
  * And recipes (recipe.c).
  *
@@ -19,7 +19,7 @@
 #include "base/path.h"
 #include "base/process/spawn_run.h"
 #include "base/str.h"
-#include "bench/bench.h"
+#include "bench/image/image_parts.h"
 #include "disk/layers/layers.h"
 
 #define TOOL_BOUND_USEC (1800 * USEC_PER_SEC)
@@ -130,17 +130,47 @@ static int bench_apply(Bench *bench, const char *folder, Error *error) {
     return 0;
 }
 
+/* ---- beside podman ---- */
+
+static int digest_layer(const char *folder, int i, char hex[SHA256_HEX_SIZE], Error *error) {
+    _cleanup_free_ char *path = str_format("%s/layer%d", folder, i);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? error_set_errno(error, errno, "cannot open %s", path)
+                  : sha256_file(fd, hex, error);
+}
+
+/* The large image has all layers, the small one the last. */
+static int bench_beside(Bench *bench, const char *folder, Error *error) {
+    RegistryImage large = {.name = "bench-large"}, small = {.name = "bench-small", .n_layers = 1};
+    _cleanup_(strlist_free) StrList paths = {0};
+    int r = 0;
+    for (int i = 0; i < LAYERS && r >= 0; i++) {
+        strlist_add_format(&paths, "%s/layer%d.gz", folder, i);
+        large.layers[i] = paths.items[i];
+        large.n_layers++;
+        r = digest_layer(folder, i, large.decoded[i], error);
+    }
+    if (r < 0)
+        return r;
+    small.layers[0] = large.layers[LAYERS - 1];
+    memcpy(small.decoded[0], large.decoded[LAYERS - 1], sizeof(small.decoded[0]));
+    return bench_image_podman(bench, folder, &small, &large, error);
+}
+
 static int bench_layers(Bench *bench, Error *error) {
+    bool apply = bench_wants(bench, "layers"), beside = bench_wants(bench, "podman");
     _cleanup_(scratch_remove) char *folder = NULL;
-    int r = scratch_new(bench, &folder, error);
-    if (r >= 0)
+    int r = apply || beside ? scratch_new(bench, &folder, error) : 0;
+    if (r >= 0 && folder)
         r = make_layers(folder, error);
-    if (r >= 0)
+    if (r >= 0 && apply)
         r = bench_apply(bench, folder, error);
+    if (r >= 0 && beside)
+        r = bench_beside(bench, folder, error);
     return r;
 }
 
 int bench_images(Bench *bench, Error *error) {
     int r = bench_layers(bench, error);
-    return r < 0 ? r : bench_recipe(bench, error);
+    return r < 0 || !bench_wants(bench, "recipe") ? r : bench_recipe(bench, error);
 }

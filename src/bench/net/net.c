@@ -2,9 +2,6 @@
 
 /* Networks. */
 
-#include <string.h>
-
-#include "base/str.h"
 #include "bench/net/net_parts.h"
 
 static const struct {
@@ -15,17 +12,9 @@ static const struct {
     {"guests", bench_net_guests}, {"scale", bench_net_scale},   {"lab", bench_net_lab},
 };
 
-static bool is_wanted(const char *list, const char *name) {
-    size_t length = strlen(name);
-    for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-        if (strncmp(at, name, length) == 0 && (at[length] == '\0' || at[length] == ','))
-            return true;
-    return list == NULL;
-}
-
 int bench_net(Bench *bench, Error *error) {
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-        int r = is_wanted(bench->parts, parts[i].name) ? parts[i].run(bench, error) : 0;
+        int r = bench_wants(bench, parts[i].name) ? parts[i].run(bench, error) : 0;
         if (r < 0)
             return error_add_context(error, "%s", parts[i].name);
     }
