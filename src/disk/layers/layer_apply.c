@@ -72,11 +72,13 @@ static int read_meta(LayerApply *apply, TreeFile *file, struct archive_entry *en
     return unpack_attributes(entry, keep_attribute, both, error);
 }
 
-static int too_much(const LayerApply *apply, Error *error) {
-    error_set(error, ERROR_CORRUPT, EFBIG, "more than the %llu bytes allowed in all",
-              (unsigned long long)apply->max_bytes);
+int layer_too_much(const LayerApply *apply, const char *what, uint64_t max_bytes, Error *error) {
+    bool room = apply->bound_by_room;
+    error_set(error, room ? ERROR_NO_SPACE : ERROR_CORRUPT, room ? ENOSPC : EFBIG,
+              "%smore than the %llu bytes %s", what, (unsigned long long)max_bytes,
+              room ? "that there is room for" : "allowed in all");
     error_set_hint(error, "is it an archive bomb? Otherwise make room on the file system");
-    return -EFBIG;
+    return room ? -ENOSPC : -EFBIG;
 }
 
 static int copy_content(LayerApply *apply, TarReader *reader, const TreeFile *file, Error *error) {
@@ -102,7 +104,7 @@ static int fill_file(LayerApply *apply, TarReader *reader, TreeFile *file,
     int r;
     file->size = archive_entry_size(entry) > 0 ? (uint64_t)archive_entry_size(entry) : 0;
     if (file->size > apply->max_bytes - apply->bytes)
-        return too_much(apply, error);
+        return layer_too_much(apply, "", apply->max_bytes, error);
     apply->bytes += file->size;
     r = apply->ext4 ? ext4_allocate(apply->ext4, file, error) : 0;
     return r < 0 ? r : copy_content(apply, reader, file, error);

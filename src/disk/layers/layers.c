@@ -54,14 +54,9 @@ static ssize_t read_layer(void *data, const void **bytes, Error *error) {
     if (n <= 0)
         return n;
     layers->stream_bytes += (uint64_t)n;
-    if (layers->stream_bytes > layers->max_stream_bytes) {
-        error_set(error, ERROR_CORRUPT, EFBIG,
-                  "its layers decode to more than the %llu bytes "
-                  "allowed in all",
-                  (unsigned long long)layers->max_stream_bytes);
-        error_set_hint(error, "is it an archive bomb? Otherwise make room on the file system");
-        return -EFBIG;
-    }
+    if (layers->stream_bytes > layers->max_stream_bytes)
+        return layer_too_much(&layers->apply, "its layers decode to ", layers->max_stream_bytes,
+                              error);
     return n;
 }
 
@@ -193,6 +188,7 @@ static int find_bounds(Layers *layers, Error *error) {
     }
     if (max_bytes == 0 && statvfs(options->scratch_folder, &room) < 0)
         return error_set_errno(error, errno, "cannot look at %s", options->scratch_folder);
+    layers->apply.bound_by_room = max_bytes == 0;
     if (max_bytes == 0)
         max_bytes = (uint64_t)room.f_bavail * room.f_frsize;
     layers->apply.max_bytes = max_bytes;

@@ -86,8 +86,8 @@ static int step(Walk *walk, const char *name, size_t length, const char *rest, E
         return r;
     if (S_ISLNK(node->file->mode))
         return follow(walk, node, rest, error);
-    if (!tree_is_folder(node))
-        return refuse(error, "something on the way is no folder");
+    if (!tree_is_folder(node)) /* below it there is nothing, and nothing can be made */
+        return walk->make ? refuse(error, "something on the way is no folder") : 0;
     walk->at = node;
     return 1;
 }

@@ -19,7 +19,8 @@ typedef struct TreePlace {
 
 /* Where a clean path that is not "" lies. Symbolic links on the way are followed as in a guest
  * whose root this is; the last part is not followed. Folders that are absent are made, root's and
- * as old as `changed_sec`, if `make` says so. Returns 1, 0 when one is absent, or ERROR_CORRUPT. */
+ * as old as `changed_sec`, if `make` says so. Returns 1, 0 when one is absent or, without `make`,
+ * no folder, or ERROR_CORRUPT. */
 int tree_find_place(Tree *tree, const char *path, unsigned layer, bool make, int64_t changed_sec,
                     TreePlace *place, Error *error);
 

@@ -248,6 +248,12 @@ static void test_own_parent(void) {
     must_lay("l1", NULL, NULL);
     DEBUGFS("cat /p/f", "f");
     DEBUGFS("cat /p/g", "g");
+    /* umoci marks the entries of a folder as gone, too, when it became something else. */
+    WRITE_LAYER("l2", {"p", "/bin/sh", AE_IFLNK}, {"p/.wh.f"}, {"bin/sh", NULL, 0, "s"},
+                {"q", NULL, 0, "q"}, {"q/.wh.f"}, {"q/.wh..wh..opq"});
+    must_lay("l1", "l2", NULL);
+    DEBUGFS("stat /p", "Type: symlink");
+    DEBUGFS("cat /q", "q");
 }
 
 static void test_bounds(void) {
