@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Images of containers: from folders and registries, what arrives once, who may, what is refused."""
-import base64
+import contextlib
 import fcntl
 import json
 import os
+import shutil
+import signal
 import subprocess
 import tarfile
 
@@ -121,8 +123,8 @@ def test_private(home):
         error = home.ramet("image", "pull", reference, "--insecure", status=1).err
         expect_match(error, "skopeo login", "hint")
         authfile = f"{home.path}-auth.json"
-        with open(authfile, "w", encoding="utf-8") as file:
-            json.dump({"auths": {registry.address: {"auth": base64.b64encode(b"tester:secret").decode()}}}, file)
+        subprocess.run(["podman", "login", "--tls-verify=false", "--authfile", authfile, "-u", "tester", "--password-stdin",
+                        registry.address], input=b"secret", stdout=subprocess.DEVNULL, check=True)
         home.ramet("image", "pull", reference, "--insecure", env={"REGISTRY_AUTH_FILE": authfile})
         home.ramet("image", "pull", reference, "--insecure", "--authfile", authfile, "--name", "again")
         os.unlink(authfile)
@@ -160,6 +162,130 @@ def test_cut(home):
         home.ramet("image", "rm", "app2")
     finally:
         registry.close()
+
+
+def skopeos(home):
+    """The ids of the home's skopeo processes."""
+    found = []
+    for pid in harness.processes_of(home.path):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+                found += [pid] if file.read() == "skopeo\n" else []
+    return found
+
+
+def test_killed(home):
+    """kill -9 of skopeo, and of the daemon, while a layer comes: it is told, nothing is half made, and the next pull succeeds."""
+    image = Image([oci_images.base_layer(), layer(entry("big", os.urandom(1 << 20)))])
+    registry = oci_images.FakeRegistry({"app:1": image})
+    reference = f"docker://{registry.address}/app:1"
+    big = image.manifest["layers"][1]["digest"]
+
+    def begin():
+        registry.held.add(big)
+        registry.waits.clear()
+        registry.go.clear()
+        pull = home.start("image", "pull", reference, "--insecure")
+        expect(registry.waits.wait(harness.BOUND), "the layer was not asked for")
+        return pull
+
+    def end(pull):
+        error = pull.communicate(timeout=harness.BOUND)[1].decode()
+        expect_equal(pull.returncode, 1, error)
+        registry.held.clear()
+        registry.go.set()
+        harness.wait_until(lambda: not skopeos(home), "the end of skopeo")
+        home.ramet("image", "inspect", "app", status=3)
+        expect_equal(os.listdir(f"{home.path}/tmp"), [], "scratch")
+        return error
+    try:
+        pull = begin()
+        for pid in skopeos(home):
+            os.kill(pid, signal.SIGKILL)
+        expect_match(end(pull), "app:1.*skopeo.*signal", "what is told of skopeo's end")
+        pull = begin()
+        home.kill_daemon()
+        end(pull)
+        home.ramet("image", "pull", reference, "--insecure")
+        expect_match(look(home, "app", "/big"), f"Size: {1 << 20}", "the layer")
+        home.ramet("image", "rm", "app")
+    finally:
+        registry.close()
+
+
+@contextlib.contextmanager
+def little_room(folder, size):
+    """A file system of that size in the place of a folder."""
+    os.makedirs(folder, exist_ok=True)
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", folder],
+                                           check=False).returncode != 0:
+        raise harness.Skip("a small file system cannot be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_no_room(home):
+    """A full disk, where the layers come to and where the image's disk is made."""
+    folder = f"{home.path}-layout"
+    image = Image([layer(entry("big", os.urandom(4 << 20)))])
+    oci_images.write_folder(folder, {"x": image})
+    registry = oci_images.FakeRegistry({"app:1": image})
+    references = [[f"docker://{registry.address}/app:1", "--insecure"], [f"oci:{folder}:x", "--name", "app"]]
+    home.ramet("image", "ls")
+    try:
+        for reference in references:
+            with little_room(f"{home.path}/tmp", "3m"):
+                error = home.ramet("image", "pull", *reference, "--json", status=1).json()["error"]
+                expect_equal((error["code"], "room" in error.get("hint", "")), ("no_space", True), f"{error}")
+                expect_equal(os.listdir(f"{home.path}/tmp"), [], "scratch")
+        expect_equal([image["name"] for image in home.json("image", "ls")], ["busybox"], "images")
+        home.ramet("image", "pull", *references[0])
+        home.ramet("image", "rm", "app")
+    finally:
+        registry.close()
+
+
+def umoci(*words):
+    rootless = ["--rootless"] if os.geteuid() != 0 and words[0] == "unpack" else []
+    subprocess.run(["umoci", *words[:1], *rootless, *words[1:]], stdout=subprocess.DEVNULL, check=True)
+
+
+def test_umoci(home):
+    """An image as umoci(1) makes it, one layer over the other."""
+    folder, bundle = f"{home.path}-umoci", f"{home.path}-bundle"
+    root = f"{bundle}/rootfs"
+    umoci("init", "--layout", folder)
+    umoci("new", "--image", f"{folder}:one")
+    umoci("unpack", "--image", f"{folder}:one", bundle)
+    for name in ("bin", "old", "kept"):
+        os.mkdir(f"{root}/{name}")
+    shutil.copy(oci_images.BUSYBOX, f"{root}/bin/busybox")
+    for name in ("sh", "cat"):
+        os.link(f"{root}/bin/busybox", f"{root}/bin/{name}")
+    for name in ("gone", "old/a", "kept/a", "kept/b"):
+        with open(f"{root}/{name}", "w", encoding="utf-8") as file:
+            file.write("one\n")
+    os.setxattr(f"{root}/kept/a", "user.colour", b"blue")
+    umoci("repack", "--image", f"{folder}:one", bundle)
+    shutil.rmtree(bundle)
+    umoci("unpack", "--image", f"{folder}:one", bundle)
+    os.unlink(f"{root}/gone")
+    shutil.rmtree(f"{root}/old")
+    os.unlink(f"{root}/kept/b")
+    os.symlink("/bin/cat", f"{root}/old")
+    umoci("repack", "--image", f"{folder}:two", bundle)
+    umoci("config", "--image", f"{folder}:two", "--config.cmd", "/bin/cat", "--config.cmd", "/kept/a")
+    home.ramet("image", "pull", f"oci:{folder}:two", "--name", "two")
+    expect_match(look(home, "two", "/bin/cat"), "Links: 3", "hard links")
+    expect_match(look(home, "two", "/old"), "Type: symlink", "a folder that became a link")
+    expect_match(look(home, "two", "/kept/a"), "user.colour.*blue", "attribute")
+    for path in ("/gone", "/kept/b"):
+        expect_match(look(home, "two", path), "not found", path)
+    expect_equal(home.json("image", "inspect", "two")["config"]["command"], ["/bin/cat", "/kept/a"], "command")
+    home.ramet("image", "rm", "two")
+    shutil.rmtree(bundle)
 
 
 def test_lies(home):

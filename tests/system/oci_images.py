@@ -1,4 +1,5 @@
 """Images of containers for tests: layers and manifests made by hand, folders with them, and registries that serve them."""
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -143,15 +144,16 @@ class Pushed:
 
 
 class FakeRegistry:
-    """Serves images as a registry does. `changed` puts other bytes in the place of a blob's; one in `cut` breaks off half-way.
-    `asked` lists what was fetched."""
+    """Serves images as a registry does. `changed` puts other bytes in the place of a blob's; one in `cut` breaks off half-way,
+    one in `held` stops there: `waits` is set then, and it goes on with `go`. `asked` lists what was fetched."""
 
     def __init__(self, images):
         self.tags = {name: image.top for name, image in images.items()}
         self.blobs = {}
         for image in images.values():
             self.blobs.update(image.blobs)
-        self.changed, self.cut, self.asked = {}, set(), []
+        self.changed, self.cut, self.held, self.asked = {}, set(), set(), []
+        self.waits, self.go = threading.Event(), threading.Event()
         registry = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -209,9 +211,17 @@ class FakeRegistry:
             request.connection.shutdown(socket.SHUT_RDWR)
             request.close_connection = True
             return
-        request.wfile.write(data)
+        if name in self.held:
+            request.wfile.write(data[:len(data) // 2])
+            request.wfile.flush()
+            self.waits.set()
+            self.go.wait(harness.BOUND)
+            data = data[len(data) // 2:]
+        with contextlib.suppress(ConnectionError):  # who asked may have been killed
+            request.wfile.write(data)
 
     def close(self):
+        self.go.set()
         self.server.shutdown()
         self.server.server_close()
 
