@@ -4,9 +4,13 @@
 
 #include "base/path.h"
 #include "base/str.h"
+#include "base/util.h"
 #include "store/disks/layers.h"
+#include "store/impairment.h"
 #include "store/open.h"
+#include "store/row_fields.h"
 #include "store/snapshot_data.h"
+#include "store/vm_policy.h"
 #include "store/vm_runtime.h"
 
 #include "check.h"
@@ -212,7 +216,25 @@ static void test_layer(void) {
     (void)path_remove_tree(folder);
 }
 
+/* A header tells how many members a table has: one that lacks some ends in empty ones. */
+static void check_table(const RowField *fields, size_t n_fields) {
+    for (size_t i = 0; i < n_fields; i++)
+        CHECK(fields[i].name || fields[i].kind == ROW_UNKNOWN);
+}
+#define CHECK_TABLE(fields) check_table(fields, ARRAY_SIZE(fields))
+
+static void test_tables_are_full(void) {
+    CHECK_TABLE(file_stamp_fields);
+    CHECK_TABLE(snapshot_facts_fields);
+    CHECK_TABLE(vm_spec_fields);
+    CHECK_TABLE(vm_freezing_fields);
+    CHECK_TABLE(vm_policy_fields);
+    CHECK_TABLE(vm_timers_fields);
+    CHECK_TABLE(impairment_fields);
+}
+
 int main(void) {
+    RUN(test_tables_are_full);
     test_snapshot("");
     test_snapshot(",\"later\":{\"a\":1}");
     test_runtime("");
