@@ -42,7 +42,7 @@ static int remove_vm(Home *home, const char *id, Error *error) {
     op_lock_abort(home->locks, id);
     r = row_lock(home, id, "being removed", -1, &lock, &row, error);
     if (r >= 0 && vm_state_is_active(row.state))
-        r = vm_stop_locked(home, &row, "kill", 0, -1, &end, error);
+        r = vm_stop_locked(home, &row, "abandon", 0, -1, &end, error);
     if (r < 0 || end == RUN_REMOVED)
         return r;
     return vm_remove_locked(home, &row, error);

@@ -8,7 +8,8 @@
 #include "store/vms.h"
 
 /* For a caller that holds the lock: op is "stop" (agent, power off, kill: each with its share of
- * the time) or "kill". end may be NULL. */
+ * the time), "kill", or "abandon" (of one that is to be removed: what its guest holds of its
+ * volumes is written first). end may be NULL. */
 int vm_stop_locked(Home *home, VmRow *row, const char *op, uint64_t timeout_usec, int cancel_fd,
                    RunEnd *end, Error *error);
 

@@ -77,6 +77,7 @@
  *              "flush_operations"}, of all disks. ERROR_CONFLICT while a snapshot is taken
  *   stop       {"timeout_us"}: agent → power off → kill; ok with {"how"} once QEMU is gone
  *   kill       QEMU at once; ok once it is gone
+ *   abandon    the same, but what the guest holds of disks that outlive the VM is written first
  *   pause, resume         the virtual CPUs
  *   sync, freeze, thaw, grow, ping        the agent's request of that name (grow: FS_RESIZE, which
  *              keepers of earlier versions, whose VMs live on, know by that name)

@@ -67,6 +67,7 @@ static const Field file_fields[] = {
 static const Field disk_fields[] = {
     TEXT(PlanDisk, serial),
     BOOL(PlanDisk, read_only),
+    BOOL(PlanDisk, outlives),
     LIST(PlanDisk, "files", files, n_files, file_fields),
 };
 

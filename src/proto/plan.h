@@ -34,6 +34,7 @@ typedef struct PlanDiskFile {
 typedef struct PlanDisk {
     char serial[21]; /* virtio-blk serial, tells the agent what it is: "root", "seed-…" */
     bool read_only;
+    bool outlives; /* the VM, and so does what its guest has written to it */
     size_t n_files;
     PlanDiskFile files[PLAN_CHAIN_MAX];
 } PlanDisk;

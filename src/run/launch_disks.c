@@ -65,6 +65,7 @@ static int plan_volume(Home *home, const VmRow *row, const VmMount *mount, Launc
     int fd, r = volume_open_locked(home, mount->volume, mount->name, row->id, writes, &fd, error);
     *file = (PlanDiskFile){.format = "raw", .fd_write = PLAN_NO_FD};
     disk->read_only = !writes;
+    disk->outlives = writes;
     if (r < 0)
         return r;
     file->fd = launch_files_add(files, fd);

@@ -209,7 +209,7 @@ static int reconcile_row(Home *home, OpLock *lock, VmRow *row, Error *error) {
     if (!vm_state_is_active(row->state))
         return row->remove ? vm_remove_locked(home, row, error) : 0;
     if (owner_is_gone(home, row))
-        return vm_stop_locked(home, row, "kill", 0, -1, NULL, error);
+        return vm_stop_locked(home, row, "abandon", 0, -1, NULL, error);
     return 0;
 }
 

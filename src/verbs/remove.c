@@ -36,7 +36,7 @@ static int remove_found(Home *home, Operation *operation, const char *id, bool f
         return -EBUSY;
     }
     if (vm_state_is_active(row.state))
-        r = vm_stop_locked(home, &row, "kill", 0, -1, &end, error);
+        r = vm_stop_locked(home, &row, "abandon", 0, -1, &end, error);
     if (r < 0 || end == RUN_REMOVED)
         return r;
     return vm_remove_locked(home, &row, error);

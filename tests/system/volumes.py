@@ -278,6 +278,22 @@ def test_from_a_seed_and_refusals(home):
     expect_equal(os.listdir(os.path.join(home.path, "tmp")), [], "scratch")
 
 
+def test_end_right_after_writing(home):
+    """What was written is there, as that of a process that is killed is in its file."""
+    home.ramet("volume", "create", "data", "--size", "64M")
+    home.ramet("run", "--rm", "--volume", "data:/srv", "busybox", "--", "sh", "-c", "echo one >/srv/one")
+    home.ramet("run", "-d", "--name", "a", "--volume", "data:/srv", "busybox")
+    expect_equal(guest(home, "a", "cat /srv/one; echo two >/srv/two"), "one\n")
+    home.ramet("rm", "-f", "a")
+    client = home.start("run", "--rm", "--name", "b", "--volume", "data:/srv", "busybox", "--", "sh", "-c",
+                        "cat /srv/one /srv/two; echo three >/srv/three; echo written; sleep 1000")
+    expect_equal([client.stdout.readline() for _ in range(3)], [b"one\n", b"two\n", b"written\n"])
+    client.kill()
+    client.communicate()
+    wait_until(lambda: not home.json("ps", "-a"), "the end of a VM whose client is gone")
+    expect_equal(home.ramet("run", "--rm", "--volume", "data:/srv:ro", "busybox", "--", "cat", "/srv/three").out, "three\n")
+
+
 def test_kill_while_one_is_made(home):
     source = os.path.join(home.folder, "large")
     with open(source, "wb") as file:

@@ -141,6 +141,15 @@ static int op_kill(Api *api, Connection *connection, const json_t *request, Erro
     return power_kill(api->vm, error);
 }
 
+static int op_abandon(Api *api, Connection *connection, const json_t *request, Error *error) {
+    Vm *vm = api->vm;
+    if (vm->machine.pid.fd < 0)
+        return power_kill(vm, error); /* which says why not */
+    connection->waiting = WAITING_END;
+    power_abandon(vm, "killed");
+    return 0;
+}
+
 /* Only the last writable layer is resized; QEMU refuses what it cannot do. */
 static int op_resize(Api *api, Connection *connection, const json_t *request, Error *error) {
     Vm *vm = api->vm;
@@ -263,6 +272,7 @@ typedef struct RequestEntry {
 } RequestEntry;
 
 static const RequestEntry requests[] = {
+    {"abandon", op_abandon},
     {"adopt", op_adopt},
     {"attach", op_session},
     {"claim", op_claim},

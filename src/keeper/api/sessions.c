@@ -11,6 +11,7 @@
 #include "keeper/api/session_input.h"
 #include "keeper/api/session_timeout.h"
 #include "keeper/guest/payload.h"
+#include "keeper/tasks/power.h"
 #include "proto/tlv.h"
 
 #define SESSIONS_MAX (2 * AGENT_STREAMS_MAX)
@@ -60,7 +61,7 @@ void sessions_finish(Sessions *sessions) {
         session_free(session);
     }
     if (owner_gone && vm->plan.remove_on_exit && !sessions_have_owner(sessions))
-        machine_kill(&vm->machine, "owner-gone");
+        power_abandon(vm, "owner-gone");
 }
 
 unsigned sessions_count(const Sessions *sessions) {

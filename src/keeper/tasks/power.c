@@ -8,6 +8,7 @@
 
 #define SILENT_STOP_USEC (3 * USEC_PER_SEC)
 #define REST_USEC (10 * USEC_PER_SEC) /* for all that is not the program */
+#define SYNC_USEC (30 * USEC_PER_SEC)
 
 int power_pause(Vm *vm, Error *error) {
     int r = vm_require_up(vm, error);
@@ -91,4 +92,43 @@ int power_kill(Vm *vm, Error *error) {
         return error_set(error, ERROR_CONFLICT, 0, "the VM is %s", keeper_state_name(vm));
     machine_kill(&vm->machine, "killed");
     return 0;
+}
+
+static void kill_abandoned(void *data) {
+    Vm *vm = data;
+    machine_kill(&vm->machine, vm->abandoned);
+}
+
+static void on_frozen(void *data, const Frame *frame) {
+    kill_abandoned(data);
+}
+
+/* Freezing leaves nothing in the journal, which who only reads the disk could not play back. */
+static void on_synced(void *data, const Frame *frame) {
+    Vm *vm = data;
+    LinkStream *stream;
+    if (link_open(&vm->channel.link, FRAME_FREEZE, NULL, 0, on_frozen, vm, &stream) < 0)
+        kill_abandoned(vm);
+}
+
+static bool has_disk_that_outlives(const Plan *plan) {
+    for (size_t i = 0; i < plan->n_disks; i++)
+        if (plan->disks[i].outlives)
+            return true;
+    return false;
+}
+
+void power_abandon(Vm *vm, const char *cause) {
+    LinkStream *stream;
+    if (vm->abandoned)
+        return;
+    vm->abandoned = cause;
+    if (vm->state != VM_RUNNING || vm->pulse.silent || !has_disk_that_outlives(&vm->plan) ||
+        link_open(&vm->channel.link, FRAME_SYNC, NULL, 0, on_synced, vm, &stream) < 0) {
+        kill_abandoned(vm);
+        return;
+    }
+    vm->stop_timer =
+        loop_add_timer(vm->loop, clock_monotonic_usec() + SYNC_USEC, kill_abandoned, vm);
+    vm_change_state(vm, VM_STOPPING);
 }

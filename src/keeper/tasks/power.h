@@ -11,6 +11,11 @@
 int power_stop(Vm *vm, uint64_t timeout_usec, uint64_t signal, Error *error);
 int power_kill(Vm *vm, Error *error);
 
+/* QEMU is killed since nobody wants the VM any more. Has it a disk that outlives it, the guest
+ * writes what it still holds first, and writes no more. That may take its time, but not for ever.
+ * cause: static. */
+void power_abandon(Vm *vm, const char *cause);
+
 /* The virtual CPUs. Nothing to do is no error. */
 int power_pause(Vm *vm, Error *error);
 int power_resume(Vm *vm, Error *error);
