@@ -14,6 +14,7 @@ import sys
 import harness
 import networks
 from harness import expect, expect_equal, expect_match
+from networks import ping
 
 INSIDE = "BRIDGES_TEST_INSIDE"
 HOST, WORLD = "198.51.100.1", "198.51.100.2"
@@ -104,10 +105,6 @@ def create(home, name, *options):
 def start(home, *names, network="lan", ports=()):
     for name in names:
         home.ramet("run", "-d", "--name", name, "--network", network, *ports, "busybox")
-
-
-def ping(home, vm, target, status=0):
-    return home.ramet("exec", vm, "--", "ping", "-c", "1", "-w", "60" if status == 0 else "2", target, status=status)
 
 
 def ask(home, vm, address, port):
