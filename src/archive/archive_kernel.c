@@ -73,9 +73,10 @@ int archive_kernel_add(const char *home, const char *key, json_t *manifest, Arch
                        int cancel_fd, Error *error) {
     _cleanup_kernel_bundle_ KernelBundle bundle = {0};
     _cleanup_archive_file_ ArchiveFile file = ARCHIVE_FILE_INIT;
-    if (firmware_is(key))
-        return error_set(error, ERROR_UNSUPPORTED, ENOTSUP,
-                         "what boots by its own boot loader does not go into an archive yet");
+    if (firmware_is(key)) {
+        (void)json_object_set_new(manifest, "firmware", json_string(key));
+        return 0;
+    }
     int r = kernel_bundle_open(home, key, &bundle, error);
     if (r >= 0)
         r = list_files(bundle.folder, &file, error);
@@ -217,11 +218,28 @@ bool archive_kernel_is_here(const char *home, const json_t *manifest, ArchiveMem
     return access(path, R_OK) == 0;
 }
 
+bool archive_kernel_is_told(const json_t *manifest) {
+    return json_object_get(manifest, "kernel") || json_object_get(manifest, "firmware");
+}
+
+static int take_firmware(const json_t *firmware, const ArchiveMember *member, ArchiveKernel *kernel,
+                         Error *error) {
+    const char *word = json_string_value(firmware);
+    if (!firmware_is(word) || member)
+        return error_set(error, ERROR_CORRUPT, EBADMSG,
+                         "the archive's manifest is damaged: what boots it");
+    str_set(kernel->key, word);
+    return 0;
+}
+
 int archive_kernel_begin(const char *home, ArchiveReader *reader, int cancel_fd,
                          ArchiveKernel *kernel, Error *error) {
     const json_t *json = json_object_get(reader->manifest, "kernel");
+    const json_t *firmware = json_object_get(reader->manifest, "firmware");
     ArchiveMember *member = archive_members_find(&reader->members, MEMBER);
     const char *key = json_string_value(json_object_get(json, "key"));
+    if (firmware)
+        return take_firmware(firmware, member, kernel, error);
     int r = check_json(json, member, error);
     if (r < 0)
         return r;

@@ -3,7 +3,8 @@
 #define RAMET_ARCHIVE_ARCHIVE_KERNEL_H
 
 /* The kernel bundle of an image or snapshot in an archive: the member "kernel", and "kernel" of the
- * manifest: {"key","version","bzimage","modules","load"}.
+ * manifest: {"key","version","bzimage","modules","load"}. Of what boots by its own boot loader the
+ * manifest has "firmware" instead, the word that stands for a key (image/firmware.h).
  *
  * A bundle's key says what it was made from, which nobody can check of one that arrives. So one
  * that arrives is named by its content, unless the bundle of the key that it had is here and is the
@@ -18,9 +19,12 @@
 int archive_kernel_add(const char *home, const char *key, json_t *manifest, ArchiveMembers *members,
                        int cancel_fd, Error *error);
 
+/* Does the manifest say what boots it? With `since` it need not. */
+bool archive_kernel_is_told(const json_t *manifest);
+
 /* One that arrives. */
 typedef struct ArchiveKernel {
-    char key[SHA256_HEX_SIZE]; /* that it has here */
+    char key[SHA256_HEX_SIZE]; /* that it has here, or the word for the firmware */
     json_t *json;              /* owned: its kernel.json; NULL: it is here */
     Publish *publish;          /* owned; NULL: it is here */
 } ArchiveKernel;

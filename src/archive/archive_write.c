@@ -188,7 +188,7 @@ static int begin(const ArchiveOutput *output, json_t *manifest, const ArchiveMem
     sha256_data(text, strlen(text), hex);
     (void)hex_decode(hex, hash, SHA256_SIZE);
     memcpy(record.map, hash, SHA256_SIZE);
-    archive_write_head(head);
+    archive_write_head(output->version ? output->version : ARCHIVE_VERSION_PLAIN, head);
     r = output->send(output->data, head, sizeof(head), error);
     return r < 0 ? r : send_record(output, &record, text, error);
 }

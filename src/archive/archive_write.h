@@ -10,7 +10,8 @@ typedef struct ArchiveOutput {
     int (*send)(void *data, const void *bytes, size_t size, Error *error);
     void (*progress)(void *data, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
     void *data;                                                              /* borrowed */
-    int cancel_fd; /* readable or hung up: ERROR_CANCELLED; -1: none */
+    int cancel_fd;    /* readable or hung up: ERROR_CANCELLED; -1: none */
+    unsigned version; /* of the format; 0: ARCHIVE_VERSION_PLAIN */
 } ArchiveOutput;
 
 /* Writes an archive: the manifest (an object, which gets "members"), then the members, compressed

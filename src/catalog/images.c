@@ -373,7 +373,8 @@ static int make_by_adopt(const ImageContext *context, const void *request, Image
 
 int catalog_adopt_image(Home *home, Operation *operation, const ImageAdoptRequest *request,
                         bool replace, const char *event, json_t **image, Error *error) {
-    const Maker maker = {make_by_adopt, request, request->name, event, .replace = replace};
+    const Maker maker = {make_by_adopt, request,        request->name,
+                         event,         request->seeds, .replace = replace};
     return make_and_describe(home, operation, &maker, image, error);
 }
 

@@ -51,8 +51,7 @@ const char *snapshot_machine_options(const char *network, const char *disks, con
     return str_or_empty(qemu_machine_options(machine, accel));
 }
 
-/* "seed-1=tree1:HEX,1073741824,/root\n", a line for each; NULL: none. The caller owns it. */
-static char *describe_disks(const VmMounts *mounts) {
+char *snapshot_disks(const VmMounts *mounts) {
     StrBuf text = {0};
     for (size_t i = 0; i < mounts->count; i++) {
         const VmMount *mount = &mounts->items[i];
@@ -85,7 +84,7 @@ void snapshot_facts(const QemuFeatures *features, const char *accel, const VmRow
     network_device_of(&vm->spec, device);
     if (*vm->runtime.network_device)
         str_set(device, vm->runtime.network_device);
-    _cleanup_free_ char *disks = describe_disks(&vm->spec.mounts);
+    _cleanup_free_ char *disks = snapshot_disks(&vm->spec.mounts);
     snapshot_facts_free(facts);
     *facts = (SnapshotFacts){
         .format = SNAPSHOT_FORMAT,

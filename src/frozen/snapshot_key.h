@@ -18,6 +18,10 @@ void snapshot_facts(const QemuFeatures *features, const char *accel, const VmRow
                     SnapshotFacts *facts);
 void snapshot_key(const SnapshotFacts *facts, char key[65]);
 
+/* What the facts have of such disks, "seed-1=tree1:HEX,1073741824,/root\n", a line for each; NULL:
+ * none. The caller owns it. */
+char *snapshot_disks(const VmMounts *mounts);
+
 /* What its state has of its VM's networks (frozen/network_device.h). Borrowed from the row. */
 const char *snapshot_network(const SnapshotRow *row);
 

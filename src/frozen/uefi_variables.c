@@ -11,32 +11,30 @@
 #include "base/path.h"
 #include "base/str.h"
 
-#define NAME "uefi-variables.fd"
-#define BYTES_MAX (4 * MIB)
-
 static int copy(const char *from, int dir_fd, mode_t mode, Error *error) {
     _cleanup_free_ char *data = NULL;
     size_t size = 0;
-    int r = fd_read_file_at(AT_FDCWD, from, BYTES_MAX, &data, &size);
+    int r = fd_read_file_at(AT_FDCWD, from, UEFI_VARIABLES_MAX, &data, &size);
     if (r >= 0)
-        r = path_write_atomic_at(dir_fd, NAME, data, size, mode);
+        r = path_write_atomic_at(dir_fd, UEFI_VARIABLES_FILE, data, size, mode);
     return r < 0 ? error_set_errno(error, -r, "cannot copy UEFI's variables from %s", from) : 0;
 }
 
 int uefi_variables_open(const Home *home, int dir_fd, const char *snapshot, int *fd, Error *error) {
-    _cleanup_free_ char *frozen = str_format("%s/snapshots/%s/" NAME, home_path(home), snapshot);
+    _cleanup_free_ char *frozen =
+        str_format("%s/snapshots/%s/" UEFI_VARIABLES_FILE, home_path(home), snapshot);
     bool has_frozen = *snapshot && access(frozen, R_OK) == 0;
     int r = 0;
-    if (faccessat(dir_fd, NAME, F_OK, 0) < 0)
+    if (faccessat(dir_fd, UEFI_VARIABLES_FILE, F_OK, 0) < 0)
         r = copy(has_frozen ? frozen : UEFI_VARIABLES, dir_fd, 0600, error);
     if (r < 0)
         return r;
-    *fd = openat(dir_fd, NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    *fd = openat(dir_fd, UEFI_VARIABLES_FILE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     return *fd < 0 ? error_set_errno(error, errno, "cannot open UEFI's variables") : 0;
 }
 
 int uefi_variables_freeze(const Home *home, const char *vm, const char *snapshot, Error *error) {
-    _cleanup_free_ char *from = str_format("%s/vms/%s/" NAME, home_path(home), vm);
+    _cleanup_free_ char *from = str_format("%s/vms/%s/" UEFI_VARIABLES_FILE, home_path(home), vm);
     _cleanup_free_ char *folder = str_format("%s/snapshots/%s", home_path(home), snapshot);
     if (access(from, F_OK) < 0)
         return 0;

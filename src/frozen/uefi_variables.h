@@ -9,6 +9,8 @@
 
 #define UEFI_CODE "/usr/share/OVMF/OVMF_CODE_4M.fd"
 #define UEFI_VARIABLES "/usr/share/OVMF/OVMF_VARS_4M.fd"
+#define UEFI_VARIABLES_FILE "uefi-variables.fd" /* in the folder of a VM or snapshot */
+#define UEFI_VARIABLES_MAX (4 * MIB)
 
 /* Opens the VM's own for reading and writing; dir_fd: its folder. When it has none yet they are
  * those of the snapshot ("": none) that it grows from, else as the firmware comes. */

@@ -15,6 +15,7 @@ typedef struct ImageAdoptRequest {
     ImageInit init;
     const char *step; /* ImageInfo's; NULL: it is of no recipe */
     json_t *settings; /* how it is run (ImageInfo); NULL: it does not say */
+    json_t *seeds;    /* for who keeps its row: disks beside the root; NULL: none */
     /* Fills the empty file, whose path it may give to tools. */
     int (*write)(void *data, int fd, const char *path, Error *error);
     void *data;

@@ -43,7 +43,7 @@ int archive_check_head(const uint8_t head[ARCHIVE_HEAD_BYTES], Error *error) {
     uint64_t version = get(head + 8, 4);
     if (!archive_is_head(head, ARCHIVE_HEAD_BYTES))
         return error_set(error, ERROR_CORRUPT, EBADMSG, "it is no archive of an image or snapshot");
-    if (version == ARCHIVE_VERSION && get(head + 12, 4) == 0)
+    if (version >= ARCHIVE_VERSION_PLAIN && version <= ARCHIVE_VERSION && get(head + 12, 4) == 0)
         return 0;
     if (version <= ARCHIVE_VERSION)
         return damaged(error, "its head is none that was ever written");
@@ -54,10 +54,10 @@ int archive_check_head(const uint8_t head[ARCHIVE_HEAD_BYTES], Error *error) {
     return -ENOTSUP;
 }
 
-void archive_write_head(uint8_t head[ARCHIVE_HEAD_BYTES]) {
+void archive_write_head(unsigned version, uint8_t head[ARCHIVE_HEAD_BYTES]) {
     memset(head, 0, ARCHIVE_HEAD_BYTES);
     memcpy(head, magic, sizeof(magic));
-    put(head + 8, ARCHIVE_VERSION, 4);
+    put(head + 8, version, 4);
 }
 
 void archive_write_record(const ArchiveRecord *record, uint8_t bytes[ARCHIVE_RECORD_BYTES]) {

@@ -28,7 +28,8 @@
 #include "base/error.h"
 #include "base/tree_digest.h"
 
-#define ARCHIVE_VERSION 1
+#define ARCHIVE_VERSION 2
+#define ARCHIVE_VERSION_PLAIN 1 /* of what earlier versions of ramet read, too */
 #define ARCHIVE_HEAD_BYTES 16
 #define ARCHIVE_RECORD_BYTES 64
 #define ARCHIVE_MANIFEST_MAX (8u << 20)
@@ -57,7 +58,7 @@ bool archive_is_head(const void *data, size_t size);
 
 /* ERROR_UNSUPPORTED for a newer version, ERROR_CORRUPT for no archive at all. */
 int archive_check_head(const uint8_t head[ARCHIVE_HEAD_BYTES], Error *error);
-void archive_write_head(uint8_t head[ARCHIVE_HEAD_BYTES]);
+void archive_write_head(unsigned version, uint8_t head[ARCHIVE_HEAD_BYTES]);
 
 /* ERROR_CORRUPT with the reason for what no writer writes: kinds, sizes, a map that does not fit
  * the size. */

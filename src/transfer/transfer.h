@@ -22,7 +22,7 @@ typedef struct ArchiveImport {
 
 /* Reads an archive of an image. *image is the caller's. What fails leaves nothing. */
 int archive_import_image(Home *home, Operation *operation, const ArchiveImport *import,
-                         json_t **image, Error *error);
+                         json_t **answer, Error *error);
 
 /* Writes an archive of a snapshot with all that it stands on. since (may be NULL): a snapshot that
  * the reader has, so what that one has is left out. */

@@ -70,10 +70,3 @@ int transfer_add_base(ArchiveMembers *members, const char *path, const char *dig
                                str_has_prefix(digest, TREE_DIGEST_PREFIX) ? digest : NULL,
                                cancel_fd, error);
 }
-
-int transfer_refuse_disks(const char *what, const char *name, Error *error) {
-    error_set(error, ERROR_UNSUPPORTED, ENOTSUP,
-              "%s %s has disks beside its root, which an archive does not hold", what, name);
-    error_set_hint(error, "export one without seeds, and make the seeds anew where it arrives");
-    return -ENOTSUP;
-}

@@ -25,9 +25,9 @@ int transfer_run(ArchiveReader *reader, Operation *operation, Error *error);
 int transfer_add_base(ArchiveMembers *members, const char *path, const char *digest, int cancel_fd,
                       Error *error);
 
-/* ERROR_UNSUPPORTED: an archive has no disks beside the root. what: "image", "snapshot". */
-int transfer_refuse_disks(const char *what, const char *name, Error *error);
-
-#define TRANSFER_BASE "disk" /* the member's name */
+/* The members' names. */
+#define TRANSFER_BASE "disk"
+#define TRANSFER_CIDATA "cidata"
+#define TRANSFER_VARIABLES "variables"
 
 #endif

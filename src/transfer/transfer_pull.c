@@ -67,6 +67,8 @@ static bool is_here(Pull *pull, const ArchiveMember *member) {
                                       pull->operation->cancel_fd);
     if (str_equal(member->name, TRANSFER_BASE))
         path = base_path(home, member->digest);
+    else if (str_has_prefix(member->name, "seed-"))
+        path = seed_base_path(home, member->digest);
     else if (str_has_prefix(member->name, "layer-"))
         path = layer_path(pull->home, member->name + strlen("layer-"));
     return path && is_file(path);

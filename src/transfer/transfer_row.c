@@ -9,7 +9,9 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "frozen/snapshot_key.h"
+#include "home/mount.h"
 #include "home/spec.h"
+#include "transfer/transfer_config.h"
 
 static int bad(Error *error, const char *what) {
     return error_set(error, ERROR_CORRUPT, EBADMSG, "the archive's manifest is damaged: %s", what);
@@ -48,14 +50,33 @@ static int check_labels(const VmSpec *spec, Error *error) {
                : 0;
 }
 
+/* Which bases they have, the importer finds out. */
+static int check_mounts(VmMounts *mounts, Error *error) {
+    _cleanup_free_ VmMounts *seen = calloc(1, sizeof(*seen));
+    if (!seen)
+        abort();
+    for (size_t i = 0; i < mounts->count; i++) {
+        VmMount *mount = &mounts->items[i];
+        if (mount->kind == VM_MOUNT_VOLUME || vm_mount_path_check(mount->path, NULL) < 0 ||
+            (*mount->name && !name_is_valid(mount->name)) || mount->bytes % 512 != 0 ||
+            mount->bytes == 0 || mount->bytes > (uint64_t)1 << 50 ||
+            vm_mounts_add(seen, mount, NULL) < 0)
+            return bad(error, "a disk beside its root");
+        mount->base[0] = mount->volume[0] = '\0';
+    }
+    return 0;
+}
+
 static int check_spec(VmSpec *spec, Error *error) {
     int r = check_env(spec, error);
     if (r >= 0)
         r = check_labels(spec, error);
     if (r >= 0 && *spec->hostname && vm_hostname_check(spec->hostname, NULL) < 0)
         r = bad(error, "its host name");
-    if (r >= 0 && spec->mounts.count > 0)
-        r = bad(error, "disks beside its root, of which there are none in an archive");
+    if (r >= 0)
+        r = check_mounts(&spec->mounts, error);
+    if (r >= 0)
+        r = transfer_config_check(&spec->config, error);
     if (r >= 0 && vm_spec_check(spec, NULL) < 0)
         r = bad(error, "its memory, CPUs, disk or networks");
     return r;
@@ -122,7 +143,7 @@ int transfer_row_read(ArchiveReader *reader, const char *name, SnapshotRow *row,
         return r;
     forget(&made.data);
     if (memory)
-        snapshot_key(&made.data.facts, made.key);
+        snapshot_key(&made.data.facts, made.key); /* until its disks are known */
     *row = made;
     made = (SnapshotRow){0};
     return 0;

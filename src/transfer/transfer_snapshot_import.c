@@ -28,15 +28,18 @@
 #include "frozen/snapshot_key.h"
 #include "frozen/snapshot_save.h"
 #include "frozen/stamp.h"
+#include "frozen/uefi_variables.h"
 #include "home/admission.h"
 #include "home/host.h"
 #include "home/inside.h"
+#include "image/firmware.h"
 #include "lineage/lineage.h"
 #include "lineage/snapshot_describe.h"
 #include "memory/diff.h"
 #include "store/disks/layers.h"
 #include "store/store.h"
 #include "transfer/transfer.h"
+#include "transfer/transfer_disks.h"
 #include "transfer/transfer_layer.h"
 #include "transfer/transfer_parts.h"
 #include "transfer/transfer_row.h"
@@ -45,6 +48,7 @@
 #define DEPTH_MAX 32
 
 typedef struct ArrivingLayer {
+    size_t disk;           /* 0: the root */
     LayerRow row;          /* owned */
     Publish *publish;      /* owned; NULL: it is here */
     ArchiveMember *member; /* borrowed; NULL: it is here */
@@ -60,6 +64,8 @@ typedef struct Arrival {
     ArchiveKernel kernel;  /* owned */
     Publish *base, *files; /* owned; NULL: none */
     char *base_lock;       /* owned */
+    TransferBases bases;   /* owned: of its other disks */
+    Publish *cidata;       /* owned; NULL: it has none, or it is here */
     size_t n_layers;
     ArrivingLayer layers[LAYERS_MAX];
 } Arrival;
@@ -73,6 +79,8 @@ static void arrival_free(Arrival *all) {
         snapshot_unpin(all->home, all->since.id);
     publish_free(all->base);
     publish_free(all->files);
+    publish_free(all->cidata);
+    transfer_bases_end(&all->bases);
     if (all->base_lock)
         (void)unlink(all->base_lock);
     free(all->base_lock);
@@ -156,7 +164,7 @@ static int begin_base(Arrival *all, Error *error) {
 
 static int begin_kernel(Arrival *all, Error *error) {
     int r = 0;
-    if (archive_members_find(&all->reader.members, "kernel"))
+    if (archive_kernel_is_told(all->reader.manifest))
         r = archive_kernel_begin(all->home->path, &all->reader, all->operation->cancel_fd,
                                  &all->kernel, error);
     else if (all->has_since)
@@ -178,8 +186,7 @@ static bool is_here(Arrival *all, const LayerRow *wanted, const char *digest) {
     char found[TREE_DIGEST_SIZE];
     int fd;
     if (layers_get(all->home->store, wanted->id, &row, NULL) < 0 ||
-        !str_equal(row.parent, wanted->parent) ||
-        !str_equal(row.base_path, all->row.data.base_path))
+        !str_equal(row.parent, wanted->parent) || !str_equal(row.base_path, wanted->base_path))
         return false;
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     return fd >= 0 && transfer_layer_open(&file, fd, NULL) >= 0 &&
@@ -205,13 +212,21 @@ static int begin_layer(Arrival *all, ArrivingLayer *layer, Error *error) {
     return r < 0 ? r : want(layer->member, publish_scratch_fd(layer->publish), error);
 }
 
-static int read_layer(Arrival *all, const json_t *json, Error *error) {
+/* What a disk's layer stands on: the one before it, of the same disk. */
+static const char *below(const Arrival *all, size_t disk) {
+    const ArrivingLayer *last = &all->layers[all->n_layers];
+    return all->n_layers > 0 && last[-1].disk == disk ? last[-1].row.id : "";
+}
+
+static int read_layer(Arrival *all, size_t disk, const char *base, const json_t *json,
+                      Error *error) {
     ArrivingLayer *layer = &all->layers[all->n_layers];
-    const char *below = all->n_layers > 0 ? layer[-1].row.id : "";
+    const char *parent = below(all, disk);
     _cleanup_free_ char *name = str_format("layer-%s", text_of(json, "id"));
     ArchiveMember *member = archive_members_find(&all->reader.members, name);
     uint8_t bytes[16];
-    *layer = (ArrivingLayer){.row = {.depth = all->n_layers + 1}};
+    *layer = (ArrivingLayer){.disk = disk};
+    layer->row.depth = *parent ? layer[-1].row.depth + 1 : 1;
     all->n_layers++;
     if (hex_decode(text_of(json, "id"), bytes, sizeof(bytes)) < 0 ||
         json_get_u64("layer", json, "virtual_bytes", &layer->row.virtual_bytes, NULL) < 0 ||
@@ -220,8 +235,8 @@ static int read_layer(Arrival *all, const json_t *json, Error *error) {
         (member && !str_equal(member->digest, text_of(json, "digest"))))
         return bad(error, "a layer of the disk");
     str_set(layer->row.id, text_of(json, "id"));
-    str_set(layer->row.parent, below);
-    layer->row.base_path = str_copy(all->row.data.base_path);
+    str_set(layer->row.parent, parent);
+    layer->row.base_path = str_copy(base);
     if (is_here(all, &layer->row, text_of(json, "digest")))
         return 0;
     if (!member)
@@ -232,18 +247,78 @@ static int read_layer(Arrival *all, const json_t *json, Error *error) {
     return begin_layer(all, layer, error);
 }
 
-static int begin_layers(Arrival *all, Error *error) {
-    const json_t *list = json_object_get(all->reader.manifest, "layers"), *one;
+static int begin_layers(Arrival *all, size_t disk, const char *base, const json_t *list,
+                        Error *error) {
+    const json_t *one;
     size_t i;
     int r = 0;
-    if (!json_is_array(list) || json_array_size(list) > LAYERS_MAX)
-        return bad(error, "the layers of the disk");
+    if (!json_is_array(list) || json_array_size(list) > LAYERS_MAX - all->n_layers)
+        return bad(error, "the layers of a disk");
     json_array_foreach(list, i, one) {
-        r = read_layer(all, one, error);
+        r = read_layer(all, disk, base, one, error);
         if (r < 0)
             return r;
     }
     return 0;
+}
+
+/* ---- disks beside the root, and what firmware needs ---- */
+
+static int begin_mount(Arrival *all, size_t i, const json_t *json, Error *error) {
+    VmMount *mount = &all->row.data.spec.mounts.items[i];
+    const json_t *layers = json_object_get(json, "layers");
+    _cleanup_free_ char *path = NULL;
+    int r = transfer_bases_want(&all->bases, &all->reader, text_of(json, "digest"),
+                                all->operation->cancel_fd, error);
+    if (r < 0)
+        return r;
+    if (mount->bytes < all->bases.items[i].bytes ||
+        (!vm_mount_has_overlay(mount) && json_array_size(layers) > 0))
+        return bad(error, "a disk beside its root");
+    str_set(mount->base, all->bases.items[i].digest);
+    path = seed_base_path(all->home->path, mount->base);
+    return begin_layers(all, i + 1, path, layers, error);
+}
+
+static int begin_disks(Arrival *all, Error *error) {
+    const json_t *list = json_object_get(all->reader.manifest, "disks"), *one;
+    VmMounts *mounts = &all->row.data.spec.mounts;
+    size_t i;
+    int r = begin_layers(all, 0, all->row.data.base_path,
+                         json_object_get(all->reader.manifest, "layers"), error);
+    if (r >= 0 && json_array_size(list) != mounts->count)
+        r = bad(error, "the disks beside its root");
+    json_array_foreach(list, i, one) {
+        if (r >= 0)
+            r = begin_mount(all, i, one, error);
+    }
+    if (r < 0 || mounts->count == 0)
+        return r;
+    all->row.data.disks.count = mounts->count;
+    all->row.data.facts.disks = snapshot_disks(mounts);
+    if (*all->row.key)
+        snapshot_key(&all->row.data.facts, all->row.key);
+    return 0;
+}
+
+/* Named by its content: it is this home's own file, and shared. */
+static int begin_cidata(Arrival *all, Error *error) {
+    ArchiveMember *member = archive_members_find(&all->reader.members, TRANSFER_CIDATA);
+    _cleanup_free_ char *name = NULL;
+    bool exists = false;
+    int r;
+    if (!firmware_is(all->row.data.kernel_key))
+        return 0;
+    if (!member)
+        return *all->row.key ? bad(error, "there is no disk for cloud-init") : 0;
+    name = str_format("%s.iso", member->digest + strlen(TREE_DIGEST_PREFIX));
+    const PublishOptions options = {.home = all->home->path,
+                                    .kind = "initramfs",
+                                    .name = name,
+                                    .cancel_fd = all->operation->cancel_fd};
+    str_set(all->row.data.initramfs_key, name);
+    r = publish_begin(&options, &all->cidata, &exists, error);
+    return r < 0 || exists ? r : want(member, publish_scratch_fd(all->cidata), error);
 }
 
 /* ---- the row and the snapshot's own files ---- */
@@ -270,16 +345,29 @@ static int want_file(Arrival *all, const char *member, const char *name, Error *
     return want(archive_members_find(&all->reader.members, member), fd, error);
 }
 
+/* The variables are always a file of the snapshot's own. */
+static int want_variables(Arrival *all, Error *error) {
+    const ArchiveMember *member = archive_members_find(&all->reader.members, TRANSFER_VARIABLES);
+    if (!str_equal(all->row.data.kernel_key, FIRMWARE_UEFI))
+        return 0;
+    if (!member || member->file.bytes > UEFI_VARIABLES_MAX)
+        return bad(error, "UEFI's variables");
+    return want_file(all, TRANSFER_VARIABLES, UEFI_VARIABLES_FILE, error);
+}
+
 static int begin_files(Arrival *all, Error *error) {
     ArchiveMember *memory = archive_members_find(&all->reader.members, "memory");
     int r;
-    if (!memory)
+    if (!memory && !str_equal(all->row.data.kernel_key, FIRMWARE_UEFI))
         return 0;
-    if (!all->has_since && memory->file.bytes != all->row.data.memory_bytes)
+    if (memory && !all->has_since && memory->file.bytes != all->row.data.memory_bytes)
         return bad(error, "the size of the memory");
     r = snapshot_save_begin(all->home, all->row.id, all->operation->cancel_fd, &all->files, error);
     if (r >= 0)
-        r = want_file(all, "memory", all->row.data.files.memory.name, error);
+        r = want_variables(all, error);
+    if (r < 0 || !memory)
+        return r;
+    r = want_file(all, "memory", all->row.data.files.memory.name, error);
     return r < 0 ? r : want_file(all, "state", "state", error);
 }
 
@@ -288,7 +376,9 @@ static int begin(Arrival *all, Error *error) {
     if (r >= 0)
         r = begin_kernel(all, error);
     if (r >= 0)
-        r = begin_layers(all, error);
+        r = begin_cidata(all, error);
+    if (r >= 0)
+        r = begin_disks(all, error);
     if (r < 0)
         return r;
     choose_id(all);
@@ -338,7 +428,13 @@ static int add_rows(Arrival *all, Error *error) {
     for (size_t i = 0; r >= 0 && i < all->n_layers; i++)
         if (all->layers[i].publish)
             r = layers_insert(all->home->store, &all->layers[i].row, error);
-    str_set(all->row.layer, all->n_layers > 0 ? all->layers[all->n_layers - 1].row.id : "");
+    for (size_t i = 0; i < all->n_layers; i++) { /* the last of a disk's is on top */
+        const ArrivingLayer *layer = &all->layers[i];
+        if (layer->disk == 0)
+            str_set(all->row.layer, layer->row.id);
+        else
+            str_set(all->row.data.disks.items[layer->disk - 1].layer, layer->row.id);
+    }
     if (r >= 0)
         r = snapshots_update(all->home->store, &all->row, error);
     if (r >= 0)
@@ -373,6 +469,8 @@ static int finish_files(Arrival *all, Error *error) {
     int r = 0;
     if (!all->files)
         return 0;
+    if (!memory)
+        return publish_commit(all->files, error);
     if (all->has_since)
         r = memory_diff_check(memory->file.fd, all->row.data.memory_bytes, error);
     str_set(files->memory.tree, memory->digest);
@@ -391,6 +489,10 @@ static int finish(Arrival *all, Error *error) {
     int r = archive_kernel_finish(&all->kernel, error);
     if (r >= 0)
         r = finish_base(all, error);
+    if (r >= 0)
+        r = transfer_bases_finish(&all->bases, error);
+    if (r >= 0 && all->cidata)
+        r = publish_commit(all->cidata, error);
     if (r >= 0)
         r = finish_layers(all, error);
     if (r >= 0)
@@ -430,6 +532,7 @@ int archive_import_snapshot(Home *home, Operation *operation, const ArchiveImpor
     _cleanup_(arrival_free) Arrival all = {.home = home, .operation = operation};
     int r;
     operation_enter(operation, "import");
+    transfer_bases_begin(home, &all.bases);
     r = run(&all, import, error);
     if (r >= 0)
         return snapshot_describe(home, &all.row, snapshot, error);

@@ -12,6 +12,7 @@
 #include "archive/archive_read.h"
 #include "base/fd.h"
 #include "proto/archive_format.h"
+#include "proto/archive_parts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -39,6 +40,16 @@ static void run(ArchiveReader *reader) {
     (void)archive_reader_run(reader, &options, NULL);
 }
 
+/* As a pull does with the parts of one: here with all of it as the first. */
+static void join(int fd) {
+    _cleanup_close_ int out = memfd_create("fuzz", MFD_CLOEXEC);
+    _cleanup_json_ json_t *manifest = NULL;
+    if (out < 0)
+        abort();
+    (void)archive_parts_manifest(fd, &manifest, NULL);
+    (void)archive_parts_join(&fd, 1, out, NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     _cleanup_archive_reader_ ArchiveReader reader = {0};
     _cleanup_close_ int fd = memfd_create("fuzz", MFD_CLOEXEC);
@@ -52,5 +63,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         abort();
     if (archive_reader_open(&reader, fd, NULL) >= 0)
         run(&reader);
+    join(fd);
     return 0;
 }

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """Images and snapshots going out of a home and into another: commit, export, import."""
+import hashlib
+import json
 import os
 import re
 import socket
@@ -12,8 +14,9 @@ from harness import expect, expect_equal, expect_match
 
 @harness.booted
 def test_commit(home):
-    home.ramet("run", "-d", "--name", "a", "busybox")
-    home.ramet("exec", "a", "--", "sh", "-c", "echo kept >/root/file")
+    home.ramet("seed", "create", "work", "--from", make_folder(home, "seed\n"))
+    home.ramet("run", "-d", "--name", "a", "--seed", "work:/work", "busybox")
+    home.ramet("exec", "a", "--", "sh", "-c", "echo kept >/root/file; echo own >>/work/file")
     home.ramet("commit", "a", "nosuch/name", status=2)
     home.ramet("commit", "nosuch", "made", status=3)
     home.ramet("commit", "a", "busybox", status=4)
@@ -22,7 +25,8 @@ def test_commit(home):
     expect_match(made["source"], r"^commit of VM a$")
     expect_equal(home.ramet("exec", "a", "cat", "/root/file").out, "kept\n", "the VM goes on")
     home.ramet("exec", "a", "--", "sh", "-c", "echo later >/root/file; sync")
-    expect_equal(home.ramet("run", "--name", "b", "made", "--", "sh", "-c", "cat /root/file; hostname").out, "kept\nb\n")
+    expect_equal(home.ramet("run", "--name", "b", "made", "--", "sh", "-c", "cat /root/file /work/file; hostname").out,
+                 "kept\nseed\nown\nb\n")
     home.ramet("stop", "a")  # without memory
     home.ramet("commit", "a", "made", status=4)
     home.ramet("commit", "a", "made", "--replace")
@@ -32,6 +36,8 @@ def test_commit(home):
     expect_equal([one["name"] for one in home.json("image", "ls")], ["made"])
     expect("made" not in home.json("prune", "--keep-bytes", "0")["images"], "there is no other of it")
     home.ramet("image", "rm", "made")
+    home.ramet("seed", "rm", "work")
+    expect_equal(os.listdir(os.path.join(home.path, "seeds")), [], "seeds")
     expect_equal([name for name in os.listdir(os.path.join(home.path, "images")) if name.endswith(".raw")], [])
     expect_equal(os.listdir(os.path.join(home.path, "tmp")), [])
     expect(not [name for name in os.listdir(os.path.join(home.path, "locks")) if "adopt" in name], "locks stay")
@@ -107,6 +113,80 @@ def test_image(home):
     home.ramet("image", "rm", "twin")
 
 
+def tell_otherwise(path, changed, change):
+    """A copy of an archive whose manifest says something else, with a SHA-256 that fits."""
+    with open(path, "rb") as file:
+        data = file.read()
+    head, record, rest = data[:16], data[16:80], data[80:]
+    size = int.from_bytes(record[20:24], "little")
+    manifest = json.loads(rest[:size])
+    change(manifest)
+    text = json.dumps(manifest).encode()
+    length, hashed = len(text).to_bytes(4, "little"), hashlib.sha256(text).digest()
+    with open(changed, "wb") as file:
+        file.write(head + record[:16] + length + length + record[24:32] + hashed + text + rest[size:-32] + hashed)
+
+
+def hostile(manifest):
+    """What no archive may say of an image with seeds."""
+    image = manifest["image"]
+    digest = image["seeds"][0]["digest"]
+    return [(image["seeds"][0], "path", "/proc/x"), (image["seeds"][0], "path", "/srv/../x"), (image["seeds"][0], "path", "/srv/two"),
+            (image["seeds"][0], "digest", "tree1:../../x"), (image["seeds"][0], "digest", "clone:" + digest[6:]),
+            (image["seeds"][0], "digest", digest[:-1] + ("0" if digest[-1] != "0" else "1")), (image["seeds"][0], "source", "a\nb"),
+            (image, "seeds", image["seeds"] * 8), (image, "config", {"env": ["=x"]}), (image, "config", {"stop_signal": 65}),
+            (image, "config", {"ports": ["80/sctp"]}), (image, "config", {"directory": "x" * 5000}),
+            (image, "config", {"labels": {"a": 1}}), (manifest, "firmware", "uefi"), (manifest, "firmware", "../x")]
+
+
+def make_folder(home, text):
+    folder = os.path.join(home.folder, "work")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "file"), "w", encoding="utf-8") as file:
+        file.write(text)
+    return folder
+
+
+@harness.booted
+def test_image_with_seeds(home):
+    """They go along, checked, and a VM of the image has its disks elsewhere."""
+    file, damaged = (os.path.join(home.folder, name) for name in ("dev.ramet", "damaged.ramet"))
+    folder = make_folder(home, "ready\n")
+    home.ramet("image", "build", "dev", "--from", "busybox", "--seed", f"{folder}:/root", "--seed", f"{folder}:/srv/two")
+    seeds = home.json("image", "inspect", "dev")["seeds"]
+    home.ramet("image", "export", "dev", file)
+    with open(file, "rb") as archive:
+        expect_equal(archive.read(12)[8:], b"\2\0\0\0", "the format, which earlier versions refuse")
+    other = harness.Home(template=None)
+    try:
+        damage(file, damaged, flip(os.path.getsize(file) - 64 - 40))  # in the last seed
+        expect("damaged" in other.ramet("image", "import", damaged, status=1).err, "a seed's damage is not told of")
+        check_clean(other)
+        expect_equal(os.listdir(os.path.join(other.path, "seeds")), [], "seeds")
+        for at in range(15):
+            def change(manifest, at=at):
+                where, key, value = hostile(manifest)[at]
+                where[key] = value
+            tell_otherwise(file, damaged, change)
+            expect("damaged" in other.ramet("image", "import", damaged, status=1).err, f"hostile manifest {at} is not told of")
+            check_clean(other)
+        expect_equal([os.listdir(os.path.join(other.path, folder)) for folder in ("seeds", "kernels")], [[], []], "of hostile ones")
+        tell_otherwise(file, damaged, lambda manifest: manifest["image"].update(config={"env": ["A=b"], "command": ["true"]}))
+        expect_equal(other.json("image", "import", damaged, "--name", "mine")["config"]["env"], ["A=b"], "what it says of itself")
+        other.ramet("image", "rm", "mine")
+        imported = other.json("image", "import", file, "--name", "mine")
+        expect_equal(imported["seeds"], seeds, "what its VMs have")
+        other.ramet("image", "import", file, "--name", "mine")  # what it is already
+        out = other.ramet("run", "--rm", "--name", "a", "mine", "--", "sh", "-c", "cat /root/file /srv/two/file; echo x >/root/file").out
+        expect_equal(out, "ready\nready\n", "the seeds")
+        other.ramet("image", "rm", "mine")
+        expect_equal(os.listdir(os.path.join(other.path, "seeds")), [], "seeds without an image")
+        expect(not [name for name in os.listdir(os.path.join(other.path, "locks")) if "adopt" in name], "locks stay")
+    finally:
+        other.close()
+    home.ramet("image", "rm", "dev")
+
+
 def counter(home, vm):
     """What a program in its memory counts, which no reboot would know."""
     return home.ramet("exec", vm, "cat", "/dev/shm/count").out.strip()
@@ -116,15 +196,17 @@ def counter(home, vm):
 def test_snapshot(home):
     """Exported here, forked there, and its memory is alive."""
     file, later = (os.path.join(home.folder, name) for name in ("warm.ramet", "later.ramet"))
-    home.ramet("run", "-d", "--name", "a", "busybox")
+    home.ramet("seed", "create", "work", "--from", make_folder(home, "seed\n"))
+    home.ramet("volume", "create", "data", "--size", "32M")
+    home.ramet("run", "-d", "--name", "a", "--seed", "work:/work:128M", "--volume", "data:/data", "busybox")
     home.ramet("exec", "a", "--", "sh", "-c", "head -c 8m /dev/urandom >/dev/shm/x; md5sum </dev/shm/x >/dev/shm/count; "
-               "echo disk >/root/file; sync")
-    home.ramet("snapshot", "create", "a", "warm")
+               "echo disk >/root/file; echo data >/data/file; cat /work/file >/work/own; sync")
+    home.ramet("snapshot", "create", "a", "warm", "--clone-volumes")
     count = counter(home, "a")
     home.ramet("snapshot", "export", "warm", file)
     home.ramet("fork", "warm", "--name", "b")
     home.ramet("exec", "b", "--", "sh", "-c", "head -c 1m /dev/urandom >/dev/shm/y; md5sum </dev/shm/y >/dev/shm/count; "
-               "echo later >/root/file; sync")
+               "echo later >/root/file; echo more >>/work/own; sync")
     home.ramet("snapshot", "create", "b", "later")
     second = counter(home, "b")
     home.ramet("snapshot", "export", "later", later, "--since", "warm")
@@ -145,6 +227,16 @@ def test_snapshot(home):
             damage(file, damaged, change)
             expect("damaged" in other.ramet("snapshot", "import", damaged, status=1).err, "damage is not told of")
             check_clean(other)
+        for at in range(7):
+            def change(manifest, at=at):
+                mounts = manifest["snapshot"]["data"]["spec"]["mounts"]
+                where, key, value = [(mounts[0], "path", "/proc"), (mounts[0], "kind", "volume"), (mounts[0], "bytes", 512),
+                                     (mounts[0], "name", "../x"), (manifest, "disks", []), (mounts[1], "path", mounts[0]["path"]),
+                                     (manifest["disks"][1]["layers"][0], "id", "../x")][at]
+                where[key] = value
+            tell_otherwise(file, damaged, change)
+            expect("damaged" in other.ramet("snapshot", "import", damaged, status=1).err, f"hostile manifest {at} is not told of")
+            check_clean(other)
         other.ramet("image", "import", file, status=2)
         shown = other.json("snapshot", "import", file)
         expect_equal(shown["name"], "warm")
@@ -156,22 +248,23 @@ def test_snapshot(home):
         for vm in ("v-1", "v-2"):
             expect_equal(counter(other, vm), count, "its memory")
             expect_equal(other.ramet("exec", vm, "--", "sh", "-c", "md5sum </dev/shm/x").out.split()[0], count.split()[0])
-            expect_equal(other.ramet("exec", vm, "cat", "/root/file").out, "disk\n")
+            expect_equal(other.ramet("exec", vm, "cat", "/root/file", "/work/own", "/data/file").out, "disk\nseed\ndata\n")
         with open(later, "rb") as stream:
             shown = other.ramet("snapshot", "import", "-", "--json", stdin=stream.read()).json()
         expect_equal(shown["memory"]["kind"], "diff")
         expect(other.json("snapshot", "verify", "later")["ok"], "later is not what it was")
         other.ramet("fork", "later", "--name", "w")
         expect_equal(counter(other, "w"), second, "its memory")
-        expect_equal(other.ramet("exec", "w", "cat", "/root/file").out, "later\n")
+        expect_equal(other.ramet("exec", "w", "cat", "/root/file", "/work/own").out, "later\nseed\nmore\n")
         expect("needed by" in other.ramet("snapshot", "rm", "warm", status=4).err, "later stands on warm")
         other.ramet("stop", "w")
         other.ramet("start", "w")  # boots with the kernel that came along
-        expect_equal(other.ramet("exec", "w", "cat", "/root/file").out, "later\n")
+        expect_equal(other.ramet("exec", "w", "cat", "/root/file", "/work/file").out, "later\nseed\n")
         other.ramet("rm", "-f", "v-1", "v-2", "w")
         other.ramet("snapshot", "rm", "later", "warm")
         check_clean(other)
         expect_equal([name for name in os.listdir(os.path.join(other.path, "images")) if name.endswith(".raw")], [])
+        expect_equal(os.listdir(os.path.join(other.path, "seeds")), [])
     finally:
         other.close()
 
