@@ -2,18 +2,22 @@
 
 /* `commit`: an image of a VM's disk.
  *
- *   an automatic snapshot, which freezes the disk as any other does ─▶ the VM goes on ─▶ its chain
- *   of layers written as one disk ─▶ digest, publish, name ─▶ the snapshot goes
+ *   an automatic snapshot, which freezes the disks as any other does ─▶ the VM goes on ─▶ each
+ *   chain of layers written as one disk, those over seeds as seeds of the image ─▶ digest,
+ *   publish, name ─▶ the snapshot goes
  *
  * What a crash leaves is the snapshot, which nothing needs, so the next start collects it, and
  * scratch. */
 
 #include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/path.h"
 #include "base/str.h"
 #include "catalog/images.h"
+#include "disk/base_file.h"
 #include "frozen/layers.h"
 #include "frozen/pins.h"
 #include "home/inside.h"
@@ -21,6 +25,7 @@
 #include "lineage/lineage.h"
 #include "machine/snapshot_create.h"
 #include "pool/boot_cache.h"
+#include "storage/bases.h"
 #include "verbs/verbs.h"
 
 #define PURPOSE_COMMIT "commit"
@@ -29,6 +34,8 @@ typedef struct Commit {
     Home *home;           /* borrowed */
     Operation *operation; /* borrowed */
     SnapshotRow row;      /* owned: of the VM as it was */
+    char *source;         /* owned: for people */
+    json_t *seeds;        /* owned: what the image brings */
 } Commit;
 
 static int write_disk(void *data, int fd, const char *path, Error *error) {
@@ -36,6 +43,55 @@ static int write_disk(void *data, int fd, const char *path, Error *error) {
     operation_enter(commit->operation, "flatten");
     return layer_write_raw(commit->home, commit->operation, commit->row.layer,
                            str_or_empty(commit->row.data.base_path), fd, path, error);
+}
+
+/* ---- seeds: what the VM has over them becomes one of the image's ---- */
+
+static int write_seed(Commit *commit, size_t i, char base[BASE_ID_SIZE], Error *error) {
+    const SnapshotData *data = &commit->row.data;
+    const char *home = commit->home->path;
+    int cancel_fd = commit->operation->cancel_fd;
+    _cleanup_free_ char *below = seed_base_path(home, data->spec.mounts.items[i].base);
+    _cleanup_free_ char *name = scratch_name("commit");
+    _cleanup_free_ char *lock = str_format("%s/locks/" SEED_KIND "-%s.lock", home, name);
+    const PublishOptions options = {
+        .home = home, .kind = SEED_KIND, .name = name, .cancel_fd = cancel_fd};
+    _cleanup_(publish_free_p) Publish *publish = NULL;
+    bool exists;
+    int r = publish_begin(&options, &publish, &exists, error);
+    (void)unlink(lock); /* nobody else can choose its name */
+    if (r >= 0)
+        r = layer_write_raw(commit->home, commit->operation, data->disks.items[i].layer, below,
+                            publish_scratch_fd(publish), publish_scratch_path(publish), error);
+    if (r >= 0)
+        r = base_digest(publish_scratch_fd(publish), cancel_fd, base, error);
+    return r < 0 ? r : base_publish(publish, base, error);
+}
+
+static int add_seed(Commit *commit, size_t i, Error *error) {
+    const VmMount *mount = &commit->row.data.spec.mounts.items[i];
+    char base[BASE_ID_SIZE];
+    int r;
+    if (mount->kind != VM_MOUNT_SEED) {
+        operation_note(commit->operation, "what the VM has at %s is not in the image", mount->path);
+        return 0;
+    }
+    r = write_seed(commit, i, base, error);
+    if (r < 0)
+        return error_add_context(error, "the disk at %s", mount->path);
+    (void)json_array_append_new(commit->seeds,
+                                json_pack("{s:s, s:s, s:s, s:I}", "path", mount->path, "digest",
+                                          base, "source", commit->source, "virtual_bytes",
+                                          (json_int_t)mount->bytes));
+    return 0;
+}
+
+static int add_seeds(Commit *commit, Error *error) {
+    int r = 0;
+    operation_enter(commit->operation, "seeds");
+    for (size_t i = 0; r >= 0 && i < commit->row.data.spec.mounts.count; i++)
+        r = add_seed(commit, i, error);
+    return r;
 }
 
 static int freeze(Commit *commit, const char *reference, Error *error) {
@@ -62,19 +118,34 @@ static void inherit(Commit *commit, ImageAdoptRequest *request) {
 }
 
 static int make(Commit *commit, const char *name, bool replace, json_t **image, Error *error) {
-    _cleanup_free_ char *source = str_format("commit of VM %s", commit->row.vm);
     ImageAdoptRequest request = {.name = name,
                                  .kernel_key = commit->row.data.kernel_key,
-                                 .source = source,
+                                 .source = commit->source,
                                  .write = write_disk,
                                  .data = commit};
+    int r = 0;
     inherit(commit, &request);
-    for (size_t i = 0; i < commit->row.data.spec.mounts.count; i++)
-        operation_note(commit->operation,
-                       "the image is of the root disk alone: what the VM has at %s is not in it",
-                       commit->row.data.spec.mounts.items[i].path);
-    return catalog_adopt_image(commit->home, commit->operation, &request, replace,
-                               "image.committed", image, error);
+    if (commit->row.data.spec.mounts.count > 0)
+        r = add_seeds(commit, error);
+    if (json_array_size(commit->seeds) > 0)
+        request.seeds = commit->seeds;
+    return r < 0 ? r
+                 : catalog_adopt_image(commit->home, commit->operation, &request, replace,
+                                       "image.committed", image, error);
+}
+
+/* Nobody has its seeds until its row is there. */
+static int make_held(Commit *commit, const char *name, bool replace, json_t **image, Error *error) {
+    int r;
+    commit->source = str_format("commit of VM %s", commit->row.vm);
+    commit->seeds = json_array();
+    bases_hold(commit->home);
+    r = make(commit, name, replace, image, error);
+    bases_release(commit->home);
+    bases_collect(commit->home);
+    json_decref(commit->seeds);
+    free(commit->source);
+    return r;
 }
 
 /* Before anybody's disk is frozen for nothing. */
@@ -100,7 +171,7 @@ int vm_commit(Home *home, Operation *operation, const char *vm, const char *name
         r = freeze(&commit, vm, error);
     if (r < 0)
         return r;
-    r = make(&commit, name, replace, image, error);
+    r = make_held(&commit, name, replace, image, error);
     snapshot_unpin(home, commit.row.id);
     lineage_collect(home);
     boot_cache_reconcile(home);
