@@ -58,9 +58,9 @@ static int check_mounts(VmMounts *mounts, Error *error) {
     for (size_t i = 0; i < mounts->count; i++) {
         VmMount *mount = &mounts->items[i];
         if (mount->kind == VM_MOUNT_VOLUME || vm_mount_path_check(mount->path, NULL) < 0 ||
-            (*mount->name && !name_is_valid(mount->name)) || mount->bytes % 512 != 0 ||
-            mount->bytes == 0 || mount->bytes > (uint64_t)1 << 50 ||
-            vm_mounts_add(seen, mount, NULL) < 0)
+            (*mount->name && !name_is_valid(mount->name)) ||
+            (mount->kind == VM_MOUNT_SEED && mount->bytes % 512 != 0) || mount->bytes == 0 ||
+            mount->bytes > (uint64_t)1 << 50 || vm_mounts_add(seen, mount, NULL) < 0)
             return bad(error, "a disk beside its root");
         mount->base[0] = mount->volume[0] = '\0';
     }

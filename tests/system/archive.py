@@ -198,7 +198,8 @@ def test_snapshot(home):
     file, later = (os.path.join(home.folder, name) for name in ("warm.ramet", "later.ramet"))
     home.ramet("seed", "create", "work", "--from", make_folder(home, "seed\n"))
     home.ramet("volume", "create", "data", "--size", "32M")
-    home.ramet("run", "-d", "--name", "a", "--seed", "work:/work:128M", "--volume", "data:/data", "busybox")
+    home.ramet("run", "-d", "--name", "a", "--seed", "work:/work:128M", "--volume", "data:/data", "--config-disk",
+               make_folder(home, "seed\n"), "busybox")
     home.ramet("exec", "a", "--", "sh", "-c", "head -c 8m /dev/urandom >/dev/shm/x; md5sum </dev/shm/x >/dev/shm/count; "
                "echo disk >/root/file; echo data >/data/file; cat /work/file >/work/own; sync")
     home.ramet("snapshot", "create", "a", "warm", "--clone-volumes")
@@ -232,7 +233,7 @@ def test_snapshot(home):
                 mounts = manifest["snapshot"]["data"]["spec"]["mounts"]
                 where, key, value = [(mounts[0], "path", "/proc"), (mounts[0], "kind", "volume"), (mounts[0], "bytes", 512),
                                      (mounts[0], "name", "../x"), (manifest, "disks", []), (mounts[1], "path", mounts[0]["path"]),
-                                     (manifest["disks"][1]["layers"][0], "id", "../x")][at]
+                                     (manifest["disks"][-1]["layers"][0], "id", "../x")][at]
                 where[key] = value
             tell_otherwise(file, damaged, change)
             expect("damaged" in other.ramet("snapshot", "import", damaged, status=1).err, f"hostile manifest {at} is not told of")
@@ -248,7 +249,8 @@ def test_snapshot(home):
         for vm in ("v-1", "v-2"):
             expect_equal(counter(other, vm), count, "its memory")
             expect_equal(other.ramet("exec", vm, "--", "sh", "-c", "md5sum </dev/shm/x").out.split()[0], count.split()[0])
-            expect_equal(other.ramet("exec", vm, "cat", "/root/file", "/work/own", "/data/file").out, "disk\nseed\ndata\n")
+            expect_equal(other.ramet("exec", vm, "cat", "/root/file", "/work/own", "/data/file", "/media/config/file").out,
+                         "disk\nseed\ndata\nseed\n")
         with open(later, "rb") as stream:
             shown = other.ramet("snapshot", "import", "-", "--json", stdin=stream.read()).json()
         expect_equal(shown["memory"]["kind"], "diff")
