@@ -16,7 +16,7 @@ from harness import expect, expect_equal, expect_match
 def test_commit(home):
     home.ramet("seed", "create", "work", "--from", make_folder(home, "seed\n"))
     home.ramet("run", "-d", "--name", "a", "--seed", "work:/work", "busybox")
-    home.ramet("exec", "a", "--", "sh", "-c", "echo kept >/root/file; echo own >>/work/file")
+    home.ramet("exec", "a", "--", "sh", "-c", "echo kept >/root/file; echo 7 >>/work/file")
     home.ramet("commit", "a", "nosuch/name", status=2)
     home.ramet("commit", "nosuch", "made", status=3)
     home.ramet("commit", "a", "busybox", status=4)
@@ -26,7 +26,7 @@ def test_commit(home):
     expect_equal(home.ramet("exec", "a", "cat", "/root/file").out, "kept\n", "the VM goes on")
     home.ramet("exec", "a", "--", "sh", "-c", "echo later >/root/file; sync")
     expect_equal(home.ramet("run", "--name", "b", "made", "--", "sh", "-c", "cat /root/file /work/file; hostname").out,
-                 "kept\nseed\nown\nb\n")
+                 "kept\nseed\n7\nb\n")
     home.ramet("stop", "a")  # without memory
     home.ramet("commit", "a", "made", status=4)
     home.ramet("commit", "a", "made", "--replace")
