@@ -424,7 +424,8 @@ const ApiField api_lab_vm_fields[] = {
      .type = API_TEXT,
      .min = 1,
      .max = LAB_LINE_MAX,
-     .summary = "a shell's line, put into the background once all VMs run"},
+     .summary = "a shell's line, put into the background once all VMs run; without it the image's "
+                "program"},
     END,
 };
 
