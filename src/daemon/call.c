@@ -279,6 +279,8 @@ static void check_input(Call *call) {
     int r = parse_body(call, &error);
     if (r == 0)
         r = api_check_input(request->row, request->input, &error);
+    if (r == 0)
+        r = peer_check_config_disks(request->peer, request->input, &error);
     if (r < 0) {
         call_fail(call, 0, &error);
         return;

@@ -98,3 +98,16 @@ int peer_check_folder(const Peer *peer, const char *path, Error *error) {
     error_set_hint(error, "do it as the daemon's user, or with a RAMET_HOME of your own");
     return -EACCES;
 }
+
+static int check_config_disk(const Peer *peer, const json_t *object, Error *error) {
+    const char *path = json_string_value(json_object_get(object, "config_disk"));
+    return path ? peer_check_folder(peer, path, error) : 0;
+}
+
+int peer_check_config_disks(const Peer *peer, const json_t *input, Error *error) {
+    const json_t *vms = json_object_get(input, "vms");
+    int r = check_config_disk(peer, input, error);
+    for (size_t i = 0; r >= 0 && i < json_array_size(vms); i++)
+        r = check_config_disk(peer, json_array_get(vms, i), error);
+    return r;
+}

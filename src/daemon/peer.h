@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/json.h"
 
 #define PEER_GROUPS_MAX 1024
 
@@ -30,6 +31,9 @@ bool peer_is_allowed(const Peer *peer, gid_t group);
 /* May the peer have us read a whole folder, by its path? Only who may read all that we may.
  * ERROR_PERMISSION. */
 int peer_check_folder(const Peer *peer, const char *path, Error *error);
+
+/* The same of all that a request wants config disks made of: its own, and those of a lab's VMs. */
+int peer_check_config_disks(const Peer *peer, const json_t *input, Error *error);
 
 /* Opens a file for reading with the rights of the peer, not ours, so that a daemon of root reads
  * nothing for a client that the client could not read. Only this thread is somebody else meanwhile.

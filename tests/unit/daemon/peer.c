@@ -34,6 +34,22 @@ static void test_allowed(void) {
     CHECK(peer_is_allowed(&peer, (gid_t)-1));
 }
 
+static int try_config(const Peer *peer, const char *text) {
+    _cleanup_json_ json_t *input = json_loads(text, 0, NULL);
+    return peer_check_config_disks(peer, input, NULL);
+}
+
+/* What only the daemon's user may have read. */
+static void test_config_disks(void) {
+    static Peer peer = {.uid = 4711};
+    CHECK_INT(try_config(&peer, "{\"image\":\"x\"}"), 0);
+    CHECK_INT(try_config(&peer, "{\"config_disk\":\"/etc/shadow\"}"), -EACCES);
+    CHECK_INT(try_config(&peer, "{\"vms\":[{\"image\":\"x\"},{\"config_disk\":\"/etc\"}]}"),
+              -EACCES);
+    peer.uid = geteuid();
+    CHECK_INT(try_config(&peer, "{\"config_disk\":\"/etc/shadow\"}"), 0);
+}
+
 static int try_open(const Peer *peer, const char *path) {
     int fd = -1, r = peer_open_file(peer, path, &fd, NULL);
     (void)fd_close(fd);
@@ -76,6 +92,7 @@ static void test_open_as_client(void) {
 int main(void) {
     RUN(test_get);
     RUN(test_allowed);
+    RUN(test_config_disks);
     RUN(test_open_plain);
     RUN(test_open_as_client);
     return 0;
