@@ -2,6 +2,7 @@
 """Seeds: frozen folders, over which VMs have disks of their own."""
 import os
 import socket
+import sqlite3
 import stat
 import subprocess
 import threading
@@ -24,6 +25,11 @@ def make_folder(home, name="work"):
 
 def bases(home):
     return sorted(os.listdir(os.path.join(home.path, "seeds")))
+
+
+def cache_keys(home):
+    with sqlite3.connect(f"file:{home.path}/ramet.db?mode=ro", uri=True) as store:
+        return store.execute("SELECT count(DISTINCT key) FROM snapshots WHERE purpose = 'cache'").fetchone()[0]
 
 
 def guest(home, vm, line):
@@ -143,6 +149,31 @@ def test_no_room(home):
     home.ramet("seed", "create", "work", "--from", folder)
 
 
+def test_full_disk(home):
+    """There is room to begin, and not enough to end: on a file system of its own, after which a smaller folder is made a seed of."""
+    folder = make_folder(home)
+    with open(os.path.join(folder, "large"), "wb") as file:
+        for _ in range(10):
+            file.write(os.urandom(16 << 20))
+    small = os.path.join(home.folder, "small")
+    os.mkdir(small)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128M,mode=755", "ramet-test", small], check=False).returncode:
+        raise harness.Skip("no file system can be mounted here")
+    other = harness.Home(template=None, parent=small)
+    try:
+        result = other.ramet("seed", "create", "work", "--from", folder, status=1)
+        expect("o space left" in result.err or "full" in result.err, result.err)
+        expect_equal(other.json("seed", "ls"), [])
+        expect_equal(bases(other), [])
+        expect_equal(os.listdir(os.path.join(other.path, "tmp")), [], "scratch")
+        os.unlink(os.path.join(folder, "large"))
+        other.ramet("seed", "create", "work", "--from", folder)
+        other.check_reports()
+    finally:
+        other.close()
+        subprocess.run(["umount", "-l", small], check=True)
+
+
 def test_refusals(home):
     folder = make_folder(home)
     home.ramet("seed", "create", "work", "--from", folder)
@@ -182,6 +213,39 @@ def test_a_folder_that_changes(home):
     home.ramet("seed", "create", "work", "--from", folder)
 
 
+def test_files_that_vanish(home):
+    """They are there at the first look, and gone when their turn comes. A try between two changes is none."""
+    folder = make_folder(home)
+    for i in range(300):
+        with open(os.path.join(folder, "sub", str(i)), "wb") as file:
+            file.write(os.urandom(20000))
+    stop = threading.Event()
+
+    def vanish():
+        path = os.path.join(folder, "sub", "passing")
+        while not stop.is_set():
+            with open(path, "wb") as file:
+                file.write(b"x" * 5000)
+            os.unlink(path)
+
+    def changes():
+        result = home.ramet("seed", "create", "work", "--from", folder, "--replace", status=None)
+        expect(result.status in (0, 4), result.err)
+        expect(result.status == 0 or "changed while it was read" in result.err, result.err)
+        return result.status == 4
+
+    writer = threading.Thread(target=vanish)
+    writer.start()
+    try:
+        wait_until(changes, "a folder whose files vanish")
+    finally:
+        stop.set()
+        writer.join()
+    home.ramet("seed", "create", "work", "--from", folder, "--replace")
+    expect_equal(len(bases(home)), 1)
+    expect_equal(os.listdir(os.path.join(home.path, "tmp")), [], "scratch")
+
+
 def test_kill_while_one_is_made(home):
     folder = make_folder(home)
     for i in range(2000):
@@ -207,10 +271,12 @@ def test_image_with_a_seed(home):
     expect_equal([seed["path"] for seed in image["seeds"]], ["/root"])
     out = home.ramet("run", "--rm", "dev", "--", "cat", "/root/greeting").out
     expect_equal(out, "hello\n")
+    expect_equal(cache_keys(home), 1, "entries of the boot cache with the seed")
     os.unlink(os.path.join(home.path, "seeds", bases(home)[0]))
     result = home.ramet("run", "--rm", "dev", "--", "sh", "-c", "ls /root/greeting 2>/dev/null || echo none")
     expect_equal(result.out, "none\n")
     expect("seed for /root cannot be had" in result.err, result.err)
+    expect_equal(cache_keys(home), 2, "and without it")
 
 
 LAB = """
