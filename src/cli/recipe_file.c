@@ -157,6 +157,39 @@ static int read_steps(YamlReading *file, const YamlNode *node, json_t *object, c
     return yaml_read_items(file, node, YAML_TREE_LIST, object, member, read_step);
 }
 
+/* ---- seeds ---- */
+
+/* DIR:PATH; what is wrong with the path, the daemon says. */
+static int read_seed(YamlReading *file, const YamlNode *node, json_t *array) {
+    const char *colon = NULL;
+    json_t *seed;
+    int r = yaml_read_scalar(file, node);
+    if (r < 0)
+        return r;
+    for (const char *at = node->text; (at = strstr(at, ":/")); at++)
+        colon = at;
+    if (!colon || colon == node->text)
+        return yaml_tree_error(&file->tree, node, file->error,
+                               "\"%.100s\" is no folder with its place (DIR:PATH), such as "
+                               "home:/root",
+                               node->text);
+    seed = yaml_append_object(array);
+    json_object_set_new(seed, "from", json_stringn(node->text, (size_t)(colon - node->text)));
+    json_object_set_new(seed, "path", json_string(colon + 1));
+    json_object_set_new(seed, "line", json_integer((json_int_t)node->line));
+    return 0;
+}
+
+/* One, or a list. */
+static int read_seeds(YamlReading *file, const YamlNode *node, json_t *object, const char *member) {
+    json_t *list;
+    if (node->kind == YAML_TREE_LIST)
+        return yaml_read_items(file, node, YAML_TREE_LIST, object, member, read_seed);
+    list = json_array();
+    json_object_set_new(object, member, list);
+    return read_seed(file, node, list);
+}
+
 /* ---- the whole ---- */
 
 static int read_ready(YamlReading *file, const YamlNode *node, json_t *object, const char *member) {
@@ -172,6 +205,7 @@ static const YamlKey keys[] = {
     {"network", "network", read_network},
     {"timeout", "timeout_s", yaml_read_seconds},
     {"env", "env", yaml_read_env},
+    {"seed", "seeds", read_seeds},
     {"steps", "steps", read_steps},
     {"user", "user", yaml_read_text},
     {"directory", "directory", read_absolute},

@@ -11,6 +11,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "cli/beside_file.h"
+#include "cli/image_args.h"
 #include "cli/tar_helper.h"
 #include "proto/agent.h"
 
@@ -21,9 +22,9 @@ static const char *text_of(const json_t *object, const char *key) {
 }
 
 /* In front of what is wrong with a step. */
-static int at_line(const json_t *recipe, const json_t *step, Error *error) {
-    return error_add_context(error, "%s:%lld: copy", text_of(recipe, "file"),
-                             (long long)json_integer_value(json_object_get(step, "line")));
+static int at_line(const json_t *recipe, const json_t *step, const char *what, Error *error) {
+    return error_add_context(error, "%s:%lld: %s", text_of(recipe, "file"),
+                             (long long)json_integer_value(json_object_get(step, "line")), what);
 }
 
 static int move_all(int from, int to, uint64_t *bytes, Error *error) {
@@ -64,10 +65,22 @@ static int add_copy(const json_t *recipe, json_t *step, int fd, Error *error) {
     if (r >= 0)
         r = add_archive(path, fd, &bytes, error);
     if (r < 0)
-        return at_line(recipe, step, error);
+        return at_line(recipe, step, "copy", error);
     json_object_set_new(step, "bytes", json_integer((json_int_t)bytes));
     if (str_has_suffix(text_of(step, "path"), "/"))
         json_object_set_new(step, "flags", json_integer(COPY_INTO_FOLDER));
+    return 0;
+}
+
+/* The daemon reads the folder itself, and so it becomes absolute. */
+static int find_seed(const json_t *recipe, json_t *seed, Error *error) {
+    _cleanup_free_ char *path = NULL, *absolute = NULL;
+    int r = beside_file("recipe", text_of(recipe, "file"), text_of(seed, "from"), &path, error);
+    if (r >= 0)
+        r = image_args_path(path, &absolute, error);
+    if (r < 0)
+        return at_line(recipe, seed, "seed", error);
+    json_object_set_new(seed, "from", json_string(absolute));
     return 0;
 }
 
@@ -82,9 +95,13 @@ static int open_scratch(int *fd, Error *error) {
 int recipe_pack(json_t *recipe, int *fd, uint64_t *json_bytes, Error *error) {
     _cleanup_close_ int scratch = -1;
     _cleanup_free_ char *text = NULL;
-    json_t *step;
+    json_t *step, *seed;
     size_t i;
     int r = open_scratch(&scratch, error);
+    json_array_foreach(json_object_get(recipe, "seeds"), i, seed) {
+        if (r >= 0)
+            r = find_seed(recipe, seed, error);
+    }
     json_array_foreach(json_object_get(recipe, "steps"), i, step) {
         if (r >= 0 && json_object_get(step, "from"))
             r = add_copy(recipe, step, scratch, error);

@@ -198,6 +198,7 @@ const Verb verb_image_build = {
         "  env: {LANG: C.UTF-8}\n"
         "  network: user              # or none: what steps run with, unless they say otherwise\n"
         "  timeout: 600               # seconds, of each step\n"
+        "  seed: home:/root           # as --seed has it: a folder below the recipe's; or a list\n"
         "  steps:\n"
         "    - packages: [nginx]      # by apt-get, apk or dnf of the guest\n"
         "    - copy: site             # below the recipe's folder\n"

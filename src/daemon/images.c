@@ -68,10 +68,16 @@ HANDLER(handle_image_build) {
     return image_op_build(request->home, &request->operation, &options, answer, error);
 }
 
+static int check_folder(void *data, const char *folder, Error *error) {
+    return peer_check_folder(data, folder, error);
+}
+
 HANDLER(handle_image_recipe) {
     const RecipeOptions options = {.name = request_text(request, "name"),
                                    .keep = request_text(request, "keep"),
                                    .replace = request_flag(request, "replace"),
+                                   .check_folder = check_folder,
+                                   .data = request->peer,
                                    .fd = request->upload_fd,
                                    .json_bytes = request_number(request, "recipe_bytes", 0)};
     if (request->upload_fd < 0)

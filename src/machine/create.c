@@ -34,6 +34,7 @@
 #include "machine/remove.h"
 #include "machine/rename.h"
 #include "network/lease.h"
+#include "storage/bases.h"
 #include "storage/config_disk.h"
 #include "storage/mounts.h"
 #include "store/disks/disk_uses.h"
@@ -99,6 +100,11 @@ static int check_image(Home *home, VmRow *row, Error *error) {
     return error_set(error, ERROR_NOT_FOUND, ENOENT, "image %s was removed meanwhile", row->image);
 }
 
+/* One without a name, of a recipe, is nobody's until then; who makes the VM holds it. */
+static bool is_held(Home *home, const VmMount *mount) {
+    return !*mount->name && !mount->of_image && base_is_held(home, mount->base);
+}
+
 /* The same of its seeds. */
 static int check_bases(Home *home, const VmRow *row, Error *error) {
     int r = 0;
@@ -109,7 +115,7 @@ static int check_bases(Home *home, const VmRow *row, Error *error) {
             r = disk_uses_count_base(home->store, mount->base, &uses, error);
         else if (mount->kind == VM_MOUNT_VOLUME)
             r = volumes_count(home->store, mount->volume, &uses, error);
-        if (r >= 0 && uses == 0)
+        if (r >= 0 && uses == 0 && !is_held(home, mount))
             r = error_set(error, ERROR_NOT_FOUND, ENOENT, "%s %s was removed meanwhile",
                           vm_mount_kind_name(mount->kind), mount->name);
     }

@@ -13,7 +13,10 @@ typedef struct RecipeOptions {
     const char *name; /* borrowed: of the image */
     const char *keep; /* borrowed: the VM in which a step fails stays, under this name; NULL: no */
     bool replace;     /* the name may stand for an image that is of no recipe */
-    int fd;           /* borrowed: the archives of the copies, and the recipe as JSON at the end */
+    /* May the client have us read that folder? */
+    int (*check_folder)(void *data, const char *folder, Error *error);
+    void *data; /* borrowed: of check_folder */
+    int fd;     /* borrowed: the archives of the copies, and the recipe as JSON at the end */
     uint64_t json_bytes;
 } RecipeOptions;
 

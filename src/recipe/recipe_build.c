@@ -3,7 +3,8 @@
 /* Building an image by a recipe.
  *
  *   the base, booted once (its entry in the boot cache) ─▶ a fork, in which the first step is done
- *   ─▶ snapshot ─▶ a fork of that, the second step, snapshot … ─▶ the last one's disk is the image
+ *   ─▶ snapshot ─▶ a fork of that, the second step, snapshot … ─▶ the last one's disk is the image,
+ *   and its other disks are the image's seeds
  *
  * A step's snapshot is automatic, has the purpose "step" and the step's key (recipe_key.h). Who
  * builds looks for the last step whose key is there, and does only those that follow. Steps stay
@@ -29,9 +30,11 @@
 #include "recipe/recipe_image.h"
 #include "recipe/recipe_key.h"
 #include "recipe/recipe_plan.h"
+#include "recipe/recipe_seeds.h"
 #include "recipe/recipe_warm.h"
 #include "recipe/step_vm.h"
 #include "recipe/step_work.h"
+#include "storage/bases.h"
 #include "store/images.h"
 #include "store/snapshots.h"
 
@@ -74,13 +77,11 @@ static void report(Build *build, const RecipeStep *step, bool cached, uint64_t d
 /* ---- the base ---- */
 
 /* A VM of it as it would be, without the program: what it boots from is where the steps begin. */
-static int find_base(Build *build, Error *error) {
+static int boot_base(Build *build, Error *error) {
     _cleanup_snapshot_row_ SnapshotRow root = {0};
     _cleanup_vm_row_ VmRow planned = {0};
-    int r;
-    operation_enter(build->operation, "base");
-    r = vm_plan_row(build->home, build->operation, &build->plan.spec, CREATE_TO_RUN, &planned,
-                    error);
+    int r = vm_plan_row(build->home, build->operation, &build->plan.spec, CREATE_TO_RUN, &planned,
+                        error);
     planned.spec.warm = false;
     if (r >= 0)
         r = images_find(build->home->store, build->plan.spec.image, &build->base, error);
@@ -90,6 +91,18 @@ static int find_base(Build *build, Error *error) {
         return error_add_context(error, "%s: base %s", build->plan.file, build->plan.spec.image);
     move_on(build, &root);
     return 0;
+}
+
+static int find_base(Build *build, Error *error) {
+    Home *home = build->home;
+    int r;
+    bases_hold(home);
+    r = recipe_seeds_add(home, build->operation, build->options, &build->plan, error);
+    operation_enter(build->operation, "base");
+    if (r >= 0)
+        r = boot_base(build, error);
+    bases_release(home);
+    return r;
 }
 
 /* ---- steps ---- */
@@ -244,6 +257,7 @@ int recipe_build(Home *home, Operation *operation, const RecipeOptions *options,
     else if (r >= 0)
         r = make_image(&build, &made, error);
     boot_cache_reconcile(home);
+    bases_collect(home); /* seeds that were made in vain, or lost their image */
     if (r < 0)
         return r;
     (void)json_object_set(made, "steps", build.report);

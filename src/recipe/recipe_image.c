@@ -9,6 +9,8 @@
 #include "catalog/images.h"
 #include "frozen/layers.h"
 #include "home/inside.h"
+#include "recipe/recipe_seeds.h"
+#include "storage/bases.h"
 
 #define OF_RECIPE "recipe file "
 
@@ -67,28 +69,51 @@ bool recipe_image_is_there(Home *home, const RecipePlan *plan, const RecipeOptio
            json_equal(json_object_get(there.detail, "config"), settings);
 }
 
+/* Of the step whose image is there they are that image's. */
+static int find_seeds(const Making *making, const ImageRow *there, json_t **seeds, Error *error) {
+    json_t *known = json_object_get(there->detail, "seeds");
+    if (!*there->digest)
+        return recipe_seeds_take(making->home, making->operation, making->last, seeds, error);
+    *seeds = known ? json_incref(known) : NULL;
+    return 0;
+}
+
+static int adopt(const Making *making, ImageAdoptRequest *request, const RecipeOptions *options,
+                 const ImageRow *there, json_t **image, Error *error) {
+    _cleanup_json_ json_t *seeds = NULL;
+    bool replace = false;
+    int r = recipe_image_check_name(making->home, options, &replace, error);
+    if (r >= 0)
+        r = find_seeds(making, there, &seeds, error);
+    request->seeds = seeds;
+    return r < 0 ? r
+                 : catalog_adopt_image(making->home, making->operation, request, replace,
+                                       "image.built", image, error);
+}
+
 int recipe_image_make(Home *home, Operation *operation, const RecipePlan *plan,
                       const RecipeOptions *options, const SnapshotRow *last, const ImageRow *base,
                       json_t **image, Error *error) {
     _cleanup_free_ char *source = str_format(OF_RECIPE "%s on %s", plan->file, base->name);
     _cleanup_json_ json_t *settings = recipe_image_settings(plan, base);
     _cleanup_image_row_ ImageRow there = {0};
+    static const ImageRow none;
     Making making = {.home = home, .operation = operation, .last = last};
-    const ImageAdoptRequest request = {
-        .name = options->name,
-        .kernel_key = last->data.kernel_key,
-        .source = source,
-        .digest = is_of_step(home, options->name, last, &there) ? there.digest : NULL,
-        .minimum_disk_bytes = last->data.spec.disk_bytes,
-        .default_memory_bytes = last->data.spec.memory_bytes,
-        .init = init_of(base),
-        .step = last->id,
-        .settings = settings,
-        .write = write_disk,
-        .data = &making};
-    bool replace = false;
-    int r = recipe_image_check_name(home, options, &replace, error);
-    return r < 0 ? r
-                 : catalog_adopt_image(home, operation, &request, replace, "image.built", image,
-                                       error);
+    bool of_step = is_of_step(home, options->name, last, &there);
+    ImageAdoptRequest request = {.name = options->name,
+                                 .kernel_key = last->data.kernel_key,
+                                 .source = source,
+                                 .digest = of_step ? there.digest : NULL,
+                                 .minimum_disk_bytes = last->data.spec.disk_bytes,
+                                 .default_memory_bytes = last->data.spec.memory_bytes,
+                                 .init = init_of(base),
+                                 .step = last->id,
+                                 .settings = settings,
+                                 .write = write_disk,
+                                 .data = &making};
+    int r;
+    bases_hold(home);
+    r = adopt(&making, &request, options, of_step ? &there : &none, image, error);
+    bases_release(home);
+    return r;
 }

@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "home/mount.h"
 #include "home/spec.h"
 #include "proto/agent.h"
 
@@ -174,6 +175,34 @@ static int read_steps(RecipePlan *plan, uint64_t archives, Error *error) {
     return r;
 }
 
+/* ---- seeds ---- */
+
+static int read_seed(const RecipePlan *plan, const json_t *object, RecipeSeed *seed, Error *error) {
+    int r = json_get_string("a seed", object, "from", &seed->from, error);
+    if (r >= 0)
+        r = json_get_string("a seed", object, "path", &seed->path, error);
+    if (r >= 0)
+        r = json_opt_u64("a seed", object, "line", &seed->line, error);
+    if (r >= 0)
+        r = vm_mount_path_check(seed->path, error);
+    for (const RecipeSeed *other = plan->seeds; r >= 0 && other < seed; other++)
+        if (str_equal(other->path, seed->path))
+            r = error_set(error, ERROR_USAGE, EINVAL, "two seeds would be at %s", seed->path);
+    return r < 0 ? recipe_line_error(plan, seed->line, "seed", error) : 0;
+}
+
+static int read_seeds(RecipePlan *plan, Error *error) {
+    const json_t *list = json_object_get(plan->json, "seeds");
+    int r = 0;
+    if (list && !json_is_array(list))
+        return wrong(error, "seeds is no list");
+    if (json_array_size(list) > ARRAY_SIZE(plan->seeds))
+        return wrong(error, "there are more than 7 seeds");
+    for (size_t i = 0; r >= 0 && i < json_array_size(list); i++)
+        r = read_seed(plan, json_array_get(list, i), &plan->seeds[plan->n_seeds++], error);
+    return r;
+}
+
 /* ---- the VMs ---- */
 
 /* Checked as that of any VM. */
@@ -278,8 +307,14 @@ int recipe_plan_read(int fd, uint64_t json_bytes, RecipePlan *plan, Error *error
     if (r >= 0)
         r = read_spec(plan, error);
     if (r >= 0)
+        r = read_seeds(plan, error);
+    if (r >= 0)
         r = check_settings(plan, error);
     return r < 0 ? r : read_steps(plan, archives, error);
+}
+
+int recipe_line_error(const RecipePlan *plan, uint64_t line, const char *what, Error *error) {
+    return error_add_context(error, "%s:%llu: %s", plan->file, (unsigned long long)line, what);
 }
 
 int recipe_step_error(const RecipePlan *plan, const RecipeStep *step, Error *error) {

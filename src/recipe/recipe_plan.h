@@ -23,10 +23,19 @@ typedef struct RecipeStep {
     char key[SHA256_HEX_SIZE]; /* of all that it stands on and of its inputs; recipe_key.h */
 } RecipeStep;
 
+/* A folder of the daemon's host, of which the VMs have a disk. */
+typedef struct RecipeSeed {
+    const char *from; /* borrowed from the plan, as is the other */
+    const char *path;
+    uint64_t line;
+} RecipeSeed;
+
 typedef struct RecipePlan {
     json_t *json;     /* owned */
     const char *file; /* borrowed from it, as are all texts */
     VmSpec spec;      /* owned: of the VMs in which steps are done */
+    size_t n_seeds;
+    RecipeSeed seeds[VM_MOUNTS_MAX];
     size_t n_steps;
     RecipeStep *steps; /* owned */
     const char *ready; /* a line; NULL: the image does not start warm */
@@ -42,6 +51,9 @@ void recipe_plan_free(RecipePlan *plan);
 /* How the image is run, as image_config.h has it, over how its base is run, which may have an init
  * of its own; the caller's. NULL: neither says anything. */
 json_t *recipe_plan_settings(const RecipePlan *plan, const json_t *of_base, bool has_init);
+
+/* Puts "FILE:LINE: WHAT" in front. */
+int recipe_line_error(const RecipePlan *plan, uint64_t line, const char *what, Error *error);
 
 /* Puts "FILE:LINE: step N of M, TITLE" in front. */
 int recipe_step_error(const RecipePlan *plan, const RecipeStep *step, Error *error);

@@ -4,11 +4,13 @@
  * image would be made by a boot; a build has its last step at hand, forks it, and adds what that
  * has become. Its disk stands on the layers of the recipe's base and not on the image's own, which
  * holds the same without the program's traces; the entry keeps them. For VMs with other memory or
- * processors the boot cache boots the image and starts its program by itself. */
+ * processors the boot cache boots the image and starts its program by itself, and so it does, once
+ * it is built, for an image with seeds. */
 
 #include "recipe/recipe_warm.h"
 
 #include "base/str.h"
+#include "frozen/pins.h"
 #include "machine/create.h"
 #include "pool/boot_cache.h"
 #include "pool/warm_program.h"
@@ -55,12 +57,23 @@ int recipe_warm_is_there(Home *home, Operation *operation, const RecipePlan *pla
     return r < 0 ? r : boot_cache_has(home, operation, &row, error);
 }
 
+/* What that VM has of seeds stands on those of the last step, and not on the image's. */
+static int boot_once(Home *home, Operation *operation, VmRow *row, Error *error) {
+    _cleanup_snapshot_row_ SnapshotRow snapshot = {0};
+    int r = boot_cache_ensure(home, operation, row, &snapshot, error);
+    if (r >= 0)
+        snapshot_unpin(home, snapshot.id);
+    return MIN_OF(r, 0);
+}
+
 int recipe_warm_keep(Home *home, Operation *operation, const RecipePlan *plan,
                      const RecipeOptions *options, StepVm *vm, Error *error) {
     _cleanup_vm_row_ VmRow row = {0};
     int r = plan_vm(home, operation, plan, options, &row, error);
     str_set(vm->row.image, options->name);
-    if (r >= 0)
+    if (r >= 0 && row.spec.mounts.count > 0)
+        r = boot_once(home, operation, &row, error);
+    else if (r >= 0)
         r = boot_cache_add(home, operation, &row, &vm->row, error);
     return r < 0 ? at_line(plan, error) : 0;
 }

@@ -65,6 +65,15 @@ void bases_collect(Home *home) {
     (void)pthread_mutex_unlock(&home->bases_mutex);
 }
 
+bool base_is_held(Home *home, const char *base) {
+    uint64_t bytes;
+    bool held;
+    (void)pthread_mutex_lock(&home->bases_mutex);
+    held = home->bases_users > 0 && base_bytes(home, base, &bytes) == 0;
+    (void)pthread_mutex_unlock(&home->bases_mutex);
+    return held;
+}
+
 static int build(Home *home, Operation *operation, BaseFill *fill, void *data,
                  char base[BASE_ID_SIZE], Error *error) {
     _cleanup_free_ char *lock = scratch_name("base");

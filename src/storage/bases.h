@@ -24,6 +24,9 @@ static inline void bases_release_p(Home **home) {
 /* Removes those that nobody has; while somebody holds them, as soon as nobody does. */
 void bases_collect(Home *home);
 
+/* Is it there, and does somebody hold the bases? */
+bool base_is_held(Home *home, const char *base);
+
 /* Makes one of what `fill` writes into an empty file; whose it is, the caller sees to, who holds
  * the bases. */
 typedef int BaseFill(void *data, const char *path, int fd, int cancel_fd, Error *error);

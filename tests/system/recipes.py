@@ -100,6 +100,45 @@ ports: [80]
     expect_equal(config["command"], ["two"], "built again with nothing but its command changed")
 
 
+SEEDED = """base: busybox
+seed: work:/srv/work
+steps:
+  - run: cat /srv/work/file > /copied && echo written > /srv/work/own
+entrypoint: [sh, -c, "cat /copied /srv/work/file /srv/work/own"]
+"""
+
+
+@harness.booted
+def test_seeds(home):
+    """The steps have the folder, and the image what they have made of it; one on top of it has both."""
+    file = write(home, "first\n", "work/file")
+    image = build_json(home, SEEDED)
+    expect_equal([seed["path"] for seed in image["seeds"]], ["/srv/work"])
+    expect_equal(home.ramet("run", "--rm", "made").out, "first\nfirst\nwritten\n")
+    expect_equal(cached(build_json(home, SEEDED)), [True], "again")
+    expect_equal(home.json("image", "inspect", "made")["seeds"], image["seeds"], "those of the same step")
+    image = build_json(home, "base: made\nsteps:\n  - run: echo more >> /srv/work/own\n", name="upper")
+    expect_equal(home.ramet("run", "--rm", "upper").out, "first\nfirst\nwritten\nmore\n")
+    write(home, "second\n", "work/file")
+    expect_equal(cached(build_json(home, SEEDED)), [False], "a folder that changed")
+    expect_match(build(home, SEEDED.replace("work:/srv", "../work:/srv"), status=2).err, r"recipe\.yaml:2: seed: \.\./work is not below")
+    expect_match(build(home, SEEDED.replace("work:/srv", "absent:/srv"), status=3).err, r"recipe\.yaml:2: seed: cannot read .*absent")
+    expect_match(build(home, SEEDED.replace("/srv/work\n", "/proc/x\n", 1), status=2).err, r"recipe\.yaml:2: seed: the path")
+    expect_match(build(home, SEEDED.replace("work:/srv/work", "work"), status=2).err, r"recipe\.yaml:2: .*no folder with its place")
+    os.unlink(file)
+    home.ramet("image", "rm", "made", "upper")
+    home.ramet("prune")
+    expect_equal(os.listdir(os.path.join(home.path, "seeds")), [], "seeds that nobody has")
+
+
+@harness.booted
+def test_example(home):
+    """As the README has it: a web server that answers at once."""
+    home.ramet("image", "build", "web", "-f", os.path.join(os.path.dirname(__file__), "../../examples/web/recipe.yaml"))
+    out = home.ramet("run", "--rm", "web", "--", "wget", "-qO-", "http://127.0.0.1/").out
+    expect("ramet" in out, out)
+
+
 @harness.booted
 def test_network(home):
     """A step without a network has no way out, and the next one has its own again."""
