@@ -61,6 +61,16 @@ static void a_base_is_enough(void) {
     check_recipe("base: busybox\n", "{\"file\":\"r.yaml\",\"base\":\"busybox\"}");
 }
 
+static void seeds_are_one_or_several(void) {
+    check_recipe("base: x\nseed: a:/b:/c\n",
+                 "{\"file\":\"r.yaml\",\"base\":\"x\","
+                 "\"seeds\":[{\"from\":\"a:/b\",\"path\":\"/c\",\"line\":2}]}");
+    check_recipe("base: x\nseed:\n  - a:/b\n  - c:/d\n",
+                 "{\"file\":\"r.yaml\",\"base\":\"x\","
+                 "\"seeds\":[{\"from\":\"a\",\"path\":\"/b\",\"line\":3},"
+                 "{\"from\":\"c\",\"path\":\"/d\",\"line\":4}]}");
+}
+
 static void mistakes_have_lines(void) {
 #define STEPS "base: x\nsteps:\n"
     static const struct {
@@ -72,7 +82,9 @@ static void mistakes_have_lines(void) {
         {"base: ../x\n", "r.yaml:1: base: ", NULL},
         {"base:\n", "r.yaml:1: base has no value", NULL},
         {"base: x\n\nfrom: y\n", "r.yaml:3: there is no key from here", "known are: base, memory"},
-        {"base: x\nseed: y\n", "r.yaml:2: there is no key seed here", NULL},
+        {"base: x\nseed: y\n", "r.yaml:2: \"y\" is no folder with its place", NULL},
+        {"base: x\nseed: [\"a:/b\", \":/c\"]\n", "r.yaml:2: \":/c\" is no folder", NULL},
+        {"base: x\nseed: {a: b}\n", "r.yaml:2: ", NULL},
         {"base: x\nbase: y\n", "r.yaml:2: the key base comes a second time", NULL},
         {"base: x\nmemory: lots\n", "r.yaml:2: memory: \"lots\" is no size", NULL},
         {"base: x\ncpus: 99\n", "r.yaml:2: cpus: \"99\" is no number from 1 to 64", NULL},
@@ -123,6 +135,7 @@ static void mistakes_have_lines(void) {
 int main(void) {
     RUN(everything_becomes_a_member);
     RUN(a_base_is_enough);
+    RUN(seeds_are_one_or_several);
     RUN(mistakes_have_lines);
     return 0;
 }
