@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 #include "base/util.h"
 
 #ifndef IFF_TUN_EXCL
@@ -110,6 +111,16 @@ int link_each(void (*call)(const Link *link, void *data), void *data) {
     return ask(link_message_get(buffer, NULL), &each);
 }
 
+/* A port of a bridge has no use for an address, and the kernel would look through the routes of all
+ * other devices when it goes up. A host that has no IPv6, or lets nobody set this, goes on as it
+ * is. */
+static void leave_ipv6_out(const char *name) {
+    _cleanup_free_ char *path = str_format("/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0)
+        (void)fd_write_full(fd, "1", 1);
+}
+
 /* Frames as they are, without the header of offloads, as the cards of the switch have them: so a
  * device state fits both. */
 int link_make_tap(const char *name, int *fd, unsigned *index) {
@@ -123,6 +134,7 @@ int link_make_tap(const char *name, int *fd, unsigned *index) {
     *index = if_nametoindex(name);
     if (!*index)
         return -errno;
+    leave_ipv6_out(name);
     *fd = TAKE_FD(made);
     return 0;
 }

@@ -25,8 +25,8 @@ int link_get(const char *name, Link *link);
 /* Calls for each device. */
 int link_each(void (*call)(const Link *link, void *data), void *data);
 
-/* A new TAP device of that name (tun(4)): its descriptor, owned by the caller, which the device
- * lives as long as. -EBUSY: the name is taken. */
+/* A new TAP device of that name (tun(4)), without IPv6 of its own: its descriptor, owned by the
+ * caller, which the device lives as long as. -EBUSY: the name is taken. */
 int link_make_tap(const char *name, int *fd, unsigned *index);
 
 #endif
