@@ -36,6 +36,11 @@ typedef struct Card {
     int fd; /* owned */
 } Card;
 
+/* Of a group of cards. */
+typedef struct CardTimes {
+    Samples made, taken, attached, all;
+} CardTimes;
+
 typedef struct Rig {
     Bench *bench; /* borrowed */
     Error *error; /* borrowed */
@@ -44,7 +49,8 @@ typedef struct Rig {
     unsigned bridge;
     Nft *nft; /* owned */
     Card cards[CARDS];
-    Samples made, attached, taken, first, last, removed, change, program;
+    CardTimes first, last;
+    Samples removed, change, program;
 } Rig;
 
 static double since(uint64_t start_usec) {
@@ -93,6 +99,13 @@ static int attach(Rig *rig, size_t i) {
     return r < 0 ? failed(rig, r, "set a TAP device up") : 0;
 }
 
+static void note_card(CardTimes *times, uint64_t start, uint64_t made, uint64_t taken) {
+    samples_add(&times->all, since(start));
+    samples_add(&times->made, (double)(made - start));
+    samples_add(&times->taken, (double)(taken - made));
+    samples_add(&times->attached, since(taken));
+}
+
 static int add_card(Rig *rig, size_t i) {
     uint64_t start = clock_monotonic_usec(), made, taken;
     int r = make_device(rig, &rig->cards[i]);
@@ -106,13 +119,9 @@ static int add_card(Rig *rig, size_t i) {
     if (r < 0)
         return r;
     if (i < GROUP)
-        samples_add(&rig->first, since(start));
-    if (i < CARDS - GROUP)
-        return 0;
-    samples_add(&rig->last, since(start));
-    samples_add(&rig->made, (double)(made - start));
-    samples_add(&rig->taken, (double)(taken - made));
-    samples_add(&rig->attached, since(taken));
+        note_card(&rig->first, start, made, taken);
+    if (i >= CARDS - GROUP)
+        note_card(&rig->last, start, made, taken);
     return 0;
 }
 
@@ -193,13 +202,19 @@ static void *measure_thread(void *data) {
     return NULL;
 }
 
+static void report_card(BenchReport *to, const CardTimes *first, const CardTimes *last) {
+    report_add_bound(to, &first->made, ASKED_TAP_USEC);
+    report_add_ratio(to, &last->made, &first->made, 0, 0);
+    report_add(to, &last->taken);
+    report_add(to, &first->attached);
+    report_add_ratio(to, &last->attached, &first->attached, 0, 0);
+    report_add(to, &first->all);
+    report_add_ratio(to, &last->all, &first->all, ASKED_GROWTH, 0);
+}
+
 static void report(Rig *rig) {
     BenchReport *made = rig->bench->report;
-    report_add_bound(made, &rig->made, ASKED_TAP_USEC);
-    report_add(made, &rig->taken);
-    report_add(made, &rig->attached);
-    report_add(made, &rig->first);
-    report_add_ratio(made, &rig->last, &rig->first, ASKED_GROWTH, 0);
+    report_card(made, &rig->first, &rig->last);
     report_add(made, &rig->removed);
     report_add(made, &rig->program);
     report_add_bound(made, &rig->change, ASKED_CHANGE_USEC);
@@ -208,11 +223,15 @@ static void report(Rig *rig) {
 }
 
 static void name_samples(Rig *rig) {
-    rig->made = (Samples){.name = "TAP device made cold, of 1,000", .unit = "us"};
-    rig->taken = (Samples){.name = "TAP device of the pool becomes a card", .unit = "us"};
-    rig->attached = (Samples){.name = "card attached: rules, forward, link", .unit = "us"};
-    rig->first = (Samples){.name = "all of a card, 1st to 100th", .label = "first", .unit = "us"};
-    rig->last = (Samples){.name = "all of a card, 901st to 1,000th", .unit = "us"};
+    CardTimes *first = &rig->first, *last = &rig->last;
+    first->made = (Samples){.name = "TAP device made cold, 1st to 100th", .unit = "us"};
+    last->made = (Samples){.name = "the same, 901st to 1,000th", .unit = "us"};
+    last->taken = (Samples){.name = "TAP device of the pool becomes a card", .unit = "us"};
+    first->attached = (Samples){.name = "card attached: rules, forward, link", .unit = "us"};
+    last->attached = (Samples){.name = "the same, 901st to 1,000th", .unit = "us"};
+    first->all = (Samples){.name = "all of a card, 1st to 100th", .unit = "us"};
+    last->all = (Samples){.name = "the same, 901st to 1,000th", .unit = "us"};
+    first->made.label = first->attached.label = first->all.label = "first";
     rig->removed = (Samples){.name = "card removed", .unit = "us"};
     rig->change = (Samples){.name = "nftables change with 1,000 cards", .unit = "us"};
     rig->program = (Samples){.name = "the same by running nft(8)", .label = "nft", .unit = "us"};
