@@ -109,7 +109,8 @@ static int remove_networks(Home *home, const LabRow *lab, Error *error) {
 
 int lab_remove_locked(Home *home, const LabRow *lab, Error *error) {
     _cleanup_error_ Error later = ERROR_INIT;
-    int r = labs_set_state(home->store, lab->id, LAB_REMOVING, error);
+    LabState state = lab_state_is_of_pool(lab->state) ? LAB_DISCARDING : LAB_REMOVING;
+    int r = labs_set_state(home->store, lab->id, state, error);
     if (r >= 0)
         r = remove_vms(home, lab, error);
     if (remove_networks(home, lab, &later) < 0 && r >= 0)
@@ -118,7 +119,7 @@ int lab_remove_locked(Home *home, const LabRow *lab, Error *error) {
         r = labs_delete(home->store, lab, error);
     if (r < 0)
         return error_add_context(error, "cannot remove all of lab %s", lab->name);
-    if (lab->state != LAB_WARM)
+    if (state == LAB_REMOVING)
         home_event(home, "lab.removed", NULL, lab->name, NULL);
     return 0;
 }
@@ -131,7 +132,7 @@ static int find(Home *home, const char *reference, LabRow *lab, Error *error) {
     if (r != -ENOENT || labs_list(home->store, &rows, &count, NULL) < 0)
         return r;
     for (size_t i = 0; r < 0 && i < count; i++) {
-        if (!str_equal(rows[i].name, reference) || rows[i].state == LAB_WARM)
+        if (!str_equal(rows[i].name, reference) || lab_state_is_of_pool(rows[i].state))
             continue;
         error_clear(error);
         r = labs_get(home->store, rows[i].id, lab, error);

@@ -11,14 +11,16 @@
 #define COLUMNS "id, name, state, snapshot, created_at, description"
 
 static const char *const states[] = {
-    [LAB_CREATING] = "creating",
-    [LAB_READY] = "ready",
-    [LAB_REMOVING] = "removing",
-    [LAB_WARM] = "warm",
+    [LAB_CREATING] = "creating", [LAB_READY] = "ready",           [LAB_REMOVING] = "removing",
+    [LAB_WARM] = "warm",         [LAB_DISCARDING] = "discarding",
 };
 
 const char *lab_state_name(LabState state) {
     return states[state];
+}
+
+bool lab_state_is_of_pool(LabState state) {
+    return state == LAB_WARM || state == LAB_DISCARDING;
 }
 
 void lab_row_free(LabRow *row) {
@@ -135,8 +137,9 @@ int labs_list(Store *store, LabRow **rows, size_t *count, Error *error) {
 int labs_take_warm(Store *store, const char *id, Error *error) {
     _cleanup_query_ Query query = QUERY_INIT;
     int changes;
-    int r = query_start(
-        &query, store, "UPDATE labs SET state = 'removing' WHERE id = ? AND state = 'warm'", error);
+    int r =
+        query_start(&query, store,
+                    "UPDATE labs SET state = 'discarding' WHERE id = ? AND state = 'warm'", error);
     if (r < 0)
         return r;
     query_text(&query, id);

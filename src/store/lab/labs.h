@@ -14,12 +14,16 @@
 typedef enum LabState {
     LAB_CREATING, /* nobody sees it; a daemon that finds one at its start undoes it */
     LAB_READY,
-    LAB_REMOVING, /* a daemon that finds one at its start goes on with it */
-    LAB_WARM,     /* a copy of a frozen lab that waits to be claimed, and that nobody sees */
+    LAB_REMOVING,   /* a daemon that finds one at its start goes on with it */
+    LAB_WARM,       /* a copy of a frozen lab that waits to be claimed, and that nobody sees */
+    LAB_DISCARDING, /* a warm one that is being removed, which nobody sees either */
 } LabState;
 
 /* "ready". Static. */
 const char *lab_state_name(LabState state);
+
+/* Warm, or was until it was to go. */
+bool lab_state_is_of_pool(LabState state);
 
 typedef struct LabRow {
     char id[VM_ID_SIZE];
@@ -46,7 +50,7 @@ int labs_set_state(Store *store, const char *id, LabState state, Error *error);
 int labs_claim_warm(Store *store, const char *snapshot, size_t n_vms, const char *name, LabRow *row,
                     Error *error);
 
-/* For one that is to go: 1 when it is no longer warm but `removing`, 0 when it was not warm. */
+/* For one that is to go: 1 when it is no longer warm but `discarding`, 0 when it was not warm. */
 int labs_take_warm(Store *store, const char *id, Error *error);
 
 /* ERROR_CONFLICT while a VM or a network is of it; absent is success. */

@@ -170,6 +170,7 @@ static void test_half_made(void) {
 
 static void test_half_removed(void) {
     test_reconcile(LAB_REMOVING);
+    test_reconcile(LAB_DISCARDING);
 }
 
 static void test_half_is_gone(void) {
