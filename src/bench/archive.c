@@ -140,16 +140,28 @@ static int bench_image(Bench *bench, const Paths *paths, Error *error) {
 
 /* ---- snapshots ---- */
 
-static int take_snapshots(const Bench *bench, const char *vm, json_t **second, Error *error) {
-    _cleanup_free_ char *path = str_format("/v1/vms/%s/snapshot", vm);
-    _cleanup_json_ json_t *first = json_pack("{s:s}", "name", FIRST);
-    _cleanup_json_ json_t *name = json_pack("{s:s}", "name", SECOND);
-    const char *write[] = {"exec", vm, "--", "sh", "-c", "head -c 8m /dev/urandom >/dev/shm/x",
+static int take_snapshot(const Bench *bench, const json_t *vm, const char *name, json_t **snapshot,
+                         Error *error) {
+    _cleanup_free_ char *path = str_format(
+        "/v1/vms/%s/snapshot", str_or_empty(json_string_value(json_object_get(vm, "id"))));
+    _cleanup_json_ json_t *request = json_pack("{s:s}", "name", name);
+    return bench_call(bench, "POST", path, request, snapshot, error);
+}
+
+/* The memory of the second stands on the first's: its own pages are what the clone wrote. */
+static int take_snapshots(const Bench *bench, const json_t *vm, json_t **clone, json_t **second,
+                          Error *error) {
+    const char *fork[] = {"fork", "--name", IMAGE, FIRST, NULL};
+    const char *write[] = {"exec", IMAGE, "--", "sh", "-c", "head -c 8m /dev/urandom >/dev/shm/x",
                            NULL};
-    int r = bench_call(bench, "POST", path, first, NULL, error);
+    int r = take_snapshot(bench, vm, FIRST, NULL, error);
+    if (r >= 0)
+        r = bench_cli(bench, fork, NULL, error);
+    if (r >= 0)
+        r = bench_call(bench, "GET", "/v1/vms/" IMAGE, NULL, clone, error);
     if (r >= 0)
         r = bench_cli(bench, write, NULL, error);
-    return r < 0 ? r : bench_call(bench, "POST", path, name, second, error);
+    return r < 0 ? r : take_snapshot(bench, *clone, SECOND, second, error);
 }
 
 static int export_both(Bench *bench, const Paths *paths, const json_t *second, Error *error) {
@@ -175,16 +187,10 @@ static int export_both(Bench *bench, const Paths *paths, const json_t *second, E
 
 static int bench_snapshots(Bench *bench, const Paths *paths, Error *error) {
     _cleanup_json_ json_t *vm = NULL, *clone = NULL, *second = NULL;
-    const char *fork[] = {"fork", "--name", IMAGE, NULL, NULL};
     int r = bench_vm_start(bench, json_object(), &vm, NULL, error);
     if (r < 0)
         return r;
-    fork[3] = str_or_empty(json_string_value(json_object_get(vm, "id")));
-    r = bench_cli(bench, fork, NULL, error);
-    if (r >= 0)
-        r = bench_call(bench, "GET", "/v1/vms/" IMAGE, NULL, &clone, error);
-    if (r >= 0)
-        r = take_snapshots(bench, IMAGE, &second, error);
+    r = take_snapshots(bench, vm, &clone, &second, error);
     if (r >= 0)
         r = export_both(bench, paths, second, error);
     if (clone)
