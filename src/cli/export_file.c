@@ -85,17 +85,38 @@ static int write_bytes(void *data, const void *bytes, size_t size, Error *error)
     return r < 0 ? error_set_errno(error, -r, "cannot write the archive") : 0;
 }
 
-/* Under another name until it is whole. */
+/* Without a name, so that nothing is left of it when we are killed; where the file system has no
+ * such files, under `scratch`. *named says which. */
+static int open_scratch(const char *file, const char *scratch, bool *named, Error *error) {
+    const char *slash = strrchr(file, '/');
+    _cleanup_free_ char *folder = slash ? strndup(file, (size_t)(slash - file) + 1) : str_copy(".");
+    int fd = open(str_or_empty(folder), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    *named = fd < 0;
+    if (fd < 0)
+        fd = open(scratch, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return fd < 0 ? error_set_errno(error, errno, "cannot write %s", scratch) : fd;
+}
+
+/* It is whole: durable, and then there. */
+static int give_name(int fd, bool named, const char *scratch, const char *file, Error *error) {
+    _cleanup_free_ char *opened = str_format("/proc/self/fd/%d", fd);
+    if (fsync(fd) < 0 ||
+        (!named && linkat(AT_FDCWD, opened, AT_FDCWD, scratch, AT_SYMLINK_FOLLOW) < 0) ||
+        rename(scratch, file) < 0)
+        return error_set_errno(error, errno, "cannot write %s", file);
+    return 0;
+}
+
 static int to_file(ApiId id, const char *argument, const char *query, const char *file,
                    uint64_t *bytes, Error *error) {
     _cleanup_free_ char *scratch = str_format("%s.part-%d", file, (int)getpid());
-    _cleanup_close_ int fd = open(scratch, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    int r;
-    if (fd < 0)
-        return error_set_errno(error, errno, "cannot write %s", scratch);
-    r = export_stream(id, argument, query, write_bytes, &fd, bytes, error);
-    if (r >= 0 && (fsync(fd) < 0 || rename(scratch, file) < 0))
-        r = error_set_errno(error, errno, "cannot write %s", file);
+    bool named;
+    _cleanup_close_ int fd = open_scratch(file, scratch, &named, error);
+    int r = fd;
+    if (r >= 0)
+        r = export_stream(id, argument, query, write_bytes, &fd, bytes, error);
+    if (r >= 0)
+        r = give_name(fd, named, scratch, file, error);
     if (r < 0)
         (void)unlink(scratch);
     return r;

@@ -5,10 +5,13 @@
 
 #include "cli/registry.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -18,6 +21,7 @@
 
 #define BOUND_USEC (24 * 3600 * USEC_PER_SEC)
 #define PREFIX "docker://"
+#define FOLDER_PREFIX "ramet-push-"
 #define PART_TYPE "application/vnd.ramet.archive.part.v1"
 #define MANIFEST_TYPE "application/vnd.oci.image.manifest.v1+json"
 #define TITLE "org.opencontainers.image.title"
@@ -32,34 +36,71 @@ int registry_check(const char *reference, Error *error) {
                      reference);
 }
 
-char *registry_folder_blobs(const char *folder) {
-    return path_join(folder, "oci/blobs/sha256");
+char *registry_folder_blobs(const RegistryFolder *folder) {
+    return path_join(folder->path, "oci/blobs/sha256");
 }
 
-int registry_folder_new(char **folder, Error *error) {
-    const char *tmp = getenv("TMPDIR");
-    _cleanup_free_ char *path =
-        str_format("%s/ramet-XXXXXX", tmp && *tmp == '/' ? tmp : "/var/tmp");
-    _cleanup_free_ char *blobs = NULL;
-    if (!mkdtemp(path))
-        return error_set_errno(error, errno, "cannot make %s", path);
-    blobs = registry_folder_blobs(path);
-    *folder = TAKE_PTR(path);
-    return path_make_folders(blobs, 0700) < 0
-               ? error_set_errno(error, errno, "cannot make %s", blobs)
-               : 0;
+/* Whose push was killed leaves its folder, which nobody has locked then. */
+static void sweep_one(const char *tmp, const char *name) {
+    _cleanup_free_ char *path = path_join(tmp, name);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat info;
+    if (fd >= 0 && fstat(fd, &info) == 0 && info.st_uid == geteuid() &&
+        flock(fd, LOCK_EX | LOCK_NB) == 0)
+        (void)path_remove_tree(path);
 }
 
-void registry_folder_free(char **folder) {
-    if (*folder)
-        (void)path_remove_tree(*folder);
-    free(*folder);
+static void sweep(const char *tmp) {
+    DIR *folder = opendir(tmp);
+    struct dirent *entry;
+    while (folder && (entry = readdir(folder)))
+        if (str_has_prefix(entry->d_name, FOLDER_PREFIX))
+            sweep_one(tmp, entry->d_name);
+    if (folder)
+        (void)closedir(folder);
+}
+
+/* It has the name by which it may be swept only once it is locked. */
+static int name_folder(RegistryFolder *folder, const char *tmp, const char *made, Error *error) {
+    const char *random = made + strlen(made) - 6;
+    folder->lock_fd = open(made, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    folder->path = str_format("%s/" FOLDER_PREFIX "%s", tmp, random);
+    if (folder->lock_fd >= 0 && flock(folder->lock_fd, LOCK_EX | LOCK_NB) == 0 &&
+        rename(made, folder->path) == 0)
+        return 0;
+    error_set_errno(error, errno, "cannot make %s", folder->path);
+    (void)rmdir(made);
+    return -EIO;
+}
+
+int registry_folder_new(RegistryFolder *folder, Error *error) {
+    const char *variable = getenv("TMPDIR");
+    const char *tmp = variable && *variable == '/' ? variable : "/var/tmp";
+    _cleanup_free_ char *made = str_format("%s/ramet-new-XXXXXX", tmp), *blobs = NULL;
+    int r;
+    sweep(tmp);
+    if (!mkdtemp(made))
+        return error_set_errno(error, errno, "cannot make %s", made);
+    r = name_folder(folder, tmp, made, error);
+    if (r < 0)
+        return r;
+    blobs = registry_folder_blobs(folder);
+    r = path_make_folders(blobs, 0700);
+    return r < 0 ? error_set_errno(error, -r, "cannot make %s", blobs) : 0;
+}
+
+void registry_folder_free(RegistryFolder *folder) {
+    if (folder->path)
+        (void)path_remove_tree(folder->path);
+    free(folder->path);
+    (void)fd_close(folder->lock_fd);
 }
 
 /* ---- skopeo ---- */
 
 static int run_skopeo(const char *const *argv, SpawnOutput *output, Error *error) {
-    const SpawnOptions options = {.program = "skopeo", .argv = (char *const *)argv};
+    const SpawnOptions options = {
+        .program = "skopeo", .argv = (char *const *)argv, .die_with_parent = true};
     _cleanup_free_ char *program = path_find_program("skopeo");
     if (!program) {
         error_set(error, ERROR_UNSUPPORTED, ENOENT,
@@ -134,9 +175,9 @@ static int write_layout(const char *oci, const char *kind, const ArchiveParts *p
     return r < 0 ? r : write_json(oci, "oci-layout", version, error);
 }
 
-int registry_push(const Registry *registry, const char *folder, const ArchiveParts *parts,
+int registry_push(const Registry *registry, const RegistryFolder *folder, const ArchiveParts *parts,
                   Error *error) {
-    _cleanup_free_ char *oci = path_join(folder, "oci"), *from = str_format("oci:%s", oci);
+    _cleanup_free_ char *oci = path_join(folder->path, "oci"), *from = str_format("oci:%s", oci);
     int r = write_layout(oci, registry->kind, parts, error);
     if (r >= 0)
         r = copy(from, registry->reference, tls_of(registry), true, error);

@@ -14,17 +14,25 @@ typedef struct Registry {
     bool plain_http;       /* neither TLS nor its checks */
 } Registry;
 
+/* A folder of our own below $TMPDIR or /var/tmp, removed with all in it by registry_folder_free;
+ * one whose owner was killed goes with the next that is made. */
+typedef struct RegistryFolder {
+    char *path;  /* owned */
+    int lock_fd; /* owned */
+} RegistryFolder;
+int registry_folder_new(RegistryFolder *folder, Error *error);
+void registry_folder_free(RegistryFolder *folder);
+#define REGISTRY_FOLDER_INIT ((RegistryFolder){.lock_fd = -1})
+#define _cleanup_registry_folder_ _cleanup_(registry_folder_free)
+
+/* Where the blobs are below it; the caller's. */
+char *registry_folder_blobs(const RegistryFolder *folder);
+
 /* ERROR_USAGE for a reference that skopeo would take for something else. */
 int registry_check(const char *reference, Error *error);
 
 /* Puts there what lies in the folder: FOLDER/oci/blobs/sha256 has the parts of an archive. */
-int registry_push(const Registry *registry, const char *folder, const ArchiveParts *parts,
+int registry_push(const Registry *registry, const RegistryFolder *folder, const ArchiveParts *parts,
                   Error *error);
-
-/* A folder of our own below $TMPDIR or /var/tmp, removed with all in it by registry_folder_free. */
-int registry_folder_new(char **folder, Error *error);
-char *registry_folder_blobs(const char *folder); /* below it; the caller's */
-void registry_folder_free(char **folder);
-#define _cleanup_registry_folder_ _cleanup_(registry_folder_free)
 
 #endif

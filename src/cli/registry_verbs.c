@@ -27,7 +27,7 @@ int registry_push_verb(const Args *args, ApiId id, const char *kind, const char 
                        Error *error) {
     const char *name = args->operands[0], *reference = args->operands[1];
     const Registry registry = registry_of(args, reference, kind);
-    _cleanup_registry_folder_ char *folder = NULL;
+    _cleanup_registry_folder_ RegistryFolder folder = REGISTRY_FOLDER_INIT;
     _cleanup_free_ char *blobs = NULL;
     _cleanup_(archive_split_free_p) ArchiveSplit *split = NULL;
     _cleanup_json_ json_t *report = NULL;
@@ -38,13 +38,13 @@ int registry_push_verb(const Args *args, ApiId id, const char *kind, const char 
         r = registry_folder_new(&folder, error);
     if (r < 0)
         return r;
-    blobs = registry_folder_blobs(folder);
+    blobs = registry_folder_blobs(&folder);
     split = archive_split_new(blobs);
     r = export_stream(id, name, query, take, split, &bytes, error);
     if (r >= 0)
         r = archive_split_end(split, &parts, error);
     if (r >= 0)
-        r = registry_push(&registry, folder, parts, error);
+        r = registry_push(&registry, &folder, parts, error);
     if (r < 0)
         return r;
     report = json_pack("{s:s, s:s, s:I}", kind, name, "reference", reference, "bytes",

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Images and snapshots going out of a home and into another: commit, export, import."""
+import contextlib
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import socket
 import subprocess
 
 import harness
+import oci
 import oci_images
 from harness import expect, expect_equal, expect_match
 
@@ -368,6 +370,14 @@ def image_pulls(home, registry):
         new.ramet("image", "pull", reference, "--insecure", status=1)
         check_clean(new)
         fake.cut.clear()
+        fake.held.add(kernel)
+        client = new.start("image", "pull", reference, "--insecure")
+        expect(fake.waits.wait(harness.BOUND), "the part was not asked for")
+        new.kill_daemon()
+        client.communicate(timeout=harness.BOUND)
+        fake.held.clear()
+        fake.go.set()
+        check_clean(new)
         fake.asked.clear()
         new.ramet("image", "pull", reference, "--insecure", "--size", "1G", status=2)
         made = new.ramet("image", "pull", reference, "--insecure", "--json").json()
@@ -384,6 +394,138 @@ def image_pulls(home, registry):
     finally:
         new.close()
         fake.close()
+
+
+def half_an_import(home, file):
+    """The daemon has read half of an image's archive, whose rest it waits for: a function that lets it go."""
+    with open(file, "rb") as archive:
+        data = archive.read()
+    reader, writer = os.pipe()
+    client = home.start("image", "import", "-", stdin=reader)
+    os.close(reader)
+    with open(writer, "wb", buffering=0, closefd=False) as pipe:
+        pipe.write(data[:len(data) // 2])
+    return client, lambda: os.close(writer)
+
+
+def has_written(pid):
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/io", encoding="utf-8") as file:
+            return int(re.search(r"wchar: (\d+)", file.read())[1]) > 100000
+    return True
+
+
+def half_a_snapshot(home, file):
+    """The same of a snapshot's, which the daemon reads itself, from a pipe."""
+    path = os.path.join(home.folder, "fifo")
+    os.mkfifo(path)
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(os.path.join(home.path, "ramet.sock"))
+    body = json.dumps({"path": path}).encode()
+    client.sendall(b"POST /v1/snapshots/import HTTP/1.1\r\nHost: ramet\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+                   b"\r\n%s" % (len(body), body))
+    with open(path, "wb", buffering=0) as pipe, open(file, "rb") as archive:
+        data = archive.read()
+        at = 0
+        while at < len(data) // 2:  # what is not read yet is in the pipe: 64 KiB at most
+            at += pipe.write(data[at:len(data) // 2])
+        home.kill_daemon()
+    client.close()
+    os.unlink(path)
+
+
+@harness.booted
+def test_killed(home):
+    """kill -9 in the middle of each: nothing is left of it, and the next try succeeds."""
+    image, snapshot = (os.path.join(home.folder, name) for name in ("image.ramet", "snapshot.ramet"))
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    home.ramet("snapshot", "create", "a", "warm")
+    home.ramet("rm", "-f", "a")
+    home.ramet("image", "export", "busybox", image)
+    home.ramet("snapshot", "export", "warm", snapshot)
+    other = harness.Home(template=None)
+    try:
+        other.ramet("ps")
+        client, end = half_an_import(other, image)
+        other.kill_daemon()
+        end()
+        client.communicate(timeout=harness.BOUND)
+        expect(client.returncode != 0, "the import that was killed went well")
+        other.ramet("ps")
+        check_clean(other)
+        half_a_snapshot(other, snapshot)
+        check_clean(other)
+        expect_equal([os.listdir(os.path.join(other.path, name)) for name in ("images", "kernels")], [[], []], "what was read")
+        other.ramet("snapshot", "import", snapshot)
+        other.ramet("image", "import", image)
+        other.ramet("snapshot", "rm", "warm")
+    finally:
+        other.close()
+    # the daemon's end, and the client's, in an export
+    folder = os.path.join(home.folder, "out")
+    os.mkdir(folder)
+    client = home.start("snapshot", "export", "warm", "-")
+    client.stdout.read(100000)
+    home.kill_daemon()
+    client.communicate(timeout=harness.BOUND)
+    expect(client.returncode != 0, "an export that was cut went well")
+    client = home.start("snapshot", "export", "warm", os.path.join(folder, "x"))
+    harness.wait_until(lambda: client.poll() is not None or has_written(client.pid), "the export")
+    client.kill()
+    client.communicate(timeout=harness.BOUND)
+    expect(os.listdir(folder) in ([], ["x"]), f"a killed export left {os.listdir(folder)}")
+    home.ramet("snapshot", "export", "warm", os.path.join(folder, "x"))
+    expect_equal(os.path.getsize(os.path.join(folder, "x")) // 1000, os.path.getsize(snapshot) // 1000, "the next one")
+    killed_push(home)
+    home.ramet("snapshot", "rm", "warm")
+
+
+def killed_push(home):
+    """What a push that was killed had ready goes with the next one."""
+    folder = os.path.join(home.folder, "push")
+    os.mkdir(folder)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # a registry that never answers
+        client = home.start("image", "push", "busybox", f"docker://127.0.0.1:{server.getsockname()[1]}/x:1", "--tls-verify", "false",
+                            env={"TMPDIR": folder})
+        server.settimeout(harness.BOUND)
+        connection, _ = server.accept()
+        client.kill()
+        client.communicate(timeout=harness.BOUND)
+        connection.settimeout(harness.BOUND)
+        while connection.recv(65536):  # skopeo ends with it
+            pass
+        connection.close()
+    expect_equal(len(os.listdir(folder)), 1, "what the killed push left")
+    registry = Registry(home.folder)
+    try:
+        home.ramet("image", "push", "busybox", registry.reference("x"), "--tls-verify", "false", env={"TMPDIR": folder})
+    finally:
+        registry.close()
+    expect_equal(os.listdir(folder), [], "what the next push left")
+
+
+def test_no_room(home):
+    """A full disk, where an archive goes and where its content comes to: it is said, and nothing stays."""
+    file, small = (os.path.join(home.folder, name) for name in ("busybox.ramet", "small"))
+    home.ramet("image", "export", "busybox", file)
+    other = harness.Home(template=None)
+    other.ramet("image", "ls")
+    try:
+        with oci.little_room(small, "1m"):
+            error = home.ramet("image", "export", "busybox", os.path.join(small, "x"), "--json", status=1).json()["error"]
+            expect_equal(error["code"], "no_space", str(error))
+            expect_equal(os.listdir(small), [], "what an export left")
+            result = home.ramet("image", "push", "busybox", "docker://127.0.0.1:9/x:1", status=1, env={"TMPDIR": small})
+            expect("No space left" in result.err, result.err)
+            expect_equal(os.listdir(small), [], "what a push left")
+        with oci.little_room(f"{other.path}/tmp", "1m"):
+            error = other.ramet("image", "import", file, "--json", status=1).json()["error"]
+            expect_equal(error["code"], "no_space", str(error))
+            expect_equal(os.listdir(f"{other.path}/tmp"), [], "what an import left")
+        check_clean(other)
+        other.ramet("image", "import", file)
+    finally:
+        other.close()
 
 
 if __name__ == "__main__":
