@@ -255,5 +255,8 @@ int archive_import_image(Home *home, Operation *operation, const ArchiveImport *
         r = transfer_config_read(json_object_get(image, "config"), &arrival.settings, error);
     if (r >= 0)
         r = adopt(&arrival, import, answer, error);
+    if (r >= 0 && json_is_string(json_object_get(arrival.settings, "ready")))
+        operation_note(operation, "the image starts warm from its first VM here on: that one boots "
+                                  "and starts its program, whose memory is in no archive");
     return r < 0 ? error_add_context(error, "cannot import the image") : 0;
 }

@@ -199,6 +199,26 @@ snapshot-after: wget -qO- http://127.0.0.1/page
 ASK = ["sh", "-c", "wget -qO- http://127.0.0.1/page; pidof httpd | wc -w; cat /starts"]
 
 
+def starts_warm_elsewhere(home):
+    """Exported, the image has its program and when that is up; its first VM boots, and those after it are forks of what that became."""
+    file = os.path.join(home.folder, "made.ramet")
+    home.ramet("image", "export", "made", file)
+    other = harness.Home(template=None)
+    try:
+        result = other.ramet("image", "import", file)
+        expect("starts warm" in result.err, result.err)
+        expect_equal(other.json("image", "inspect", "made")["config"], home.json("image", "inspect", "made")["config"], "what it says")
+        for name in ("a", "b"):
+            other.ramet("run", "-d", "--name", name, "made")
+            expect_equal(other.vm(name)["boot"], "forked", "how it came up")
+            expect_equal(other.ramet("exec", name, "--", *ASK).out, "page\n1\nstarted\n", "elsewhere")
+        other.ramet("rm", "-f", "a", "b")
+        other.ramet("image", "rm", "made")
+    finally:
+        other.close()
+        os.unlink(file)
+
+
 @harness.booted
 def test_warm(home):
     """VMs of the image find its program running, whichever way they come up."""
@@ -219,6 +239,7 @@ def test_warm(home):
                f"the program, started again: {answer}")
     home.ramet("run", "-d", "--name", "d", "-e", "A=1", "made")
     wait_until(lambda: home.ramet("exec", "d", "--", *ASK, status=None).out == "page\n1\nstarted\n", "the program with a variable")
+    starts_warm_elsewhere(home)
     # the entry goes with a prune of what stands on it, and a boot makes another one
     home.ramet("rm", "-f", "a", "b", "c", "d")
     home.ramet("prune")
