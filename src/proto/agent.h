@@ -29,7 +29,6 @@
 /* The credit of data that each stream starts with, both ways; WINDOW frames grant more. */
 #define AGENT_WINDOW_BYTES (256u * 1024u)
 #define AGENT_STREAMS_MAX 256
-
 /* All arguments and variables of a command as fields. Linux takes 2 MiB in all (execve(2)). */
 #define AGENT_EXEC_MAX (4u * 1024u * 1024u)
 
@@ -179,6 +178,7 @@ typedef enum AgentTag {
     TAG_LOGINS,         /* text: lines for it anyway */
     TAG_LOGIN_USER,     /* text: who has them beside root */
     TAG_CHANGED_DISK,   /* text "SERIAL,ro,PATH": that disk is another one than before */
+    TAG_MOUNT,          /* text "SERIAL,rw|ro,PATH": mount it; several */
     TAG_PORT = 127,     /* u64: 1 … 65535 */
     TAG_REQUEST_BYTES = 128, /* u64, at most AGENT_EXEC_MAX */
 } AgentTag;

@@ -56,6 +56,7 @@ static const Field identity_fields[] = {
     LINES(PlanIdentity, authorized_keys),
     TEXT(PlanIdentity, login_user),
     TEXT(PlanIdentity, changed_disk),
+    LINES(PlanIdentity, mounts),
 };
 
 static const Field file_fields[] = {

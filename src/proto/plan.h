@@ -97,7 +97,8 @@ typedef struct PlanIdentity {
     char ssh_public_key[SSH_PUBLIC_KEY_SIZE];
     char home_key[SSH_PUBLIC_KEY_SIZE]; /* whose owner may log in where there is a server */
     char authorized_keys[SSH_AUTHORIZED_KEYS_SIZE]; /* lines of others who may, asked for */
-    char login_user[256];   /* whom they log in as beside root: as EXEC's USER; empty: nobody */
+    char login_user[256]; /* whom they log in as beside root: as EXEC's USER; empty: nobody */
+    char mounts[1536]; /* TAG_MOUNT, a line for each; empty: the kernel's command line has them */
     char changed_disk[192]; /* TAG_CHANGED_DISK; empty: none is another one */
     bool run_hooks;
     bool grow_root;

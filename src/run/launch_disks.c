@@ -110,14 +110,30 @@ static void add_path(const char *path, StrBuf *text) {
                           (unsigned char)*path);
 }
 
+static void add_mount(const VmMounts *mounts, size_t index, StrBuf *text) {
+    const VmMount *mount = &mounts->items[index];
+    bool read_only = mount->read_only || mount->kind == VM_MOUNT_CONFIG;
+    char serial[VM_SERIAL_SIZE];
+    vm_mount_serial(mounts, index, serial);
+    strbuf_add_format(text, "%s,%s,", serial, read_only ? "ro" : "rw");
+    add_path(mount->path, text);
+}
+
 void launch_add_mounts(const VmRow *row, StrBuf *cmdline) {
-    const VmMounts *mounts = &row->spec.mounts;
-    for (size_t i = 0; i < mounts->count; i++) {
-        const VmMount *mount = &mounts->items[i];
-        char serial[VM_SERIAL_SIZE];
-        bool read_only = mount->read_only || mount->kind == VM_MOUNT_CONFIG;
-        vm_mount_serial(mounts, i, serial);
-        strbuf_add_format(cmdline, " ramet.mount=%s,%s,", serial, read_only ? "ro" : "rw");
-        add_path(mount->path, cmdline);
+    for (size_t i = 0; i < row->spec.mounts.count; i++) {
+        strbuf_add_text(cmdline, " ramet.mount=");
+        add_mount(&row->spec.mounts, i, cmdline);
     }
+}
+
+int launch_mount_lines(const VmRow *row, char *lines, size_t room, Error *error) {
+    _cleanup_(strbuf_free) StrBuf text = {0};
+    for (size_t i = 0; i < row->spec.mounts.count; i++) {
+        strbuf_add_text(&text, i > 0 ? "\n" : "");
+        add_mount(&row->spec.mounts, i, &text);
+    }
+    if (text.size >= room)
+        return error_set(error, ERROR_USAGE, E2BIG, "the paths of its disks are too long");
+    (void)snprintf(lines, room, "%s", text.data ? text.data : "");
+    return 0;
 }

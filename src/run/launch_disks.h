@@ -16,4 +16,8 @@ int launch_plan_disks(Home *home, const VmRow *row, int dir_fd, LaunchFiles *fil
  * ramet.mount=…" for each. */
 void launch_add_mounts(const VmRow *row, StrBuf *cmdline);
 
+/* The same for a guest whose kernel's command line is its own: what stands behind "=", a line for
+ * each. ERROR_USAGE: there is no room. */
+int launch_mount_lines(const VmRow *row, char *lines, size_t room, Error *error);
+
 #endif

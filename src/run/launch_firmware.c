@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* The disk for cloud-init is part of the machine: a clone has that of its source, which is
- * empty-handed by then, but its guest knows of it. */
+ * empty-handed by then, but its guest knows of it. It comes after all other disks, whose numbers
+ * are those of the VM's (frozen/disks.h). The agent is told where those are to be mounted when it
+ * is greeted. */
 
 #include "run/launch_firmware.h"
 
@@ -18,6 +20,7 @@
 #include "image/context.h"
 #include "image/firmware.h"
 #include "image/nocloud.h"
+#include "run/launch_disks.h"
 
 /* Of a guest that boots: by the agent that is there now. */
 static int find_nocloud(const Home *home, Operation *operation, VmRow *row, bool restores,
@@ -44,12 +47,14 @@ void launch_firmware_bounds(const Home *home, Plan *plan) {
     plan->ready_timeout_usec = home->ready_timeout_usec ? home->ready_timeout_usec : ready;
 }
 
-/* It is not known there where they are to be mounted. */
-static int refuse_disks(const VmRow *row, Error *error) {
-    error_set(error, ERROR_UNSUPPORTED, ENOTSUP,
-              "%s boots by its own boot loader, and such VMs have no further disks", row->image);
-    error_set_hint(error, "leave the seeds out, or import the disk with --boot kernel");
-    return -ENOTSUP;
+/* The disk for cloud-init is the last one. */
+static int check_room(const VmRow *row, const Plan *plan, Error *error) {
+    if (plan->n_disks < PLAN_DISKS_MAX)
+        return 0;
+    return error_set(error, ERROR_USAGE, E2BIG,
+                     "%s boots by its own boot loader, and such VMs have at most %d disks beside "
+                     "their root",
+                     row->image, VM_MOUNTS_MAX - 1);
 }
 
 /* A VM that has no variables yet grows from the snapshot in its row, with or without memory. */
@@ -72,13 +77,17 @@ static int plan_uefi(const Home *home, const VmRow *row, int dir_fd, LaunchFiles
 int launch_plan_firmware(const Home *home, Operation *operation, VmRow *row, const Restore *restore,
                          int dir_fd, LaunchFiles *files, Plan *plan, Error *error) {
     _cleanup_free_ char *path = NULL;
-    PlanDisk *disk = &plan->disks[1];
+    PlanDisk *disk;
     const char *key = row->runtime.kernel_key;
     int r;
     if (!firmware_is(key))
         return 0;
-    if (plan->n_disks != 1)
-        return refuse_disks(row, error);
+    r = check_room(row, plan, error);
+    if (r >= 0)
+        r = launch_mount_lines(row, plan->identity.mounts, sizeof(plan->identity.mounts), error);
+    if (r < 0)
+        return r;
+    disk = &plan->disks[plan->n_disks];
     plan->firmware = str_equal(key, FIRMWARE_UEFI) ? PLAN_FIRMWARE_UEFI : PLAN_FIRMWARE_BIOS;
     plan->agent_optional = !restore;
     r = plan->firmware == PLAN_FIRMWARE_UEFI ? plan_uefi(home, row, dir_fd, files, plan, error) : 0;

@@ -149,8 +149,15 @@ def look(home, name):
 
 
 def boot(home, name, disk, *more):
+    """With disks beside the root: a seed that grows, and a config disk."""
     home.ramet("image", "import", disks.get(home, disk), "--name", disk, *more)
-    home.ramet("run", "-d", "--cold", "--name", name, "--disk", "2G", disk, timeout=LONG)
+    work = os.path.join(home.folder, "work")
+    os.makedirs(work)
+    with open(os.path.join(work, "file"), "w", encoding="utf-8") as file:
+        file.write("of the folder\n")
+    home.ramet("seed", "create", "work", "--from", work)
+    home.ramet("run", "-d", "--cold", "--name", name, "--disk", "2G", "--seed", "work:/srv/work:1G", "--config-disk", work, disk,
+               timeout=LONG)
 
 
 def check_clones(home, name):
@@ -161,7 +168,8 @@ def check_clones(home, name):
     expect_equal((source["hostname"], source["machine_id"], source["cards"]), (name, vm["id"], "1"), "the guest")
     expect(int(source["mib"]) > 1700, f"the file system has {source['mib']} MiB")
     expect("cloud" in source["kernel"], source["kernel"])
-    home.ramet("exec", name, "--", "sh", "-c", "echo mine >/run/mine; echo kept >/root/kept", timeout=LONG)
+    expect_equal(home.ramet("exec", name, "--", "cat", "/srv/work/file", "/media/config/file").out, "of the folder\n" * 2, "its disks")
+    home.ramet("exec", name, "--", "sh", "-c", "echo mine >/run/mine; echo kept >/root/kept; echo seed >/srv/work/own", timeout=LONG)
     home.ramet("snapshot", "create", name, "frozen", timeout=LONG)
     home.ramet("fork", "frozen", "--name", "clone", "-n", "2", timeout=LONG)
     clones = [look(home, f"clone-{n}") for n in (1, 2)]
@@ -169,7 +177,8 @@ def check_clones(home, name):
         expect_equal(len({guest[key] for guest in (source, *clones)}), 3, f"different {key}")
     for guest in clones:
         expect_equal((guest["kernel"], guest["mib"]), (source["kernel"], source["mib"]), "a clone")
-    expect_equal(home.ramet("exec", "clone-1", "--", "cat", "/run/mine", "/root/kept").out, "mine\nkept\n", "what a clone has")
+    expect_equal(home.ramet("exec", "clone-1", "--", "cat", "/run/mine", "/root/kept", "/srv/work/own").out, "mine\nkept\nseed\n",
+                 "what a clone has")
     home.ramet("standby", "clone-1", timeout=LONG)
     home.ramet("resume", "clone-1", timeout=LONG)
     expect_equal(home.ramet("exec", "clone-1", "--", "cat", "/run/mine").out, "mine\n", "after standby")
@@ -179,6 +188,13 @@ def check_clones(home, name):
 def test_bios(home):
     boot(home, "b", "grub")
     check_clones(home, "b")
+    # another config disk in its place
+    other = os.path.join(home.folder, "other")
+    os.makedirs(other)
+    with open(os.path.join(other, "file"), "w", encoding="utf-8") as file:
+        file.write("of another\n")
+    home.ramet("fork", "frozen", "--name", "configured", "--config-disk", other, timeout=LONG)
+    expect_equal(home.ramet("exec", "configured", "--", "cat", "/media/config/file").out, "of another\n", "its config disk")
     # a clone of a clone, whose network goes out
     home.ramet("fork", "clone-2", "--name", "grandchild", timeout=LONG)
     expect_equal(look(home, "grandchild")["hostname"], "grandchild", "a clone of a clone")

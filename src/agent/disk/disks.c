@@ -119,6 +119,14 @@ int disks_mount(int uevent_fd, uint64_t deadline_usec, Result *result) {
     return 0;
 }
 
+int disks_mount_word(const char *value, Result *result) {
+    _cleanup_close_ int uevents = uevent_open();
+    DiskWord word;
+    if (disk_word_parse(value, &word) < 0)
+        return result_say(result, EINVAL, "the host's word %.100s cannot be read", value);
+    return mount_one(&word, uevents, now_usec() + CHANGE_LIMIT_USEC, result);
+}
+
 /* ---- another disk ---- */
 
 /* The name of a disk's device on the virtio bus. */

@@ -10,6 +10,9 @@
  * says why not. */
 int disks_mount(int uevent_fd, uint64_t deadline_usec, Result *result);
 
+/* Mounts the one that a word's value names, in a guest that runs. */
+int disks_mount_word(const char *value, Result *result);
+
 /* A clone's disk is another one than the memory that it comes from knows: mounts it in the place of
  * that. value: as a word has it. 0, or a negative errno and the result. */
 int disks_change(const char *value, Result *result);

@@ -289,7 +289,8 @@ static bool have_hooks(void) {
 }
 
 bool guest_identity_has_more(const GuestIdentity *identity) {
-    return identity->changed_disk[0] || (identity->resize_root && fs_resize_is_needed("/")) ||
+    return identity->n_mounts > 0 || identity->changed_disk[0] ||
+           (identity->resize_root && fs_resize_is_needed("/")) ||
            authorized_keys_are_new(&identity->logins) || (identity->ssh_keys && have_ssh_keys()) ||
            (identity->hooks && have_hooks());
 }
@@ -307,6 +308,9 @@ bool guest_identity_needs_disk(const GuestIdentity *identity) {
 void guest_identity_finish(void *data, int in, int out, Result *result) {
     const GuestIdentity *identity = data;
     result->exclusive = identity->exclusive;
+    for (size_t i = 0; i < identity->n_mounts; i++)
+        if (disks_mount_word(identity->mounts[i], result) < 0)
+            return;
     if (identity->changed_disk[0] && disks_change(identity->changed_disk, result) < 0)
         return;
     if (identity->ssh_keys &&

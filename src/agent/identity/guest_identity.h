@@ -14,6 +14,8 @@ typedef struct Clock {
     uint64_t limit_usec;  /* smaller differences stay */
 } Clock;
 
+#define IDENTITY_MOUNTS_MAX 7
+
 /* What makes one clone differ from its siblings. Empty strings and false: leave it. */
 typedef struct GuestIdentity {
     char hostname[65];
@@ -30,7 +32,9 @@ typedef struct GuestIdentity {
     Logins logins;
     bool has_generation;
     uint8_t generation[GENERATION_SIZE];
-    char changed_disk[192]; /* as disks_change() wants it */
+    size_t n_mounts;
+    char mounts[IDENTITY_MOUNTS_MAX][192]; /* as disks_mount_word() wants them */
+    char changed_disk[192];                /* as disks_change() wants it */
     bool hooks;
     bool resize_root;
     bool exclusive; /* found out when it was applied: nobody else had run */

@@ -59,6 +59,13 @@ static int parse_flag(const TlvField *field, bool *flag) {
     return r;
 }
 
+static int parse_mount(const TlvField *field, GuestIdentity *identity) {
+    if (identity->n_mounts == IDENTITY_MOUNTS_MAX)
+        return -EBADMSG;
+    char *word = identity->mounts[identity->n_mounts++];
+    return parse_line(field, word, sizeof(identity->mounts[0]));
+}
+
 static int parse_prefix(const TlvField *field, unsigned most, unsigned *prefix) {
     uint64_t value;
     int r = tlv_u64(field, &value);
@@ -152,6 +159,8 @@ static int parse_field(GuestIdentity *identity, const TlvField *field) {
         return parse_lines(field, identity->logins.keys, sizeof(identity->logins.keys));
     case TAG_LOGIN_USER:
         return parse_line(field, identity->logins.user, sizeof(identity->logins.user));
+    case TAG_MOUNT:
+        return parse_mount(field, identity);
     case TAG_CHANGED_DISK:
         return parse_line(field, identity->changed_disk, sizeof(identity->changed_disk));
     case TAG_GENERATION:

@@ -85,6 +85,16 @@ static void add_networks(TlvWriter *writer, const PlanIdentity *identity) {
     }
 }
 
+/* Of a guest that was not told by its kernel's command line. */
+static void add_mounts(TlvWriter *writer, const char *lines) {
+    char line[256];
+    for (; *lines; lines += strcspn(lines, "\n"), lines += *lines == '\n') {
+        size_t n = strcspn(lines, "\n");
+        (void)snprintf(line, sizeof(line), "%.*s", (int)n, lines);
+        add_text(writer, TAG_MOUNT, line);
+    }
+}
+
 /* A VM that resumes is still itself, and so is, but for that, a clone that keeps its names. The
  * hooks of a warm one wait for its name. */
 static void add_self(TlvWriter *writer, const Plan *plan) {
@@ -128,6 +138,8 @@ ssize_t identity_payload_write(const Plan *plan, const ClockPair *clock, uint8_t
         add_networks(&writer, identity);
     if (plan->boot == PLAN_BOOT_COLD || identity->clone)
         add_self(&writer, plan);
+    if (plan->boot == PLAN_BOOT_COLD)
+        add_mounts(&writer, identity->mounts);
     add_text(&writer, TAG_CHANGED_DISK, identity->changed_disk);
     return writer.overflow ? -E2BIG : (ssize_t)writer.size;
 }
