@@ -141,7 +141,7 @@ int lab_list(Home *home, json_t **list, Error *error) {
     int r = labs_list(home->store, &rows, &count, error);
     for (size_t i = 0; r >= 0 && i < count; i++) {
         json_t *lab;
-        if (rows[i].state == LAB_CREATING || lab_state_is_of_pool(rows[i].state))
+        if (!lab_state_is_seen(rows[i].state))
             continue;
         r = lab_describe(home, &rows[i], &lab, error);
         if (r >= 0)

@@ -109,7 +109,7 @@ static int remove_networks(Home *home, const LabRow *lab, Error *error) {
 
 int lab_remove_locked(Home *home, const LabRow *lab, Error *error) {
     _cleanup_error_ Error later = ERROR_INIT;
-    LabState state = lab_state_is_of_pool(lab->state) ? LAB_DISCARDING : LAB_REMOVING;
+    LabState state = lab_state_is_seen(lab->state) ? LAB_REMOVING : LAB_DISCARDING;
     int r = labs_set_state(home->store, lab->id, state, error);
     if (r >= 0)
         r = remove_vms(home, lab, error);
@@ -119,7 +119,7 @@ int lab_remove_locked(Home *home, const LabRow *lab, Error *error) {
         r = labs_delete(home->store, lab, error);
     if (r < 0)
         return error_add_context(error, "cannot remove all of lab %s", lab->name);
-    if (state == LAB_REMOVING)
+    if (lab->state != LAB_WARM)
         home_event(home, "lab.removed", NULL, lab->name, NULL);
     return 0;
 }
@@ -132,7 +132,7 @@ static int find(Home *home, const char *reference, LabRow *lab, Error *error) {
     if (r != -ENOENT || labs_list(home->store, &rows, &count, NULL) < 0)
         return r;
     for (size_t i = 0; r < 0 && i < count; i++) {
-        if (!str_equal(rows[i].name, reference) || lab_state_is_of_pool(rows[i].state))
+        if (!str_equal(rows[i].name, reference) || rows[i].state == LAB_WARM)
             continue;
         error_clear(error);
         r = labs_get(home->store, rows[i].id, lab, error);

@@ -19,8 +19,8 @@ const char *lab_state_name(LabState state) {
     return states[state];
 }
 
-bool lab_state_is_of_pool(LabState state) {
-    return state == LAB_WARM || state == LAB_DISCARDING;
+bool lab_state_is_seen(LabState state) {
+    return state == LAB_READY || state == LAB_REMOVING;
 }
 
 void lab_row_free(LabRow *row) {

@@ -16,14 +16,14 @@ typedef enum LabState {
     LAB_READY,
     LAB_REMOVING,   /* a daemon that finds one at its start goes on with it */
     LAB_WARM,       /* a copy of a frozen lab that waits to be claimed, and that nobody sees */
-    LAB_DISCARDING, /* a warm one that is being removed, which nobody sees either */
+    LAB_DISCARDING, /* one that nobody saw is being removed, and nobody sees that either */
 } LabState;
 
 /* "ready". Static. */
 const char *lab_state_name(LabState state);
 
-/* Warm, or was until it was to go. */
-bool lab_state_is_of_pool(LabState state);
+/* Is it in any list? */
+bool lab_state_is_seen(LabState state);
 
 typedef struct LabRow {
     char id[VM_ID_SIZE];

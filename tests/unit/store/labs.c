@@ -167,7 +167,8 @@ static void test_warm(void) {
     CHECK_INT(labs_set_state(store, ID "1", LAB_WARM, NULL), 0);
     CHECK_INT(labs_take_warm(store, ID "1", NULL), 1);
     CHECK_INT(labs_get(store, ID "1", &none, NULL), 0);
-    CHECK(lab_state_is_of_pool(none.state) && none.state != LAB_WARM);
+    CHECK_INT(none.state, LAB_DISCARDING);
+    CHECK(!lab_state_is_seen(none.state));
     CHECK_INT(labs_take_warm(store, ID "1", NULL), 0);
 }
 
