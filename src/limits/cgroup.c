@@ -3,7 +3,8 @@
 /* One table of the three controllers: which limit each keeps, in which file, in which words.
  *
  * Controllers are handed down by cgroup.subtree_control, which the kernel refuses (EBUSY) while
- * processes are in the folder itself, unless it is the root of all. Processes that enter bring no
+ * processes are in the folder itself, unless it is the root of all; with cpu and pids alone it
+ * takes that, and then nobody may enter a folder below (EOPNOTSUPP). Processes that enter bring no
  * memory along: what they have stays charged to the folder that they come from. */
 
 #include "limits/cgroup.h"
@@ -77,7 +78,7 @@ static int tell_errno(const Cgroup *cgroup, const char *what, int r, Error *erro
     bool refused = r == -EACCES || r == -EPERM || r == -EROFS;
     (void)error_set(error, refused ? ERROR_PERMISSION : ERROR_UNSUPPORTED, -r,
                     "cannot %s in %s: %s", what, cgroup->path, strerror(-r));
-    if (r == -EBUSY)
+    if (r == -EBUSY || r == -EOPNOTSUPP)
         error_set_hint(error, "processes are in that folder itself, which cgroup v2 does not allow "
                               "beside limits below it; name an empty one in RAMET_CGROUP");
     else if (refused)

@@ -39,8 +39,8 @@ static bool has_scopes(const char *cgroup) {
     return !is_given(cgroup) && sd_booted() > 0;
 }
 
-static void name_of(const VmRow *row, const char *suffix, char name[NAME_MAX_SIZE]) {
-    (void)snprintf(name, NAME_MAX_SIZE, "ramet-%s%s", row->id, suffix);
+static void name_of(const VmRow *row, char name[NAME_MAX_SIZE]) {
+    (void)snprintf(name, NAME_MAX_SIZE, "ramet-%s", row->id);
 }
 
 /* ---- the folder ---- */
@@ -100,19 +100,20 @@ static int limit_folder(const char *cgroup, const VmRow *row, const pid_t *pids,
     char name[NAME_MAX_SIZE];
     if (fd < 0)
         return fd;
-    name_of(row, "", name);
+    name_of(row, name);
     return cgroup_limit(&(Cgroup){.fd = fd, .path = path}, name, &row->spec.limits, pids, n_pids,
                         error);
 }
 
 /* ---- the scope ---- */
 
-/* A manager that lacks a controller says nothing: what came of it is looked at. */
+/* One for each run: that of the last one may still be on its way out. A manager that lacks a
+ * controller says nothing: what came of it is looked at. */
 static int limit_scope(const VmRow *row, const pid_t *pids, size_t n_pids, Error *error) {
     _cleanup_free_ char *path = NULL;
     _cleanup_close_ int fd = -1;
     char name[NAME_MAX_SIZE];
-    name_of(row, ".scope", name);
+    (void)snprintf(name, sizeof(name), "ramet-%s-%d.scope", row->id, (int)pids[0]);
     int r = scope_limit(name, &row->spec.limits, pids, n_pids, error);
     if (r >= 0)
         r = cgroup_of_process(pids[0], &path, error);
@@ -155,7 +156,7 @@ void limits_forget(Home *home, const VmRow *row) {
     fd = open_own(home->cgroup, NULL, &path, NULL);
     if (fd < 0)
         return;
-    name_of(row, "", name);
+    name_of(row, name);
     int r = cgroup_remove(&(Cgroup){.fd = fd, .path = path}, name);
     if (r < 0)
         log_warning("cannot remove %s/%s: %s", path, name, strerror(-r));

@@ -241,6 +241,7 @@ static void refusals_have_a_hint(void) {
         ErrorKind kind;
         const char *hint;
     } cases[] = {{EBUSY, ERROR_UNSUPPORTED, "processes are in that folder itself"},
+                 {EOPNOTSUPP, ERROR_UNSUPPORTED, "processes are in that folder itself"},
                  {EACCES, ERROR_PERMISSION, "delegated to this user"},
                  {EROFS, ERROR_PERMISSION, "RAMET_CGROUP"}};
     static const pid_t pids[] = {1234567, 1234568};
