@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "frozen/network_device.h"
 #include "frozen/snapshot_files.h"
+#include "frozen/uefi_firmware.h"
 #include "image/firmware.h"
 #include "qemu/features.h"
 #include "qemu/machine.h"
@@ -106,6 +107,8 @@ void snapshot_facts(const QemuFeatures *features, const char *accel, const VmRow
         .network = str_copy(device),
         .disks = TAKE_PTR(disks),
         .program = digest_program(&vm->spec),
+        .firmware =
+            str_equal(vm->runtime.kernel_key, FIRMWARE_UEFI) ? uefi_firmware_digest() : NULL,
     };
 }
 
@@ -146,6 +149,19 @@ static bool is_known_machine(const SnapshotFacts *facts) {
     return str_equal(facts->machine, firmware_is(facts->kernel_key) ? QEMU_MACHINE_PC : MACHINE);
 }
 
+/* The state has the firmware's own variables in it, at the addresses of its build. */
+static int check_firmware(const SnapshotFacts *facts, Error *error) {
+    _cleanup_free_ char *now = facts->firmware ? uefi_firmware_digest() : NULL;
+    if (!facts->firmware || str_equal(facts->firmware, now))
+        return 0;
+    _cleanup_free_ char *then = str_format("build %.12s", facts->firmware);
+    _cleanup_free_ char *found = now ? str_format("build %.12s", now) : str_copy("not installed");
+    (void)refuse(error, "the UEFI firmware,", then, found);
+    error_set_hint(error, "install the package ovmf as it was then, or make a new snapshot; start "
+                          "--cold boots a VM anew");
+    return -ENOTSUP;
+}
+
 int snapshot_check_host(const SnapshotRow *row, const QemuFeatures *features, const char *accel,
                         Error *error) {
     const SnapshotFacts *facts = &row->data.facts;
@@ -167,6 +183,8 @@ int snapshot_check_host(const SnapshotRow *row, const QemuFeatures *features, co
         r = refuse(error, "the network", network, "user, none and those with a name");
     else
         r = check_qemu(facts, features, error);
+    if (r >= 0)
+        r = check_firmware(facts, error);
     return r < 0 ? error_add_context(error, "cannot restore snapshot %s",
                                      *row->name ? row->name : row->id)
                  : 0;

@@ -33,14 +33,28 @@ int uefi_variables_open(const Home *home, int dir_fd, const char *snapshot, int 
     return *fd < 0 ? error_set_errno(error, errno, "cannot open UEFI's variables") : 0;
 }
 
-int uefi_variables_freeze(const Home *home, const char *vm, const char *snapshot, Error *error) {
+int uefi_variables_read(const Home *home, const char *vm, UefiVariables *variables, Error *error) {
     _cleanup_free_ char *from = str_format("%s/vms/%s/" UEFI_VARIABLES_FILE, home_path(home), vm);
+    int r = variables->data ? 0
+                            : fd_read_file_at(AT_FDCWD, from, UEFI_VARIABLES_MAX, &variables->data,
+                                              &variables->size);
+    return r < 0 && r != -ENOENT ? error_set_errno(error, -r, "cannot read %s", from) : 0;
+}
+
+void uefi_variables_free(UefiVariables *variables) {
+    free(variables->data);
+    *variables = (UefiVariables){0};
+}
+
+int uefi_variables_freeze(const Home *home, const UefiVariables *variables, const char *snapshot,
+                          Error *error) {
     _cleanup_free_ char *folder = str_format("%s/snapshots/%s", home_path(home), snapshot);
-    if (access(from, F_OK) < 0)
+    if (!variables->data)
         return 0;
     int r = path_make_folders(folder, 0711);
     _cleanup_close_ int fd = r < 0 ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return error_set_errno(error, r < 0 ? -r : errno, "cannot open %s", folder);
-    return copy(from, fd, 0444, error);
+    r = path_write_atomic_at(fd, UEFI_VARIABLES_FILE, variables->data, variables->size, 0444);
+    return r < 0 ? error_set_errno(error, -r, "cannot keep UEFI's variables in %s", folder) : 0;
 }

@@ -41,6 +41,7 @@
 #include "home/inside.h"
 #include "home/operation.h"
 #include "home/row.h"
+#include "image/firmware.h"
 #include "lineage/lineage.h"
 #include "machine/look/describe.h"
 #include "memory/copy.h"
@@ -67,6 +68,7 @@ typedef struct Saving {
     int hot_fd;              /* owned: a memfd with the whole memory; -1: none */
     KeeperConnection keeper; /* while it saves */
     VolumeClones clones;     /* owned */
+    UefiVariables variables; /* owned */
     Error trouble;           /* of copying them */
     bool holds;              /* the bases */
     bool switched;           /* the keeper said that the VM writes to the new overlay */
@@ -83,6 +85,7 @@ static void saving_free(Saving *saving) {
     snapshot_row_free(&saving->row);
     drop_files(saving);
     volume_clones_free(&saving->clones);
+    uefi_variables_free(&saving->variables);
     if (saving->holds)
         bases_release(saving->home);
     (void)fd_close(saving->hot_fd);
@@ -151,11 +154,18 @@ static int fill_row(Saving *saving, Error *error) {
 
 /* ---- the memory ---- */
 
+static bool has_uefi(const Saving *saving) {
+    return str_equal(saving->vm->runtime.kernel_key, FIRMWARE_UEFI);
+}
+
 /* Nothing is written to them now: file systems are frozen, and the VM stands still. */
-static bool clone_volumes(Saving *saving) {
-    if (!saving->options->clone_volumes || saving->clones.count == 0)
-        return true;
-    return volume_clones_copy(saving->home, saving->vm, &saving->clones, &saving->trouble) >= 0;
+static bool copy_paused(Saving *saving) {
+    int r = 0;
+    if (has_uefi(saving))
+        r = uefi_variables_read(saving->home, saving->vm->id, &saving->variables, &saving->trouble);
+    if (r >= 0 && saving->options->clone_volumes && saving->clones.count > 0)
+        r = volume_clones_copy(saving->home, saving->vm, &saving->clones, &saving->trouble);
+    return r >= 0;
 }
 
 /* The keeper waits for a word. Should that not reach it, its answer, or its end, says so. */
@@ -164,7 +174,7 @@ static void meet(Saving *saving, const char *where, uint64_t at_usec) {
     MeetingPoint point;
     bool go_on = meeting_point_from_name(where, &point) >= 0;
     if (go_on && point == MEET_PAUSED)
-        go_on = clone_volumes(saving);
+        go_on = copy_paused(saving);
     if (go_on && meeting)
         go_on = meeting_arrive(meeting, point, at_usec) >= 0;
     (void)keeper_tell(&saving->keeper, go_on, NULL);
@@ -299,13 +309,18 @@ static int open_overlays(const Saving *saving, int dir_fd, NewOverlays *overlays
     return r;
 }
 
+/* Does the keeper wait while it stands still? One that goes to standby stays so anyway. */
+static bool is_met(const Saving *saving) {
+    return saving->options->meeting != NULL || saving->clones.count > 0 ||
+           (has_uefi(saving) && !saving->options->standby);
+}
+
 static json_t *save_request(const Saving *saving, json_t *disks) {
     bool whole = wants_hot(saving), for_fork = str_equal(saving->row.purpose, PURPOSE_FORK);
     return json_pack("{s:s, s:i, s:i, s:i, s:b, s:b, s:b, s:b, s:b, s:o, s:b, s:b, s:I}", "op",
                      "snapshot", "state_fd", 0, "memory_fd", 1, "capture_fd", 2, "whole", whole,
                      "unwritten", whole && for_fork, "full", wants_full(saving), "adopt",
-                     whole && saving->options->adopt, "group",
-                     saving->options->meeting != NULL || saving->clones.count > 0, "disks",
+                     whole && saving->options->adopt, "group", is_met(saving), "disks",
                      json_incref(disks), "freeze", true, "stay_paused", saving->options->standby,
                      "freeze_timeout_us", (json_int_t)FREEZE_TIMEOUT_USEC);
 }
@@ -503,7 +518,10 @@ int snapshot_create_locked(Home *home, Operation *operation, VmRow *vm,
     if (r >= 0 && saving.files)
         r = snapshot_save_finish(operation, saving.files, options->compress, made, error);
     if (r >= 0)
-        r = uefi_variables_freeze(home, vm->id, made->id, error);
+        r = uefi_variables_read(home, vm->id, &saving.variables,
+                                error); /* of one that stands still */
+    if (r >= 0)
+        r = uefi_variables_freeze(home, &saving.variables, made->id, error);
     if (r >= 0 && with_disk)
         r = snapshots_update(home->store, made, error); /* its layer is in use from here on */
     if (r >= 0 && with_disk)

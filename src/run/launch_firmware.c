@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "frozen/uefi_firmware.h"
 #include "frozen/uefi_variables.h"
 #include "home/inside.h"
 #include "image/context.h"

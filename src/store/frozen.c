@@ -30,6 +30,7 @@ const RowField snapshot_facts_fields[] = {
     FACT(ROW_STRING, network),
     FACT(ROW_STRING, disks),
     FACT(ROW_STRING, program),
+    FACT(ROW_STRING, firmware),
 };
 
 json_t *snapshot_facts_to_json(const SnapshotFacts *facts) {

@@ -20,8 +20,9 @@ typedef struct SnapshotFacts {
     char *accel, *machine, *machine_options, *cpu, *host_cpu;
     uint64_t memory_bytes, cpus;
     char *devices, *network;
-    char *disks;   /* beside the root disk; NULL: none */
-    char *program; /* digest of the program that runs in it; NULL: none */
+    char *disks;    /* beside the root disk; NULL: none */
+    char *program;  /* digest of the program that runs in it; NULL: none */
+    char *firmware; /* digest of UEFI's code; NULL: it has none */
 } SnapshotFacts;
 
 /* As an object, the caller's, which is also what is hashed into a snapshot's key. */

@@ -63,7 +63,7 @@ json_t *row_fields_read(const RowField *fields, size_t n_fields, void *base, con
 void row_fields_free(const RowField *fields, size_t n_fields, void *base);
 
 /* Of structs that several rows have (store/frozen.h, store/vm_spec.h). */
-extern const RowField file_stamp_fields[3], snapshot_facts_fields[17], vm_spec_fields[25];
+extern const RowField file_stamp_fields[3], snapshot_facts_fields[18], vm_spec_fields[25];
 extern const RowField vm_freezing_fields[2]; /* store/disks/vm_disk.h */
 extern const RowType vm_mounts_type, vm_disks_type;
 

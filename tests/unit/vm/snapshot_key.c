@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "frozen/snapshot_key.h"
 
+#include <errno.h>
+
 #include "base/str.h"
 #include "frozen/network_device.h"
+#include "frozen/uefi_firmware.h"
+#include "image/firmware.h"
 
 #include "check.h"
 
@@ -37,7 +41,36 @@ static void test_key_of_earlier_versions(void) {
     CHECK(!str_equal(key, KEY));
 }
 
+/* A device state that another build of UEFI's firmware made is not loaded. */
+static void test_firmware(void) {
+    const QemuFeatures features = {.version = "7.2", .sha256 = "1493"};
+    _cleanup_(snapshot_row_free) SnapshotRow row = {0};
+    _cleanup_vm_row_ VmRow vm = {0};
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_free_ char *here = uefi_firmware_digest();
+    SnapshotFacts *facts = &row.data.facts;
+    char key[65], other[65];
+    str_set(vm.runtime.kernel_key, FIRMWARE_UEFI);
+    vm.spec = (VmSpec){.memory_bytes = 134217728, .cpus = 1};
+    vm_cards_set(&vm.spec.cards, "user");
+    snapshot_facts(&features, "tcg", &vm, facts);
+    CHECK((facts->firmware != NULL) == (here != NULL) &&
+          (!here || str_equal(facts->firmware, here)));
+    CHECK_INT(snapshot_check_host(&row, &features, "tcg", NULL), 0);
+    snapshot_key(facts, key);
+    str_replace(&facts->firmware, "0123456789abcdef");
+    snapshot_key(facts, other);
+    CHECK(!str_equal(key, other));
+    CHECK_INT(snapshot_check_host(&row, &features, "tcg", &error), -ENOTSUP);
+    CHECK_CONTAINS(error_message(&error), "made by the UEFI firmware, build 0123456789ab");
+    CHECK_CONTAINS(error.hint, "ovmf");
+    str_set(vm.runtime.kernel_key, FIRMWARE_BIOS);
+    snapshot_facts(&features, "tcg", &vm, facts);
+    CHECK(!facts->firmware);
+}
+
 int main(void) {
     RUN(test_key_of_earlier_versions);
+    RUN(test_firmware);
     return 0;
 }
