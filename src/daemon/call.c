@@ -225,9 +225,11 @@ enum MHD_Result call_begin(Call *call, const char *method, const char *version) 
 
 /* ---- 2. the body ---- */
 
+/* An answer cannot be sent before the body has come. A file may be as long as its client likes, so
+ * the rest of one that has no room is read, too: who sends it learns why. */
 static enum MHD_Result drop(Call *call, size_t size) {
     call->dropped_bytes += size;
-    return call->dropped_bytes > DROPPED_MAX ? MHD_NO : MHD_YES;
+    return !call->is_upload && call->dropped_bytes > DROPPED_MAX ? MHD_NO : MHD_YES;
 }
 
 enum MHD_Result call_feed(Call *call, const char *data, size_t size) {
