@@ -356,6 +356,7 @@ int catalog_import_image(Home *home, Operation *operation, const ImageImportOpti
                                         .format = options->format,
                                         .size_bytes = options->size_bytes,
                                         .boot = options->boot,
+                                        .machine = options->machine,
                                         .kernel = {options->kernel, options->modules}};
     const Maker maker = {make_by_import, &request, options->name, "image.imported",
                          .replace = options->replace};

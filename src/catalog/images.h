@@ -27,11 +27,12 @@ typedef struct ImageBuildOptions { /* all borrowed; NULL or 0 where not given */
 
 typedef struct ImageImportOptions { /* all borrowed; NULL or 0 where not given */
     const char *name;
-    const char *path;   /* absolute; NULL: the bytes come from fd */
-    int fd;             /* -1: none */
-    const char *sha256; /* of the file as it comes */
-    const char *format; /* NULL: found out */
-    const char *boot;   /* NULL: found out */
+    const char *path;    /* absolute; NULL: the bytes come from fd */
+    int fd;              /* -1: none */
+    const char *sha256;  /* of the file as it comes */
+    const char *format;  /* NULL: found out */
+    const char *boot;    /* NULL: found out */
+    const char *machine; /* NULL: by what boots it */
     uint64_t size_bytes;
     const char *kernel;
     const char *modules;

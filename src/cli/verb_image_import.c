@@ -18,6 +18,8 @@ static int image_import_run(const Args *args, Error *error) {
         json_object_set_new(request, "format", json_string(args_text(args, "format")));
     if (args_text(args, "boot"))
         json_object_set_new(request, "boot", json_string(args_text(args, "boot")));
+    if (args_text(args, "machine"))
+        json_object_set_new(request, "machine", json_string(args_text(args, "machine")));
     if (args_flag(args, "replace"))
         json_object_set_new(request, "replace", json_true());
     if (r == 0)
@@ -35,6 +37,8 @@ static const VerbOption options[] = {
      .help = "what the file must be; found out when absent"},
     {0, "boot", ARG_CHOICE, .choices = "bios|uefi|kernel",
      .help = "what boots it: its own boot loader, or a kernel of Ramet's; found out when absent"},
+    {0, "machine", ARG_CHOICE, .choices = "microvm",
+     .help = "boot it directly by the kernel that it brings, without its boot loader"},
     {0, "replace", ARG_FLAG, .help = "take the name from another image that has it"},
     IMAGE_OPTIONS,
     {.name = NULL},

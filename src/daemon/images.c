@@ -123,7 +123,7 @@ static bool is_archive(const ImageImportOptions *options, int *fd) {
 
 /* What is said of a disk says nothing of an archive, which has all of it inside. */
 static int import_archive(Request *request, int fd, json_t **answer, Error *error) {
-    static const char *const DISKS[] = {"kernel", "modules", "format", "sha256", "boot"};
+    static const char *const DISKS[] = {"kernel", "modules", "format", "sha256", "boot", "machine"};
     const ArchiveImport import = {.fd = fd,
                                   .name = request_text(request, "name"),
                                   .replace = request_flag(request, "replace")};
@@ -143,6 +143,7 @@ HANDLER(handle_image_import) {
                                   .sha256 = request_text(request, "sha256"),
                                   .format = request_text(request, "format"),
                                   .boot = request_text(request, "boot"),
+                                  .machine = request_text(request, "machine"),
                                   .size_bytes = request_number(request, "size", 0),
                                   .kernel = request_text(request, "kernel"),
                                   .modules = request_text(request, "modules"),

@@ -81,11 +81,18 @@ static bool header_is_whole(const uint8_t *sector, uint64_t at) {
     return crc32(0, copy, (uInt)size) == get32(sector + 16);
 }
 
+static void add_partition(const Disk *disk, uint64_t first, BootLoader *loader) {
+    if (first > 0 && first < disk->sectors && loader->n_partitions < BOOT_LOADER_PARTITIONS_MAX)
+        loader->offsets[loader->n_partitions++] = first * SECTOR;
+}
+
 static void look_at_entry(const Disk *disk, const uint8_t *entry, BootLoader *loader) {
     if (memcmp(entry, bios_boot, sizeof(bios_boot)) == 0)
         loader->bios |= disk->code;
     if (memcmp(entry, efi_system, sizeof(efi_system)) == 0)
         loader->uefi |= has_fat(disk, get64(entry + 32));
+    if (!is_zero(entry, 16))
+        add_partition(disk, get64(entry + 32), loader);
 }
 
 /* False: this copy is damaged. */
@@ -128,6 +135,8 @@ static void find_in_old_table(const Disk *disk, const uint8_t *sector, BootLoade
     for (size_t at = 446; at < 510; at += 16) {
         bool used = sector[at + 4] != 0 && get32(sector + at + 12) > 0;
         loader->bios |= used && disk->code;
+        if (used)
+            add_partition(disk, get32(sector + at + 8), loader);
         if (used && sector[at + 4] == 0xef)
             loader->uefi |= has_fat(disk, get32(sector + at + 8));
     }

@@ -78,6 +78,7 @@ typedef struct ImageImportRequest {
     const char *format;  /* "raw", "qcow2" or "tar": nothing else will do; NULL: found out */
     uint64_t size_bytes; /* grow VMs' disks at least to this; 0: as it is; smaller is refused */
     const char *boot;    /* "bios", "uefi", "kernel"; NULL: by the boot loader that it has */
+    const char *machine; /* "microvm": the disk's own kernel, booted without firmware; NULL */
     KernelSource kernel; /* {0}: Debian's cloud kernel; for a disk without a loader */
 } ImageImportRequest;
 

@@ -27,6 +27,7 @@
 #include "disk/base_file.h"
 #include "disk/extract.h"
 #include "disk/rootfs/rootfs.h"
+#include "image/direct/disk_kernel.h"
 #include "image/firmware.h"
 #include "image/image_parts.h"
 #include "image/import_record.h"
@@ -262,8 +263,10 @@ static int fill_info(const ImageContext *context, const ImageImportRequest *requ
     _cleanup_kernel_bundle_ KernelBundle kernel = {0};
     _cleanup_free_ char *path = base_path(context->home, import->record.base);
     const char *firmware = "";
-    int r = firmware_choose(path, request->boot, &firmware, error);
-    if (r >= 0 && !*firmware)
+    bool direct = request->machine && *request->machine;
+    int r = direct ? disk_kernel_ensure(context, path, &kernel, error)
+                   : firmware_choose(path, request->boot, &firmware, error);
+    if (r >= 0 && !direct && !*firmware)
         r = kernel_bundle_ensure(context, &request->kernel, &kernel, error);
     if (r < 0)
         return error_add_context(error, "cannot import %s", source_name(request));
@@ -271,6 +274,20 @@ static int fill_info(const ImageContext *context, const ImageImportRequest *requ
         str_set(kernel.key, firmware);
     return image_fill_info(context, request->name, import->record.base, &kernel,
                            request->size_bytes, info, error);
+}
+
+/* microvm has no firmware, and boots the disk's own kernel. */
+static int check_machine(const ImageImportRequest *request, Error *error) {
+    const char *machine = request->machine;
+    if (!machine || !*machine)
+        return 0;
+    if (!str_equal(machine, "microvm"))
+        return error_set(error, ERROR_USAGE, EINVAL, "\"%.16s\" is no machine to choose: microvm",
+                         machine);
+    if ((request->boot && *request->boot) || request->kernel.kernel)
+        return error_set(error, ERROR_USAGE, EINVAL,
+                         "a microvm boots the disk's own kernel: no other, and no boot loader");
+    return 0;
 }
 
 int image_import(const ImageContext *context, const ImageImportRequest *request, ImageInfo *info,
@@ -282,6 +299,8 @@ int image_import(const ImageContext *context, const ImageImportRequest *request,
         r = parse_sha256(request->sha256, import.sha256, error);
     if (r >= 0)
         r = firmware_check_word(request->boot, error);
+    if (r >= 0)
+        r = check_machine(request, error);
     if (r >= 0)
         r = parse_format(request->format, &import.wanted, error);
     if (r >= 0 && request->fd < 0)

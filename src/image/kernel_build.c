@@ -139,7 +139,7 @@ static int read_table(const char *modules, const char *name, char **text, size_t
     return r < 0 && r != -ENOENT ? error_set_errno(error, -r, "cannot read %s", path) : 0;
 }
 
-static int find_load_order(const char *modules, StrList *load, Error *error) {
+int kernel_load_order(const char *modules, StrList *load, Error *error) {
     _cleanup_free_ char *dep = NULL, *builtin = NULL;
     size_t dep_size = 0, builtin_size = 0;
     int r = read_table(modules, "modules.dep", &dep, &dep_size, error);
@@ -161,7 +161,7 @@ static int add_modules(const ImageContext *context, const KernelParts *parts, co
     r = copy_modules(context, parts->modules, modules, error);
     if (r >= 0)
         r = ensure_modules_dep(context, folder, modules, version, error);
-    return r < 0 ? r : find_load_order(modules, load, error);
+    return r < 0 ? r : kernel_load_order(modules, load, error);
 }
 
 static int write_kernel_json(const KernelParts *parts, const char *folder, const char *version,

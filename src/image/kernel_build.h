@@ -19,4 +19,8 @@ typedef struct KernelParts {
 int kernel_parts_assemble(const ImageContext *context, const KernelParts *parts, const char *folder,
                           Error *error);
 
+/* What a guest loads of a folder of modules, by its modules.dep and modules.builtin: paths below
+ * it, dependencies first. Errors as those of modules_closure. */
+int kernel_load_order(const char *modules, StrList *load, Error *error);
+
 #endif

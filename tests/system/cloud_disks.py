@@ -140,6 +140,29 @@ def test_killed(home):
     home.check_no_leftovers()
 
 
+def test_no_room(home):
+    """A home that is too small, on a file system of its own: said as such, and nothing stays."""
+    path = small_disk(home)
+    with open(path, "r+b") as disk:
+        disk.seek(0, os.SEEK_END)
+        disk.write(os.urandom(160 << 20))
+    place = os.path.join(home.folder, "place")
+    os.mkdir(place)
+    script = f"mount -t tmpfs -o size=96m none {place} || exit 77; " \
+             f"for file in {path} {convert(path, 'qcow2')} -; do {harness.RAMET} image import $file --name x <{path}; echo status $?; done; " \
+             f"{harness.RAMET} daemon stop; ls {place}/home/images {place}/home/tmp"
+    user = [] if os.geteuid() == 0 else ["-r"]
+    done = subprocess.run(["unshare", "-m", *user, "sh", "-c", script], capture_output=True, text=True, check=False, timeout=LONG,
+                          env={**home.env, "RAMET_HOME": f"{place}/home", "RAMET_SOCKET": f"{place}/socket"})
+    if done.returncode == 77 or "unshare" in done.stderr:
+        raise harness.Skip("no mount namespace: " + done.stderr.strip())
+    expect_equal(done.stdout.count("status 1"), 3, f"imports that failed: {done.stdout} {done.stderr}")
+    expect_equal(done.stderr.lower().count("no space left"), 3, f"why: {done.stderr}")
+    left = [line for line in done.stdout.splitlines() if line.endswith(".raw")]
+    expect_equal(left, [], "what is left")
+    expect(done.stdout.rstrip().endswith("tmp:"), f"scratch is left: {done.stdout}")
+
+
 def look(home, name):
     """What a guest is, as one dictionary."""
     script = "uname -r; hostname; cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; ip -br link | grep -c eth0; " \
@@ -205,6 +228,21 @@ def test_bios(home):
     home.check_no_leftovers()
 
 
+def test_cache(home):
+    """Such a disk is booted once for the boot cache, and runs are forked of that."""
+    home.ramet("image", "import", disks.get(home, "grub"), "--name", "grub")
+    home.ramet("run", "-d", "--name", "first", "grub", timeout=LONG)
+    expect_equal(home.vm("first")["boot"], "forked", "the first run")
+    began = [event["id"] for event in home.json("events", "--no-follow")][-1]
+    home.ramet("run", "-d", "--name", "second", "grub", timeout=LONG)
+    expect_equal(home.vm("second")["boot"], "forked", "the second run")
+    expect_equal([look(home, name)["hostname"] for name in ("first", "second")], ["first", "second"], "who they are")
+    expect_equal([event for event in home.json("events", "--no-follow") if event["id"] > began and event["type"] == "snapshot.created"],
+                 [], "what the second run froze")
+    home.ramet("rm", "-f", "*")
+    home.check_no_leftovers()
+
+
 def test_uefi(home):
     """By systemd-boot, with UEFI's variables for each VM."""
     if not os.path.exists("/usr/share/OVMF/OVMF_CODE_4M.fd"):
@@ -241,6 +279,25 @@ def go_elsewhere(home):
         other.check_no_leftovers()
     finally:
         other.close()
+
+
+def test_microvm(home):
+    """The disk's own kernel and modules, without firmware and boot loader; and what has none is refused."""
+    path = disks.get(home, "grub")
+    home.ramet("image", "import", path, "--name", "direct", "--machine", "microvm", timeout=LONG)
+    home.ramet("run", "-d", "--cold", "--name", "m", "direct", timeout=LONG)
+    vm = home.vm("m")
+    expect("microvm" in vm["machine"], f"the machine is {vm['machine']}")
+    guest = look(home, "m")
+    expect_equal((guest["hostname"], guest["kernel"]), ("m", image(home, "direct")["kernel"]), "the guest")
+    home.ramet("exec", "m", "--", "test", "-d", f"/lib/modules/{guest['kernel']}", timeout=LONG)  # it is the disk's
+    home.ramet("fork", "m", "--name", "c", timeout=LONG)
+    expect_equal(look(home, "c")["hostname"], "c", "a clone")
+    home.ramet("rm", "-f", "*")
+    note_bases(home)
+    refused(home, small_disk(home), "microvm cannot boot it", "no partition", more=("--machine", "microvm"), status=1)
+    refused(home, path, "own kernel", more=("--machine", "microvm", "--boot", "bios"), status=2)
+    home.check_no_leftovers()
 
 
 def test_without_agent(home):

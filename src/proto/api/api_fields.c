@@ -133,6 +133,7 @@ const ApiField api_image_import_fields[] = {
          "what the file must be: raw, qcow2, vmdk, vhdx or tar; found out when absent"),
     TEXT("boot", 16,
          "what boots it: its own loader by bios or uefi, or a kernel; found out when absent"),
+    TEXT("machine", 16, "microvm: the disk's own kernel boots it, without firmware"),
     REPLACE,
     END,
 };

@@ -6,6 +6,7 @@
 
 #include "crafted.h"
 #include "image/apt.h"
+#include "image/direct/disk_kernel.h"
 #include "image/initramfs.h"
 #include "image/unpack.h"
 
@@ -208,8 +209,32 @@ static void test_apt_fields(void) {
     CHECK(!digest);
 }
 
+/* A listing is what a disk says: only whole lines with a version that is safe in a path count. */
+static void test_kernel_of_a_disk(void) {
+    static const struct {
+        const char *listing, *version;
+    } cases[] = {
+        {"", NULL},
+        {"/2/040755/0/0/.//\n/12/100644/0/0/vmlinuz-6.1.0-9-cloud-amd64/8/\n"
+         "/13/100644/0/0/vmlinuz-6.1.0-10-cloud-amd64/8/\n/14/100644/0/0/vmlinuz.old/8/\n",
+         "6.1.0-10-cloud-amd64"},
+        {"/13/100644/0/0/vmlinuz-../../etc/8/\n", NULL},
+        {"/13/100644/0/0/vmlinuz-/8/\n", NULL},
+        {"/13/100644/0/0/vmlinuz-1 -x/8/\n/13/100644/0/0/vmlinuz-a\"b/8/\n", NULL},
+        {"vmlinuz-6.1\n/1/2/3/4/vmlinuz-6.1", NULL},
+        {"/0/vmlinuz-9.9/0/0/initrd.img-6.1/8/\n", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_free_ char *version = disk_kernel_choose(cases[i].listing);
+        CHECK((version == NULL) == (cases[i].version == NULL));
+        if (version)
+            CHECK_STR(version, cases[i].version);
+    }
+}
+
 int main(void) {
     crafted_begin();
+    RUN(test_kernel_of_a_disk);
     RUN(test_bundle_of_files);
     RUN(test_changed_module_is_a_new_bundle);
     RUN(test_plain_vmlinux);
