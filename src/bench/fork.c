@@ -50,6 +50,7 @@ typedef struct ForkPart {
 static const ForkPart parts[] = {
     {"starts", "forks and claims", fork_bench_starts},
     {"sixteen", "16 forks at once", fork_bench_sixteen},
+    {"wakes", "wakes from idle standby", fork_bench_wakes},
     {"pauses", "pauses", fork_bench_pauses},
     {"memory", "memory of clones", fork_bench_memory},
     {"runs", "runs", fork_bench_runs},

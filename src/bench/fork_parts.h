@@ -10,6 +10,7 @@
 int fork_bench_starts(ForkBench *bench, Error *error);      /* fork_starts.c: F, forks, claims */
 int fork_bench_sixteen(ForkBench *bench, Error *error);     /* fork_starts.c */
 int fork_bench_runs(ForkBench *bench, Error *error);        /* fork_runs.c: cold, cache, pool */
+int fork_bench_wakes(ForkBench *bench, Error *error);       /* fork_wakes.c */
 int fork_bench_pauses(ForkBench *bench, Error *error);      /* fork_frozen.c */
 int fork_bench_memory(ForkBench *bench, Error *error);      /* fork_memory.c */
 int fork_bench_generations(ForkBench *bench, Error *error); /* fork_scale.c */

@@ -67,6 +67,8 @@ static const ForkRow rows[] = {
     {CLONE_PSS, "idle clone: proportional share (PSS)", "bytes", NULL, NONE, 0},
     {SIXTEEN_BASELINE, NULL, "us", "F", NONE, 0},
     {SIXTEEN, "16 forks at once, all ready", "us", NULL, SIXTEEN_BASELINE, 16 * 1.2},
+    {WAKE_BASELINE, NULL, "us", "F", NONE, 0},
+    {WAKE, "wake from idle standby to the first answer", "us", NULL, WAKE_BASELINE, 3},
     PREPARED(PREPARED_READY, "fork: ready", "us", 1.2),
     PREPARED(PREPARED_FIRST, "first fork: ready", "us", 0),
     PREPARED(PREPARED_PRIVATE, "idle clone: private", "bytes", 0),

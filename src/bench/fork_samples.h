@@ -36,6 +36,8 @@ typedef enum ForkSample {
     CLONE_PSS,
     SIXTEEN_BASELINE,
     SIXTEEN,
+    WAKE_BASELINE,
+    WAKE,
     COLD_RAMET,
     COLD_PLAIN,
     MIGRATE_SAVE,

@@ -90,7 +90,7 @@ const Verb verb_bench = {
         "  fork   forks, claims, pauses and memory of clones, beside cold boots, QEMU's own\n"
         "         migration to a file and libvirt; F is the time from QEMU's exec to its "
         "greeting.\n"
-        "         Parts: starts, sixteen, pauses, memory, runs, generations, sizes, crowd,\n"
+        "         Parts: starts, sixteen, wakes, pauses, memory, runs, generations, sizes, crowd,\n"
         "         prepared (VMs that wrote 1 to 1,024 MiB), workloads (Debian with a Python and\n"
         "         a PostgreSQL; says which image it needs), live (forks of such, running), stock\n"
         "  image  layers of an image of a container beside tar -x of them\n"

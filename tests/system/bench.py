@@ -28,7 +28,9 @@ def test_prepared_vms(home):
 
 
 def test_cost_of_the_host(home):
-    rows = rows_of(home.ramet("bench", "fork", "--parts", "starts", "--rounds", "1", "--json").json())
+    rows = rows_of(home.ramet("bench", "fork", "--parts", "starts,wakes", "--rounds", "1", "--json").json())
+    wake = rows["wake from idle standby to the first answer"]
+    expect(wake["median"] > 0 and wake["ratio"] > 0, f"{wake}")
     for what in ("fork", "claim"):
         whole = rows[f"{what}: the host's own processor time"]["median"]
         parts = [row["median"] for name, row in rows.items() if name.startswith(f"{what}: of it ")]
