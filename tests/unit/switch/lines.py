@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """What is done to frames on their way: impairment, captures, holds; and the control socket itself."""
+import concurrent.futures
 import contextlib
+import ctypes
+import fcntl
 import os
 import random
 import socket
@@ -257,6 +260,20 @@ def test_capture_of_a_port(net):
     assert [(name, flags, frames.Frame(frame).payload) for name, flags, frame in packets] == [("a", 1, b"to b"), ("a", 2, b"to a")]
 
 
+def on_own_loopback():
+    """A packet socket and one that sends, in a network namespace: the host's loopback device is busy with others' frames."""
+    def make():
+        if ctypes.CDLL(None, use_errno=True).unshare(0x40000000) != 0:  # CLONE_NEWNET, for this thread
+            raise PermissionError(ctypes.get_errno(), "unshare")
+        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # ETH_P_ALL
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        fcntl.ioctl(sender, 0x8914, struct.pack("16sh22x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+        packets.bind(("lo", 0))
+        return packets, sender
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(make).result()
+
+
 def test_capture_from_a_packet_socket(net):
     """Where the host's own bridge passes the frames."""
     a, b = pair(net)
@@ -269,15 +286,15 @@ def test_capture_from_a_packet_socket(net):
             except Refused as refused:
                 assert refused.code == code, refused.code
         try:
-            packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # ETH_P_ALL
+            packets, sender = on_own_loopback()
         except PermissionError:
             return
         with packets:
-            packets.bind(("lo", 0))
             net.control.ask(CAPTURE_FROM, capture=number, fd=packets.fileno())
         mark, data = os.urandom(64), bytearray()
-        other.bind(("127.0.0.1", 0))
-        other.sendto(mark, other.getsockname())
+        with sender:
+            sender.bind(("127.0.0.1", 0))
+            sender.sendto(mark, sender.getsockname())
         os.set_blocking(fd, False)
 
         def came():
