@@ -53,8 +53,19 @@ static FTS *open_tree(const char *folder, Error *error) {
     return tree;
 }
 
+static int tell_change(const char *path, Error *error) {
+    _cleanup_free_ char *clean = str_sanitize(path, strnlen(path, 300));
+    error_set(error, ERROR_CONFLICT, EBUSY, "the folder changed while it was read: %s",
+              *clean ? clean : "its top");
+    error_set_hint(error, "try again when nobody writes to it, or take a copy of it first");
+    return -EBUSY;
+}
+
+/* One that is gone since its folder was listed is a change. */
 static int refuse_entry(const FTSENT *entry, Error *error) {
     _cleanup_free_ char *path = str_sanitize(entry->fts_path, strnlen(entry->fts_path, 300));
+    if (entry->fts_errno == ENOENT && entry->fts_level > FTS_ROOTLEVEL)
+        return tell_change(path, error);
     return error_set_errno(error, entry->fts_errno, "cannot read %s", path);
 }
 
@@ -126,14 +137,6 @@ int seed_walk(const char *folder, SeedWalk *walk, Error *error) {
     return seed_walk_each(folder, add_entry, walk, error);
 }
 
-static int tell_change(const char *path, Error *error) {
-    _cleanup_free_ char *clean = str_sanitize(path, strnlen(path, 300));
-    error_set(error, ERROR_CONFLICT, EBUSY, "the folder changed while it was read: %s",
-              *clean ? clean : "its top");
-    error_set_hint(error, "try again when nobody writes to it, or take a copy of it first");
-    return -EBUSY;
-}
-
 int seed_walk_compare(const char *folder, const SeedWalk *before, Error *error) {
     _cleanup_error_ Error trouble = ERROR_INIT;
     FTS *tree = open_tree(folder, error);
@@ -145,7 +148,9 @@ int seed_walk_compare(const char *folder, const SeedWalk *before, Error *error) 
         if (n >= before->entries || before->stamps[n++] != stamp_of(name, entry->fts_statp))
             r = tell_change(name, error);
     }
-    if (r < 0 && trouble.kind != ERROR_NONE)
+    if (r < 0 && trouble.kind == ERROR_CONFLICT)
+        r = error_move(error, &trouble);
+    else if (r < 0 && trouble.kind != ERROR_NONE)
         r = tell_change(error_message(&trouble), error);
     if (r >= 0 && n < before->entries)
         r = tell_change("something is gone", error);
