@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "proto/pairs.h"
 
 #define WHAT "the specification"
 #define CPU_LEAST 50 /* thousandths: with less QEMU does not even answer in time */
@@ -63,7 +64,8 @@ static const struct {
     {"ops", offsetof(VmLimits, io_ops), 1, false},
 };
 
-static int set_member(const char *name, const char *text, VmLimits *limits, Error *error) {
+static int set_member(void *data, const char *name, const char *text, Error *error) {
+    VmLimits *limits = data;
     for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
         uint64_t *value = (uint64_t *)((char *)limits + members[i].offset), number = 0;
         if (!str_equal(name, members[i].name))
@@ -83,26 +85,12 @@ static int set_member(const char *name, const char *text, VmLimits *limits, Erro
                      "\"%.40s\" is no limit of disks (bytes=SIZE, ops=N)", name);
 }
 
-static int parse_io(const char *text, VmLimits *made, Error *error) {
-    int r = 0;
-    while (r >= 0 && *text) {
-        size_t size = strcspn(text, ","), name = strcspn(text, "=,");
-        _cleanup_free_ char *key = str_format("%.*s", (int)name, text);
-        _cleanup_free_ char *value =
-            name < size ? str_format("%.*s", (int)(size - name - 1), text + name + 1)
-                        : str_copy("");
-        r = set_member(key, value, made, error);
-        text += size + (text[size] == ',');
-    }
-    return r;
-}
-
 static int read_io(const json_t *json, VmLimits *limits, Error *error) {
     const char *text = NULL;
     VmLimits made = {0};
     int r = json_opt_string(WHAT, json, "io_limit", &text, error);
     if (r >= 0 && text && !str_equal(text, "0"))
-        r = parse_io(text, &made, error);
+        r = pairs_parse(text, set_member, &made, error);
     if (r < 0 || !text)
         return r;
     limits->io_bytes = made.io_bytes;

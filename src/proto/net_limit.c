@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "proto/pairs.h"
 
 /* Less than a frame a second is a cut, which has a verb of its own. */
 static const struct {
@@ -41,7 +42,8 @@ static uint64_t *member_of(NetLimit *limit, size_t i) {
     return (uint64_t *)((char *)limit + members[i].offset);
 }
 
-static int set_member(const char *name, const char *text, NetLimit *limit, Error *error) {
+static int set_member(void *data, const char *name, const char *text, Error *error) {
+    NetLimit *limit = data;
     for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
         uint64_t *value = member_of(limit, i), number = 0;
         if (!str_equal(name, members[i].name))
@@ -62,16 +64,7 @@ static int set_member(const char *name, const char *text, NetLimit *limit, Error
 
 int net_limit_parse(const char *text, NetLimit *limit, Error *error) {
     NetLimit made = {0};
-    int r = 0;
-    while (r >= 0 && *text) {
-        size_t size = strcspn(text, ","), name = strcspn(text, "=,");
-        _cleanup_free_ char *key = str_format("%.*s", (int)name, text);
-        _cleanup_free_ char *value =
-            name < size ? str_format("%.*s", (int)(size - name - 1), text + name + 1)
-                        : str_copy("");
-        r = set_member(key, value, &made, error);
-        text += size + (text[size] == ',');
-    }
+    int r = pairs_parse(text, set_member, &made, error);
     if (r >= 0)
         *limit = made;
     return r;
