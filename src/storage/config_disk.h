@@ -17,7 +17,7 @@
  * removes what was made in vain. */
 Home *config_disk_hold(Home *home, const char *source);
 void config_disk_release_p(Home **home);
-#define _cleanup_config_disk_ _cleanup_(config_disk_release_p)
+#define _cleanup_config_disk_ _cleanup_(config_disk_release_p) __attribute__((unused))
 
 /* Makes it; the caller holds. ERROR_USAGE: neither file nor folder, empty, or too large;
  * ERROR_CONFLICT: it changed while it was read. */

@@ -433,9 +433,17 @@ def test_ends(home):
 
 
 def round_trip(home, vm, target):
-    """In milliseconds, of the second frame: the first may wait for an address."""
-    out = home.ramet("exec", vm, "--", "ping", "-c", "2", target).out
-    return float(re.findall(r"seq=1 .*time=([0-9.]+)", out)[0])
+    """In milliseconds, of a frame that is not the first, which may wait for an address. What is lost while a switch
+    comes is asked again."""
+    times = []
+
+    def is_answered():
+        out = home.ramet("exec", vm, "--", "ping", "-c", "3", target, status=None).out
+        times.extend(re.findall(r"seq=[12] .*time=([0-9.]+)", out))
+        return times
+
+    wait_until(is_answered, f"an answer of {target}")
+    return float(times[0])
 
 
 def test_impairment(home):
