@@ -99,6 +99,8 @@ char *output_member(const json_t *object, const char *key) {
 }
 
 char *output_vm_state(const json_t *vm) {
+    if (json_is_true(json_object_get(vm, "no_room")))
+        return str_copy("no room");
     return json_is_false(json_object_get(vm, "responsive")) ? str_copy("unresponsive")
                                                             : output_member(vm, "state");
 }

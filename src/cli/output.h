@@ -41,7 +41,7 @@ size_t output_filter(OutputFilter *filter, const char *data, size_t size, char *
 /* Members as text for tables: strings as they are, numbers in digits, "-" for what is absent. The
  * caller owns it. */
 char *output_member(const json_t *object, const char *key);
-char *output_vm_state(const json_t *vm); /* for people: "unresponsive" for a silent guest */
+char *output_vm_state(const json_t *vm); /* for people: "unresponsive", "no room" */
 char *output_member_size(const json_t *object, const char *key);
 
 /* A digest cut to 12 digits; "3 minutes" since an RFC 3339 time. The caller owns them. */

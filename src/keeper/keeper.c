@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "keeper/tasks/adopt.h"
 #include "keeper/tasks/end.h"
+#include "keeper/tasks/room.h"
 #include "keeper/tasks/snapshot.h"
 #include "keeper/tasks/start.h"
 
@@ -20,8 +21,9 @@ static void on_console_output(void *data) {
 
 static void on_cpus_stopped(void *data) {
     Keeper *keeper = data;
-    if (keeper->vm.state == VM_RUNNING) /* nobody asked for it */
-        machine_check_stopped(&keeper->vm.machine);
+    bool asked_for = keeper->vm.state != VM_RUNNING;
+    if (!asked_for && machine_lacks_room(&keeper->vm.machine))
+        room_await(&keeper->vm);
 }
 
 static bool is_running(void *data) {

@@ -59,7 +59,7 @@
  * other ends of the datagram sockets of its cards, of which it keeps a copy status     →
  * {"state","qemu_pid","qemu_start_ticks","keeper_pid","boot","ready","clients",
  *              "active_at_us" (monotonic: when a client came or went last; 0: none did),
- *              "vm_id","agent","owner_gone","responsive","answered_at_us","ready_at_us","marker",
+ *              "vm_id","agent","owner_gone","responsive","no_room","answered_at_us","ready_at_us","marker",
  *              "ram_nonce","counter","snapshots" (how many were taken),"snapshotting",
  *              "disks":[{"device","inode"} of the file that each writable disk is written to]}, and
  *              "owner","base_device","base_inode" once it has adopted a snapshot's memory.

@@ -197,14 +197,23 @@ static int recover_save(Home *home, VmRow *row, int dir_fd, const json_t *status
     return r;
 }
 
-/* The keeper's word on whether the guest answers (keeper/guest/pulse.c). */
-static void note_responsive(Home *home, VmRow *row, const json_t *status) {
-    bool silent = json_is_false(json_object_get(status, "responsive"));
-    if (silent == row->runtime.silent)
+static void note(Home *home, VmRow *row, bool *known, bool now, const char *event) {
+    if (now == *known)
         return;
-    row->runtime.silent = silent;
+    *known = now;
     if (!row_is_hidden(row))
-        home_event(home, silent ? "vm.unresponsive" : "vm.responsive", row->id, row->name, NULL);
+        home_event(home, event, row->id, row->name, NULL);
+}
+
+/* The keeper's word on whether the guest answers (keeper/guest/pulse.c), and whether the host has
+ * room for what it writes (keeper/tasks/room.c). */
+static void note_troubles(Home *home, VmRow *row, const json_t *status) {
+    bool silent = json_is_false(json_object_get(status, "responsive"));
+    bool no_room = json_is_true(json_object_get(status, "no_room"));
+    note(home, row, &row->runtime.silent, silent, silent ? "vm.unresponsive" : "vm.responsive");
+    if (no_room && !row->runtime.no_room)
+        log_warning("%s is paused: the host has no room for what it writes", row->name);
+    note(home, row, &row->runtime.no_room, no_room, no_room ? "vm.no_room" : "vm.room");
 }
 
 static int adopt(Home *home, VmRow *row, int dir_fd, const json_t *status, Error *error) {
@@ -227,7 +236,7 @@ static int adopt(Home *home, VmRow *row, int dir_fd, const json_t *status, Error
     r = watcher_add_vm(home->watcher, row->id, keeper.pid, dir_fd, error);
     if (r < 0)
         return r;
-    note_responsive(home, row, status);
+    note_troubles(home, row, status);
     vm_set_nice(row, &keeper, NICE_RUNNING); /* the daemon may have died while it started */
     r = row_set_state(home, row, state, NULL, error);
     return r == -ENOENT ? -ESTALE : r; /* a warm clone was claimed: it is its claimer's now */

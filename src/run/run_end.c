@@ -141,7 +141,7 @@ static VmState note_end(VmRow *row, json_t *ended) {
                  ended ? json_incref(ended) : json_pack("{s:s}", "cause", "keeper-gone"));
     row_clear_processes(row);
     row->runtime.standby[0] = '\0';
-    row->runtime.silent = false;
+    row->runtime.silent = row->runtime.no_room = false;
     return state;
 }
 

@@ -85,6 +85,7 @@ static const RowField fields[] = {
     FIELD(ROW_JSON, error),
     FIELD(ROW_JSON, fallback),
     FIELD(ROW_BOOL, silent),
+    FIELD(ROW_BOOL, no_room),
     FIELD(ROW_STRING, memory_base),
     FIELD(ROW_U64, memory_inode),
     TEXT(memory_snapshot),

@@ -63,6 +63,7 @@ typedef struct VmRuntime {
     json_t *error;       /* owned: why it failed */
     json_t *fallback;    /* owned: the way to start that was tried first, and failed */
     bool silent;         /* its guest does not answer */
+    bool no_room;        /* it is paused until the host has room for what it writes */
 
     /* its memory */
     char *memory_base; /* owned: as `inspect` shows it */

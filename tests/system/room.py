@@ -5,7 +5,8 @@ import shutil
 import threading
 
 import harness
-from harness import expect, expect_equal
+import oci
+from harness import expect, expect_equal, wait_until
 
 
 def kinds(home):
@@ -110,6 +111,37 @@ def test_beside_creates(home):
     home.ramet("rm", "-f", "stay")
     home.ramet("prune")
     home.check_no_leftovers()
+
+
+def events(home, kind):
+    return [event for event in home.json("events", "--no-follow") if event["type"] == kind]
+
+
+def test_full_host(home):
+    """A guest whose write finds no room on the host waits for some, and nothing is lost."""
+    vms = os.path.join(home.path, "vms")
+    os.makedirs(vms, mode=0o755, exist_ok=True)
+    mode = os.stat(vms).st_mode & 0o7777
+    with oci.little_room(vms, "96m"):
+        os.chmod(vms, mode)
+        home.ramet("run", "-d", "--disk", "1G", "--name", "a", "busybox")
+        filler = os.path.join(vms, "filler")
+        room = os.statvfs(vms)
+        with open(filler, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize - (24 << 20))
+        client = home.start("exec", "a", "--", "sh", "-c", "head -c 50331648 /dev/urandom >/root/f; sync; md5sum /root/f")
+        wait_until(lambda: events(home, "vm.no_room"), "word that there is no room")
+        expect_equal((client.poll(), home.vm("a")["no_room"]), (None, True))
+        os.unlink(filler)
+        out, err = client.communicate(timeout=harness.BOUND)
+        expect_equal((client.returncode, err), (0, b""))
+        wait_until(lambda: events(home, "vm.room"), "word that there is room")
+        vm = home.vm("a")
+        expect_equal((vm["state"], vm["no_room"]), ("running", False))
+        again = home.ramet("exec", "a", "--", "sh", "-c", "echo 3 >/proc/sys/vm/drop_caches; md5sum /root/f").out
+        expect_equal(again, out.decode(), "what was written")
+        home.ramet("rm", "-f", "a")
+        home.ramet("daemon", "stop")
 
 
 if __name__ == "__main__":

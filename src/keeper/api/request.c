@@ -68,6 +68,7 @@ static int op_status(Api *api, Connection *connection, const json_t *request, Er
         (json_int_t)vm->start.answered_at_usec, "ready_at_us", (json_int_t)vm->start.ready_at_usec,
         "snapshots", (json_int_t)vm->snapshots, "snapshotting", vm->snapshot != NULL, "disks",
         describe_disks(vm));
+    json_object_set_new(status, "no_room", json_boolean(vm->state == VM_PAUSED && vm->room_timer));
     json_object_set_new(status, "active_at_us",
                         json_integer((json_int_t)api->sessions.active_usec));
     if (*vm->memory_owner)

@@ -132,16 +132,17 @@ static void on_qmp(void *data, uint32_t events) {
         machine->qmp_source = loop_remove(machine->qmp_source);
 }
 
-void machine_check_stopped(Machine *machine) {
+bool machine_lacks_room(Machine *machine) {
     _cleanup_json_ json_t *status = NULL;
     if (qmp_call(machine->qmp, "query-status", NULL, clock_monotonic_usec() + CALL_USEC, &status,
                  NULL) < 0)
-        return;
+        return false;
     const char *text = json_string_value(json_object_get(status, "status"));
-    if (str_equal(text, "internal-error") || str_equal(text, "io-error")) {
+    if (str_equal(text, "internal-error")) {
         log_error("QEMU stopped by itself: %s", text);
         machine_kill(machine, "internal-error");
     }
+    return str_equal(text, "io-error"); /* other errors it tells the guest (-drive werror) */
 }
 
 static void on_exit_of_qemu(void *data, uint32_t events) {

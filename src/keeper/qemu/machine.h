@@ -70,8 +70,9 @@ uint64_t machine_deadline(void);
 /* Looks at the monitor's events; due after any direct use of it. */
 void machine_process_events(Machine *machine);
 
-/* The virtual CPUs have stopped, and nobody asked for that: kills a QEMU that gave up. */
-void machine_check_stopped(Machine *machine);
+/* The virtual CPUs have stopped, and nobody asked for that. True: the host has no room for what the
+ * guest writes. A QEMU that gave up is killed. */
+bool machine_lacks_room(Machine *machine);
 
 /* Kills QEMU, unless it has ended. cause: static; the first one counts. */
 void machine_kill(Machine *machine, const char *cause);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "keeper/tasks/room.h"
 #include "proto/agent.h"
 #include "proto/tlv.h"
 
@@ -12,6 +13,7 @@
 
 int power_pause(Vm *vm, Error *error) {
     int r = vm_require_up(vm, error);
+    room_await_no_more(vm);
     if (r < 0 || vm->state == VM_PAUSED)
         return r;
     vm->state = VM_PAUSED; /* before its STOP event comes */

@@ -68,12 +68,13 @@ typedef struct Vm {
     Handshake handshake;
     Start start;
     LoopSource *stop_timer;
-    const char *abandoned; /* static: why it is being killed; NULL: it is not */
-    Snapshot *snapshot;    /* owned; NULL: none is being taken */
-    Adoption *adoption;    /* owned; NULL: none was offered */
-    uint64_t snapshots;    /* so many were taken */
-    bool left_frozen;      /* a snapshot left it paused, with its disks frozen */
-    AgentResult freeze;    /* and this is what the agent said then */
+    LoopSource *room_timer; /* NULL: it does not wait for room on the host; room.c */
+    const char *abandoned;  /* static: why it is being killed; NULL: it is not */
+    Snapshot *snapshot;     /* owned; NULL: none is being taken */
+    Adoption *adoption;     /* owned; NULL: none was offered */
+    uint64_t snapshots;     /* so many were taken */
+    bool left_frozen;       /* a snapshot left it paused, with its disks frozen */
+    AgentResult freeze;     /* and this is what the agent said then */
 } Vm;
 
 /* As proto/keeper.h has it. */

@@ -186,11 +186,11 @@ static json_t *describe_facts(Home *home, const VmRow *row) {
     bool pending =
         vm_state_is_active(row->state) && op_lock_is_held_for(home->locks, row->id, OP_TAKING_OVER);
     _cleanup_free_ char *created = clock_format_realtime(row->created_at_usec);
-    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:o, s:s, s:s}", "id", row->id, "name",
+    return json_pack("{s:s, s:s, s:s, s:o, s:b, s:s, s:s, s:o, s:s, s:s}", "id", row->id, "name",
                      row->name, "state", vm_state_name(pending ? STATE_UNKNOWN : row->state),
-                     "responsive", describe_pulse(row), "image", row->image, "image_digest",
-                     row->image_digest, "snapshot", text_or_null(row->snapshot), "mac", row->mac,
-                     "created_at", created);
+                     "responsive", describe_pulse(row), "no_room", row->runtime.no_room, "image",
+                     row->image, "image_digest", row->image_digest, "snapshot",
+                     text_or_null(row->snapshot), "mac", row->mac, "created_at", created);
 }
 
 static json_t *describe_run(Home *home, const VmRow *row) {

@@ -46,6 +46,7 @@ static size_t mailbox_offset;    /* 0: none, or it was found full */
 static AgentMailbox *answer_box; /* NULL: answers go through the port */
 static bool answers_are_junk;
 static uint64_t freeze_mailbox; /* what FREEZE says of it */
+static bool lacks_room;
 
 static FrameReader reader;
 static uint8_t marker[AGENT_MARKER_SIZE] = AGENT_MARKER;
@@ -191,6 +192,11 @@ static void put(const char *text) {
     qmp_output_size += size;
 }
 
+static void flush_qmp(void) {
+    write_all(qmp_fd, qmp_output, qmp_output_size);
+    qmp_output_size = 0;
+}
+
 static void put_event(const char *name) {
     char event[160];
     snprintf(event, sizeof(event),
@@ -198,7 +204,16 @@ static void put_event(const char *name) {
     put(event);
 }
 
+/* The host has no room for what the guest writes. */
+static void stop_for_room(void) {
+    lacks_room = true;
+    put_event("STOP");
+    flush_qmp();
+}
+
 static void follow_up(const char *command) {
+    if (strcmp(command, "cont") == 0)
+        lacks_room = false;
     if (strcmp(command, "migrate-incoming") == 0)
         put_event("RESUME");
     else if (strcmp(command, "stop") == 0)
@@ -222,7 +237,9 @@ static void take_command(const char *line, const char *end) {
     snprintf(answer, sizeof(answer),
              wrong ? "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no luck\"}, "
                      "\"id\": %s}\r\n"
-                   : "{\"return\": {}, \"id\": %s}\r\n",
+             : lacks_room && strcmp(command, "query-status") == 0
+                 ? "{\"return\": {\"status\": \"io-error\"}, \"id\": %s}\r\n"
+                 : "{\"return\": {}, \"id\": %s}\r\n",
              id);
     put(answer);
     if (!wrong)
@@ -242,8 +259,7 @@ static void take_qmp(void) {
         used -= (size_t)(end + 1 - line);
         memmove(line, end + 1, used + 1);
     }
-    write_all(qmp_fd, qmp_output, qmp_output_size);
-    qmp_output_size = 0;
+    flush_qmp();
 }
 
 static const uint8_t *find_tag(const Frame *frame, uint16_t tag, uint32_t *size) {
@@ -473,8 +489,11 @@ static void take_frame(const Frame *frame) {
             return step_hangs ? (void)0 : send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, EIO);
         holds = frame->type != FRAME_FREEZE || !goes_wrong("hold");
         return send_done(frame->stream, frame->type == FRAME_FREEZE ? freeze_mailbox : 0);
-    case FRAME_PING:
     case FRAME_SYNC:
+        if (strcmp(mode, "full") == 0)
+            stop_for_room();
+        return send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, 0);
+    case FRAME_PING:
         return send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, 0);
     case FRAME_CLOCK:
         return take_clock(frame);
@@ -628,8 +647,7 @@ int main(int argc, char **argv) {
     put("{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2, \"minor\": 7, \"major\": 0}}, "
         "\"capabilities\": []}}\r\n");
     if (!incoming) { /* else with the first replies */
-        write_all(qmp_fd, qmp_output, qmp_output_size);
-        qmp_output_size = 0;
+        flush_qmp();
     }
     if (strcmp(mode, "spin") == 0) {
         (void)pthread_create(&spinning, NULL, spin, NULL);
