@@ -48,7 +48,7 @@ void policy_from_args(const Args *args, json_t *request);
 void limits_from_args(const Args *args, json_t *request);
 
 #define CONFIG_DISK_OPTION(help_) \
-    { 0, "config-disk", ARG_FILE, "FILE|DIR", .help = help_ }
+    { 0, "config-disk", ARG_FILE, "FILE|DIR", .help = (help_) }
 
 #define SPEC_OPTIONS                                                                               \
     {0, "name", ARG_NAME, .help = "name of the VM; one is made up when absent"},                   \
