@@ -86,6 +86,7 @@ static int describe(const Home *home, const ImageRow *row, json_t **image, Error
     (void)json_object_set_new(*image, "config", member_or_null(row->detail, "config"));
     (void)json_object_set_new(*image, "manifest", member_or_null(row->detail, "manifest"));
     (void)json_object_set_new(*image, "seeds", describe_seeds(row));
+    (void)json_object_set_new(*image, "steps", json_null());
     return 0;
 }
 

@@ -130,9 +130,9 @@ def test_killed(home):
     importer = home.start("image", "import", "-", "--name", "slow", stdin=pipe.stdout)
     harness.wait_until(lambda: written(pipe.pid) > size // 2, "half an import")
     home.kill_daemon()
-    importer.communicate()
-    pipe.kill()
+    pipe.kill()  # it may have sent all, and then the importer waits for more
     pipe.communicate()
+    importer.communicate()
     expect(importer.returncode != 0, "the import that was killed went well")
     home.ramet("image", "inspect", "slow", status=3)
     home.ramet("image", "import", path, "--name", "slow")

@@ -90,7 +90,7 @@ const ApiMember api_members[] = {
     {"Image", "config", "ImageConfig", "how it is run; null: it does not say"},
     {"Image", "manifest", "string", "of one that was pulled: the digest of its manifest"},
     {"Image", "seeds", "[ImageSeed]", "disks that its VMs have beside the root"},
-    {"Image", "steps", "[RecipeStep]", "in the answer to a recipe alone: those that it has"},
+    {"Image", "steps", "[RecipeStep]", "of its recipe; null but in the answer to that"},
     {"Image", "created_at", "string", "RFC 3339"},
     {"RecipeStep", "line", "integer", "of the recipe's file"},
     {"RecipeStep", "step", "string", "what it does"},
