@@ -442,7 +442,7 @@ def round_trip(home, vm, target):
         times.extend(re.findall(r"seq=[12] .*time=([0-9.]+)", out))
         return times
 
-    wait_until(is_answered, f"an answer of {target}")
+    harness.wait_until(is_answered, f"an answer of {target}")
     return float(times[0])
 
 
