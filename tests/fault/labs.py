@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../system"))
 import harness  # noqa: E402
 import lab_forks  # noqa: E402
-from harness import expect, expect_equal, wait_until  # noqa: E402
+from harness import expect, wait_until  # noqa: E402
 from lab_forks import check_connections, counts, names, switches  # noqa: E402
 
 VMS = 3

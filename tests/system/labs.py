@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
 """Labs: VMs and the networks between them as one thing, all of it or nothing."""
 import os
-import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 
 import harness

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """How images of containers are run: entrypoint, command, variables, folder, user, ports, stop signal."""
-import os
 import tarfile
 
 import harness

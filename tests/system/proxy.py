@@ -2,7 +2,6 @@
 """TCP ports of a guest by its agent, with no network at all: proxy, its listener, its route, and ssh over it."""
 import hashlib
 import os
-import re
 import signal
 import socket
 import subprocess
