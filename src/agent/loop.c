@@ -16,6 +16,7 @@
 
 #define FDS_MAX (2 + 3 * SESSION_STREAMS_MAX)
 #define LAST_WORDS_USEC 2000000u
+#define PROGRAM_DIES_USEC 1000000u
 #define COMMAND_ENDS_USEC 1000000u /* the command that asked for the power action */
 
 int loop_open_signals(bool is_init) {
@@ -119,8 +120,18 @@ static void serve_exclusively(Session *session) {
     }
 }
 
+/* The program was asked to end and had its time: it is killed, and the host told. False: there is
+ * none that goes on. */
+static bool kill_program(Session *session) {
+    if (!session->program_asked || session->program <= 0)
+        return false;
+    session->program_asked = false;
+    session->power_at_usec = now_usec() + PROGRAM_DIES_USEC;
+    return kill(-session->program, SIGKILL) == 0;
+}
+
 int loop_serve(Session *session, int signal_fd, bool until_hangup) {
-    while (!power_is_due(session)) {
+    while (!power_is_due(session) || kill_program(session)) {
         serve_exclusively(session);
         int r = turn(session, signal_fd);
         if (r == -EPIPE && until_hangup)

@@ -174,10 +174,13 @@ static void begin_started(Session *session, Stream *stream, const ExecRequest *r
     bool failed = exit_code >= 0;
     if (request->flags & EXEC_CONSOLE)
         begin_console(session, stream, failed ? message : NULL);
-    if (failed)
-        end_failed_exec(session, stream, exit_code, message);
-    else if (request->flags & EXEC_PROGRAM)
-        session->program = stream->pid;
+    if (request->flags & EXEC_PROGRAM)
+        session_begin_program(session, stream->pid);
+    if (!failed)
+        return;
+    end_failed_exec(session, stream, exit_code, message);
+    if (request->flags & EXEC_PROGRAM)
+        session_end_program(session, exit_code);
 }
 
 static void handle_exec(Session *session, const Frame *frame) {
@@ -206,10 +209,10 @@ static void handle_exec(Session *session, const Frame *frame) {
 static void handle_connect(Session *session, const Frame *frame) {
     Result result = {0};
     Stream *stream = NULL;
-    uint16_t port;
-    if (connect_parse(frame->payload, frame->length, &port, &result) == 0)
+    ConnectRequest request;
+    if (connect_parse(frame->payload, frame->length, &request, &result) == 0)
         stream = open_stream(session, frame, &result);
-    if (stream && connect_start(stream, port, &result) < 0)
+    if (stream && connect_start(stream, &request, &result) < 0)
         session_remove_stream(session, stream);
     if (result.error != 0)
         session_send_result(session, frame->stream, &result);
@@ -301,8 +304,9 @@ static void handle_power_off(Session *session, const Frame *frame) {
     if (read_fields(frame, &fields, &result) == 0)
         session->power = fields.reboot ? POWER_REBOOT : POWER_OFF;
     session->power_at_usec = 0;
-    if (session->program > 0 && fields.signal >= 1 && fields.signal <= 64 &&
-        kill(-session->program, (int)fields.signal) == 0)
+    session->program_asked = session->program > 0 && fields.signal >= 1 && fields.signal <= 64 &&
+                             kill(-session->program, (int)fields.signal) == 0;
+    if (session->program_asked)
         session->power_at_usec = now_usec() + fields.clock.limit_usec;
     session_send_result(session, frame->stream, &result);
 }

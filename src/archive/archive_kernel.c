@@ -198,9 +198,7 @@ static int begin_publish(const char *home, int cancel_fd, ArchiveMember *member,
         kernel->json = NULL;
         return r;
     }
-    member->file.fd = fcntl(publish_scratch_fd(kernel->publish), F_DUPFD_CLOEXEC, 3);
-    member->wanted = true;
-    return member->file.fd < 0 ? error_set_errno(error, errno, "cannot keep a descriptor") : 0;
+    return archive_member_want(member, publish_scratch_fd(kernel->publish), error);
 }
 
 bool archive_kernel_is_here(const char *home, const json_t *manifest, ArchiveMembers *members,
@@ -226,8 +224,7 @@ static int take_firmware(const json_t *firmware, const ArchiveMember *member, Ar
                          Error *error) {
     const char *word = json_string_value(firmware);
     if (!firmware_is(word) || member)
-        return error_set(error, ERROR_CORRUPT, EBADMSG,
-                         "the archive's manifest is damaged: what boots it");
+        return archive_manifest_damaged(error, "what boots it");
     str_set(kernel->key, word);
     return 0;
 }

@@ -3,6 +3,7 @@
 #include "archive/archive_member.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,8 +94,14 @@ json_t *archive_members_to_json(const ArchiveMembers *members) {
     return list;
 }
 
-static int bad(Error *error, const char *why) {
-    return error_set(error, ERROR_CORRUPT, EBADMSG, "the archive's manifest is damaged: %s", why);
+int archive_member_want(ArchiveMember *member, int fd, Error *error) {
+    member->file.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    member->wanted = true;
+    return member->file.fd < 0 ? error_set_errno(error, errno, "cannot keep a descriptor") : 0;
+}
+
+int archive_manifest_damaged(Error *error, const char *what) {
+    return error_set(error, ERROR_CORRUPT, EBADMSG, "the archive's manifest is damaged: %s", what);
 }
 
 bool archive_path_is_safe(const char *path) {
@@ -118,14 +125,14 @@ static int read_files(const json_t *list, ArchiveFile *file, Error *error) {
     const json_t *one;
     size_t i;
     if (!json_is_array(list) || json_array_size(list) == 0 || json_array_size(list) > FILES_MAX)
-        return bad(error, "files");
+        return archive_manifest_damaged(error, "files");
     json_array_foreach(list, i, one) {
         const char *path = json_string_value(json_object_get(one, "path"));
         uint64_t bytes;
         if (json_get_u64("file", one, "bytes", &bytes, NULL) < 0 || bytes > BYTES_MAX / FILES_MAX)
-            return bad(error, "the size of a file");
+            return archive_manifest_damaged(error, "the size of a file");
         if (!path || !archive_path_is_safe(path) || strcmp(before, path) >= 0)
-            return bad(error, "the path of a file");
+            return archive_manifest_damaged(error, "the path of a file");
         archive_file_add(file, path, bytes);
         before = path;
     }
@@ -148,19 +155,19 @@ static int read_member(const json_t *json, ArchiveMembers *members, Error *error
     *member = (ArchiveMember){.file = ARCHIVE_FILE_INIT};
     members->count++;
     if (!name || !name_is_valid(name) || archive_members_find(members, name))
-        return bad(error, "the name of a member");
+        return archive_manifest_damaged(error, "the name of a member");
     if (!is_tree_digest(digest))
-        return bad(error, "the digest of a member");
+        return archive_manifest_damaged(error, "the digest of a member");
     if (json_get_u64("member", json, "bytes", &bytes, NULL) < 0 || bytes > BYTES_MAX ||
         json_get_u64("member", json, "data_bytes", &data_bytes, NULL) < 0 || data_bytes > bytes)
-        return bad(error, "the size of a member");
+        return archive_manifest_damaged(error, "the size of a member");
     str_set(member->name, name);
     str_set(member->digest, digest);
     member->data_bytes = data_bytes;
     if (files && read_files(files, &member->file, error) < 0)
         return -EBADMSG;
     if (files && member->file.bytes != bytes)
-        return bad(error, "the sizes of files");
+        return archive_manifest_damaged(error, "the sizes of files");
     member->file.bytes = bytes;
     return 0;
 }
@@ -171,7 +178,7 @@ int archive_members_from_json(const json_t *list, ArchiveMembers *members, Error
     int r = 0;
     members->count = 0;
     if (!json_is_array(list) || json_array_size(list) > ARCHIVE_MEMBERS_MAX)
-        return bad(error, "members");
+        return archive_manifest_damaged(error, "members");
     json_array_foreach(list, i, one) {
         r = read_member(one, members, error);
         if (r < 0)

@@ -38,6 +38,12 @@ int archive_members_add_file(ArchiveMembers *members, const char *name, ArchiveF
 /* By its name, or NULL. Borrowed. */
 ArchiveMember *archive_members_find(ArchiveMembers *members, const char *name);
 
+/* What is read of it goes to a file of the caller's: keeps a descriptor of its own. */
+int archive_member_want(ArchiveMember *member, int fd, Error *error);
+
+/* Sets ERROR_CORRUPT, "the archive's manifest is damaged: WHAT", and returns -EBADMSG. */
+int archive_manifest_damaged(Error *error, const char *what);
+
 /* The list, the caller's; and from a manifest, in which nothing is believed: ERROR_CORRUPT. */
 json_t *archive_members_to_json(const ArchiveMembers *members);
 int archive_members_from_json(const json_t *list, ArchiveMembers *members, Error *error);

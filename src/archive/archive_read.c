@@ -25,6 +25,7 @@ typedef struct Reading {
     ArchiveReader *reader; /* borrowed */
     const ArchiveReadOptions *options;
     TreeDigest **trees; /* owned */
+    bool *came;         /* owned: of which members there was a chunk; with the mutex */
     uint64_t total_bytes;
     pthread_mutex_t mutex; /* guards what follows, and the stream */
     bool any, ended;
@@ -154,6 +155,7 @@ static int check_order(Reading *reading, const ArchiveRecord *record, Error *err
         return damaged(error, "a chunk lies behind its member's end");
     reading->any = true;
     reading->member_bytes = (another ? 0 : reading->member_bytes) + record->raw_bytes;
+    reading->came[record->member] = true;
     reading->member = record->member;
     reading->index = record->index;
     return reading->member_bytes <= member->data_bytes
@@ -218,8 +220,6 @@ static int store(Reading *reading, Work *work, Error *error) {
     const ArchiveMember *member = &reading->reader->members.items[work->record.member];
     size_t size = archive_file_chunk_bytes(&member->file, work->record.index), got;
     int r;
-    if (!member->wanted)
-        return 0;
     got = ZSTD_decompressDCtx(work->zstd, work->pages, TREE_DIGEST_CHUNK_BYTES, work->stored,
                               work->record.stored_bytes);
     if (ZSTD_isError(got))
@@ -231,7 +231,7 @@ static int store(Reading *reading, Work *work, Error *error) {
         return r;
     work->file = &member->file;
     r = tree_digest_add(reading->trees[work->record.member], work->record.index, work->chunk, size,
-                        write_run, work);
+                        member->wanted ? write_run : NULL, work);
     return r < 0 ? error_set_errno(error, -r, "cannot write %s", member->name) : 0;
 }
 
@@ -279,7 +279,7 @@ static int check_digests(Reading *reading, Error *error) {
     for (size_t i = 0; i < members->count; i++) {
         const ArchiveMember *member = &members->items[i];
         char found[TREE_DIGEST_SIZE];
-        if (!member->wanted)
+        if (!member->wanted && !reading->came[i])
             continue;
         tree_digest_finish(reading->trees[i], member->file.bytes, found);
         if (!str_equal(found, member->digest))
@@ -305,9 +305,10 @@ int archive_reader_run(ArchiveReader *reader, const ArchiveReadOptions *options,
     Reading reading = {.reader = reader,
                        .options = options,
                        .mutex = PTHREAD_MUTEX_INITIALIZER,
-                       .trees = calloc(count + 1, sizeof(TreeDigest *))};
+                       .trees = calloc(count + 1, sizeof(TreeDigest *)),
+                       .came = calloc(count + 1, sizeof(bool))};
     int r;
-    if (!reading.trees)
+    if (!reading.trees || !reading.came)
         abort();
     for (size_t i = 0; i < count; i++)
         reading.trees[i] = tree_digest_new();
@@ -319,5 +320,6 @@ int archive_reader_run(ArchiveReader *reader, const ArchiveReadOptions *options,
     for (size_t i = 0; i < count; i++)
         tree_digest_free(reading.trees[i]);
     free(reading.trees);
+    free(reading.came);
     return r;
 }

@@ -28,7 +28,8 @@ typedef struct ArchiveReadOptions {
 
 /* Reads the rest, by as many threads as there are cores. The members that are wanted are written
  * into their files (empty ones, which get holes where there are zeroes) and compared with their
- * digests; the others are passed over. ERROR_CORRUPT for anything that is no whole archive,
+ * digests; the others are compared alone, where anything of them came (a pull leaves out what is
+ * here). ERROR_CORRUPT for anything that is no whole archive,
  * ERROR_NO_SPACE. */
 int archive_reader_run(ArchiveReader *reader, const ArchiveReadOptions *options, Error *error);
 

@@ -141,6 +141,18 @@ int error_move(Error *to, Error *from) {
     return -errnum;
 }
 
+void error_join(Error *all, Error *failure) {
+    char *joined;
+    if (all->kind == ERROR_NONE) {
+        (void)error_move(all, failure);
+        return;
+    }
+    joined = str_format("%s; %s", error_message(all), error_message(failure));
+    free(all->message);
+    all->message = joined;
+    error_clear(failure);
+}
+
 void error_clear(Error *error) {
     if (!error)
         return;

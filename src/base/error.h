@@ -7,7 +7,7 @@
  * leaves all its other outputs untouched.
  *
  * A full message reads "cannot start web1: not enough memory (wanted 4096 MiB, 2100 free)"; the
- * hint says what to do: "try --memory". Messages start in lower case and have no full stop.
+ * hint says what to do: "ask for less memory". Messages start in lower case and have no full stop.
  *
  * Every function here accepts error == NULL, for callers that want only the errno. */
 
@@ -65,6 +65,10 @@ int error_add_context(Error *error, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* Moves `from` to `to` (which is cleared first) and returns -errnum. */
 int error_move(Error *to, Error *from);
+
+/* For work that goes on after a failure: adds this one to those before, "first; second". The first
+ * one's kind and errno stay, and its hint. Clears `failure`, which must be set. */
+void error_join(Error *all, Error *failure);
 
 /* Frees what it holds and makes it ERROR_INIT again. */
 void error_clear(Error *error);

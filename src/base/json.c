@@ -114,11 +114,9 @@ static json_t *readable(const char *text) {
 }
 
 json_t *json_from_error(const Error *error) {
-    json_t *body = json_pack("{s:s, s:o}", "code", error_kind_code(error->kind), "message",
-                             readable(error_message(error)));
-    if (error->hint)
-        json_object_set_new(body, "hint", readable(error->hint));
-    return json_pack("{s:o}", "error", body);
+    return json_pack("{s:{s:s, s:o, s:o}}", "error", "code", error_kind_code(error->kind),
+                     "message", readable(error_message(error)), "hint",
+                     readable(error->hint ? error->hint : ""));
 }
 
 int json_to_error(const json_t *object, Error *error) {
@@ -130,7 +128,7 @@ int json_to_error(const json_t *object, Error *error) {
     const char *hint = json_string_value(json_object_get(body, "hint"));
     (void)error_set(error, error_kind_from_code(code), 0, "%s",
                     message ? message : "unknown error");
-    if (hint)
+    if (hint && *hint)
         error_set_hint(error, "%s", hint);
     return 0;
 }

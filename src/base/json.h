@@ -30,7 +30,8 @@ int json_opt_u64(const char *what, const json_t *object, const char *key, uint64
 int json_opt_bool(const char *what, const json_t *object, const char *key, bool *value,
                   Error *error);
 
-/* {"error":{"code","message","hint"}} and back. from returns 0 when there was an error object. */
+/* {"error":{"code","message","hint"}}, the hint "" where there is none, and back. from returns 0
+ * when there was an error object. */
 json_t *json_from_error(const Error *error);
 int json_to_error(const json_t *object, Error *error);
 

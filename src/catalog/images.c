@@ -31,7 +31,8 @@
 #include "image/firmware.h"
 #include "image/image.h"
 #include "image/oci/oci_reference.h"
-#include "storage/seeds.h"
+#include "storage/bases.h"
+#include "storage/image_seeds.h"
 #include "store/images.h"
 
 #define MAKES_MAX 3
@@ -40,12 +41,13 @@
 
 static json_t *detail_from_info(const ImageInfo *info) {
     return json_pack(
-        "{s:I, s:I, s:s, s:s*, s:I, s:s, s:s*, s:O*, s:s*, s:s*}", "virtual_bytes",
+        "{s:I, s:I, s:s, s:s*, s:I, s:i, s:s, s:s*, s:O*, s:s*, s:s*}", "virtual_bytes",
         (json_int_t)info->virtual_bytes, "minimum_disk_bytes", (json_int_t)info->minimum_disk_bytes,
         "kernel_key", info->kernel_key, "kernel", info->kernel_version, "default_memory_bytes",
-        (json_int_t)info->default_memory_bytes, "init", image_init_name(info->init), "source",
-        info->source, "config", info->settings, "manifest", *info->manifest ? info->manifest : NULL,
-        "step", *info->step ? info->step : NULL);
+        (json_int_t)info->default_memory_bytes, "default_cpus", (int)MAX_OF(info->default_cpus, 1u),
+        "init", image_init_name(info->init), "source", info->source, "config", info->settings,
+        "manifest", *info->manifest ? info->manifest : NULL, "step",
+        *info->step ? info->step : NULL);
 }
 
 static json_t *member_or_null(const json_t *object, const char *key) {
@@ -83,6 +85,7 @@ static int describe(const Home *home, const ImageRow *row, json_t **image, Error
         member_or_null(row->detail, "init"), "source", member_or_null(row->detail, "source"));
     if (!*image)
         return error_set(error, ERROR_CORRUPT, EBADMSG, "bad row of image %s", row->name);
+    (void)json_object_set_new(*image, "default_cpus", json_integer(image_row_cpus(row)));
     (void)json_object_set_new(*image, "config", member_or_null(row->detail, "config"));
     (void)json_object_set_new(*image, "manifest", member_or_null(row->detail, "manifest"));
     (void)json_object_set_new(*image, "seeds", describe_seeds(row));
@@ -110,6 +113,7 @@ typedef struct Maker {
     const char *name;    /* borrowed */
     const char *event;   /* static */
     json_t *seeds;       /* borrowed: of its detail; NULL: none */
+    bool sized;          /* somebody asked for the size of its VMs' disks */
     bool replace;        /* the name may stand for another image */
 } Maker;
 
@@ -134,16 +138,37 @@ static bool boots_alike(const ImageRow *a, const ImageRow *b) {
     return str_equal(one, other) || (!firmware_is(one) && !firmware_is(other));
 }
 
+static bool is_same(const ImageRow *a, const ImageRow *b) {
+    return str_equal(a->digest, b->digest) && same_seeds(a, b) && boots_alike(a, b);
+}
+
+static uint64_t disk_bytes(const ImageRow *row) {
+    return (uint64_t)json_integer_value(json_object_get(row->detail, "minimum_disk_bytes"));
+}
+
+static int size_differs(const ImageRow *there, const ImageRow *row, Error *error) {
+    _cleanup_free_ char *had = format_size(disk_bytes(there));
+    _cleanup_free_ char *wanted = format_size(disk_bytes(row));
+    error_set(error, ERROR_CONFLICT, EEXIST,
+              "there is an image %s of this disk already, whose VMs have %s (wanted %s)", row->name,
+              had, wanted);
+    error_set_hint(error, "let --replace change its size, or give one VM its own with ramet run "
+                          "--disk");
+    return -EEXIST;
+}
+
 /* Lets the name of `row`, which is taken over on success, stand for it, or finds that it does
- * already. *replaced: the digest that lost the name, or "". */
-static int put_name(Home *home, ImageRow *row, bool replace, const char *event,
+ * already. sized: with that size. *replaced: the digest that lost the name, or "". */
+static int put_name(Home *home, ImageRow *row, bool sized, bool replace, const char *event,
                     char replaced[IMAGE_ROW_DIGEST_SIZE], Error *error) {
     _cleanup_image_row_ ImageRow there = {0};
     int r = images_get(home->store, row->name, &there, error);
     if (r < 0)
         return r;
-    if (r > 0 && str_equal(there.digest, row->digest) && same_seeds(&there, row) &&
-        boots_alike(&there, row) && (!replace || json_equal(there.detail, row->detail))) {
+    bool same = r > 0 && is_same(&there, row);
+    if (same && !replace && sized && disk_bytes(&there) != disk_bytes(row))
+        return size_differs(&there, row, error);
+    if (same && (!replace || json_equal(there.detail, row->detail))) {
         image_row_move(row, &there);
         return 0;
     }
@@ -171,7 +196,7 @@ static int add_row(Home *home, ImageInfo *info, const Maker *maker, ImageRow *ro
     added.detail = detail_from_info(info);
     if (maker->seeds)
         (void)json_object_set(added.detail, "seeds", maker->seeds);
-    r = put_name(home, &added, maker->replace, maker->event, replaced, error);
+    r = put_name(home, &added, maker->sized, maker->replace, maker->event, replaced, error);
     if (r < 0)
         return r;
     image_row_move(row, &added);
@@ -283,44 +308,13 @@ static int check_recipe(Home *home, const char *name, const char *recipe, Error 
                : name_taken(name, error);
 }
 
-static int make_seed(Home *home, Operation *operation, const char *text, json_t *seeds,
-                     Error *error) {
-    _cleanup_free_ char *folder = NULL;
-    char path[VM_MOUNT_PATH_SIZE], base[BASE_ID_SIZE];
-    SeedResult result;
-    int r = vm_mount_split(text, &folder, path, error);
-    for (size_t i = 0; r >= 0 && i < json_array_size(seeds); i++)
-        if (str_equal(json_string_value(json_object_get(json_array_get(seeds, i), "path")), path))
-            r = error_set(error, ERROR_USAGE, EINVAL, "two seeds would be at %s", path);
-    if (r >= 0)
-        r = seed_make_base(home, operation, folder, 0, base, &result, error);
-    if (r < 0)
-        return r;
-    (void)json_array_append_new(seeds, json_pack("{s:s, s:s, s:s, s:I}", "path", path, "digest",
-                                                 base, "source", folder, "virtual_bytes",
-                                                 (json_int_t)result.virtual_bytes));
-    return 0;
-}
-
-/* The caller holds the bases. */
-static int make_seeds(Home *home, Operation *operation, const json_t *texts, json_t *seeds,
-                      Error *error) {
-    int r = 0;
-    if (json_array_size(texts) > VM_MOUNTS_MAX)
-        return error_set(error, ERROR_USAGE, E2BIG, "a VM has at most %d disks beside its root",
-                         VM_MOUNTS_MAX);
-    for (size_t i = 0; r >= 0 && i < json_array_size(texts); i++)
-        r = make_seed(home, operation, json_string_value(json_array_get(texts, i)), seeds, error);
-    return r;
-}
-
 static int build_with_seeds(Home *home, Operation *operation, const ImageBuildOptions *options,
                             Maker *maker, json_t **image, Error *error) {
-    _cleanup_json_ json_t *seeds = json_array();
+    _cleanup_json_ json_t *seeds = NULL;
     int r;
     bases_hold(home);
-    r = make_seeds(home, operation, options->seeds, seeds, error);
-    maker->seeds = json_array_size(seeds) > 0 ? seeds : NULL;
+    r = image_seeds_make(home, operation, options->seeds, &seeds, error);
+    maker->seeds = seeds;
     if (r >= 0)
         r = make_and_describe(home, operation, maker, image, error);
     bases_release(home);
@@ -359,7 +353,11 @@ int catalog_import_image(Home *home, Operation *operation, const ImageImportOpti
                                         .boot = options->boot,
                                         .machine = options->machine,
                                         .kernel = {options->kernel, options->modules}};
-    const Maker maker = {make_by_import, &request, options->name, "image.imported",
+    const Maker maker = {make_by_import,
+                         &request,
+                         options->name,
+                         "image.imported",
+                         .sized = options->size_bytes > 0,
                          .replace = options->replace};
     if (!options->path && options->fd < 0)
         return error_set(error, ERROR_USAGE, EINVAL, "an import needs a path or the bytes");
@@ -418,7 +416,7 @@ static int tag_locked(Home *home, const char *reference, const char *name, bool 
         return r;
     (void)snprintf(tagged.name, sizeof(tagged.name), "%s", name);
     tagged.created_at_usec = clock_realtime_usec();
-    r = put_name(home, &tagged, replace, "image.tagged", replaced, error);
+    r = put_name(home, &tagged, false, replace, "image.tagged", replaced, error);
     if (r >= 0)
         image_row_move(row, &tagged);
     return r;

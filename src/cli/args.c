@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/path.h"
 #include "cli/arg_time.h"
 #include "cli/suggest.h"
@@ -56,6 +57,11 @@ static bool env_is_valid(const char *text) {
 
 /* A name, or a digest: tree1:HEX, sha256:HEX or HEX. */
 static int check_image(const char *text, Error *error) {
+    if (strstr(text, "://") || strstr(text, ":/"))
+        return error_set(error, ERROR_USAGE, EINVAL,
+                         "that is where an image comes from; ramet image pull %s makes one of it "
+                         "and prints its name",
+                         text);
     if (str_has_prefix(text, "tree1:") || str_has_prefix(text, "sha256:"))
         text = strchr(text, ':') + 1;
     if (strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64)
@@ -99,17 +105,30 @@ static int check_number(const char *text, uint64_t min, uint64_t max, Error *err
 }
 
 /* `-m 512` is meant as 512M, and `--disk 4` as 4G: nobody wants so few bytes. */
-static int check_size(const char *text, uint64_t least, Error *error) {
+static int check_size(const char *text, uint64_t least, uint64_t most, Error *error) {
     uint64_t bytes;
     if (parse_size(text, &bytes) < 0)
         return error_set(error, ERROR_USAGE, EINVAL,
                          "\"%s\" is no size (bytes, or such as 512M or 4G)", text);
+    if (most && bytes > most) {
+        _cleanup_free_ char *size = format_size(most);
+        return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is more than %s", text, size);
+    }
     if (bytes >= least)
         return 0;
     if (text[strspn(text, "0123456789")] == '\0')
         return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is %s bytes; did you mean %s%s?", text,
                          text, text, bytes < 64 ? "G" : "M");
     return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is too small (such as 512M or 4G)", text);
+}
+
+static int check_duration(const char *text, uint64_t most_msec, Error *error) {
+    uint64_t usec;
+    int r = duration_parse(text, &usec, error);
+    if (r < 0 || !most_msec || usec / USEC_PER_MSEC <= most_msec)
+        return r;
+    return error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is more than %llud", text,
+                     (unsigned long long)(most_msec / 86400000));
 }
 
 static int check_vm_host(const char *text, Error *error) {
@@ -146,14 +165,20 @@ static int check_filter(const char *text, Error *error) {
                      "\"%s\" is no KEY=VALUE, such as label=role or state=running", text);
 }
 
+static int check_text(ArgKind kind, const char *text, Error *error) {
+    if (text[0] || kind == ARG_TEXT_OR_EMPTY)
+        return 0;
+    return error_set(error, ERROR_USAGE, EINVAL, "it is empty");
+}
+
 static int check_value(ArgKind kind, const VerbOption *option, const char *text, Error *error) {
     switch (kind) {
     case ARG_NUMBER:
         return check_number(text, option ? option->min : 0, option ? option->max : 0, error);
     case ARG_SIZE:
-        return check_size(text, option ? option->min : 0, error);
+        return check_size(text, option ? option->min : 0, option ? option->max : 0, error);
     case ARG_DURATION:
-        return duration_parse(text, NULL, error);
+        return check_duration(text, option ? option->max : 0, error);
     case ARG_TIME:
         return time_parse(text, NULL, error);
     case ARG_NAME:
@@ -202,7 +227,7 @@ static int check_value(ArgKind kind, const VerbOption *option, const char *text,
                    : error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is none of %s", text,
                                option->choices);
     default:
-        return text[0] ? 0 : error_set(error, ERROR_USAGE, EINVAL, "it is empty");
+        return check_text(kind, text, error);
     }
 }
 

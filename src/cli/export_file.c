@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -94,7 +95,7 @@ static int open_scratch(const char *file, const char *scratch, bool *named, Erro
     *named = fd < 0;
     if (fd < 0)
         fd = open(scratch, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    return fd < 0 ? error_set_errno(error, errno, "cannot write %s", scratch) : fd;
+    return fd < 0 ? error_set_errno(error, errno, "cannot write %s", file) : fd;
 }
 
 /* It is whole: durable, and then there. */
@@ -107,8 +108,17 @@ static int give_name(int fd, bool named, const char *scratch, const char *file, 
     return 0;
 }
 
-static int to_file(ApiId id, const char *argument, const char *query, const char *file,
-                   uint64_t *bytes, Error *error) {
+/* A device or a pipe is written to as it stands, and not replaced by a file. 1: *fd is open. */
+static int open_special(const char *file, int *fd, Error *error) {
+    struct stat st;
+    if (stat(file, &st) < 0 || S_ISREG(st.st_mode))
+        return 0;
+    *fd = open(file, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    return *fd < 0 ? error_set_errno(error, errno, "cannot write %s", file) : 1;
+}
+
+static int to_new_file(ApiId id, const char *argument, const char *query, const char *file,
+                       uint64_t *bytes, Error *error) {
     _cleanup_free_ char *scratch = str_format("%s.part-%d", file, (int)getpid());
     bool named;
     _cleanup_close_ int fd = open_scratch(file, scratch, &named, error);
@@ -120,6 +130,15 @@ static int to_file(ApiId id, const char *argument, const char *query, const char
     if (r < 0)
         (void)unlink(scratch);
     return r;
+}
+
+static int to_file(ApiId id, const char *argument, const char *query, const char *file,
+                   uint64_t *bytes, Error *error) {
+    _cleanup_close_ int fd = -1;
+    int r = open_special(file, &fd, error);
+    if (r == 0)
+        return to_new_file(id, argument, query, file, bytes, error);
+    return r < 0 ? r : export_stream(id, argument, query, write_bytes, &fd, bytes, error);
 }
 
 int export_file(ApiId id, const char *argument, const char *query, const char *file,

@@ -7,7 +7,7 @@
 #include "cli/args.h"
 
 #define IMAGE_OPTIONS                                                                     \
-    {0, "size", ARG_SIZE, .help = "size of the disk"},                                    \
+    {0, "size", ARG_SIZE, .max = API_DISK_MAX, .help = "size of the disk"},               \
         {0, "kernel", ARG_FILE, .help = "kernel to use instead of the distribution's"}, { \
         0, "modules", ARG_FOLDER, .help = "folder of that kernel's modules"               \
     }

@@ -46,6 +46,13 @@ static int import_path(ApiId id, const char *file, json_t *request, json_t **ima
     return client_call(id, NULL, NULL, request, image, error);
 }
 
+static int cannot_read(const char *file, Error *error) {
+    int r = error_set_errno(error, errno, "cannot read %s", file);
+    if (strstr(file, "://"))
+        error_set_hint(error, "it is an address, and no file; fetch it first: curl -LO %s", file);
+    return r;
+}
+
 /* A pipe (as of `<(…)`, or /dev/stdin) is ours alone: only we can read it. */
 int import_file(ApiId id, const char *file, json_t *request, json_t **image, Error *error) {
     _cleanup_close_ int fd = -1;
@@ -53,7 +60,7 @@ int import_file(ApiId id, const char *file, json_t *request, json_t **image, Err
     if (str_equal(file, "-"))
         return upload(id, request, STDIN_FILENO, image, error);
     if (stat(file, &st) < 0)
-        return error_set_errno(error, errno, "cannot read %s", file);
+        return cannot_read(file, error);
     if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode))
         return import_path(id, file, request, image, error);
     fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);

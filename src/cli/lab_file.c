@@ -153,9 +153,9 @@ static const YamlKey network_keys[] = {
 
 static const YamlKey vm_keys[] = {
     {"image", "image", yaml_read_image},
-    {"memory", "memory_bytes", yaml_read_size},
+    {"memory", "memory_bytes", yaml_read_memory},
     {"cpus", "cpus", yaml_read_cpus},
-    {"disk", "disk_bytes", yaml_read_size},
+    {"disk", "disk_bytes", yaml_read_disk},
     {"hostname", "hostname", yaml_read_text},
     {"networks", "networks", read_cards},
     {"router", "router", yaml_read_bool},

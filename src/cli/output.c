@@ -59,6 +59,12 @@ void output_note(const char *format, ...) {
     (void)fputc('\n', stderr);
 }
 
+void output_guest_line(const char *line) {
+    (void)fputs("  ", stderr);
+    print_clean(line);
+    (void)fputc('\n', stderr);
+}
+
 /* Takes one byte of an escape sequence. Returns the bytes to write: a whole "ESC [ … m", or none.
  */
 static size_t filter_escape(OutputFilter *filter, char byte, char *out) {

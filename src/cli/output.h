@@ -28,6 +28,9 @@ void output_error(const Error *error);
 /* "ramet: TEXT" to standard error. */
 void output_note(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* A line that a guest printed, to standard error, a little to the right. */
+void output_guest_line(const char *line);
+
 /* Copies text for a terminal: colours and UTF-8 stay, other control bytes go. *state carries an
  * unfinished sequence from piece to piece (0 at first). Returns the count written to `out`, which
  * has room for size + OUTPUT_FILTER_EXTRA. */

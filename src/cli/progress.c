@@ -11,6 +11,12 @@
 #define INTERVAL_USEC (50 * USEC_PER_MSEC)
 #define LINE_COLUMNS 78
 
+static bool quiet;
+
+void progress_be_quiet(void) {
+    quiet = true;
+}
+
 void progress_start(Progress *progress) {
     *progress = (Progress){.terminal = isatty(STDERR_FILENO)};
 }
@@ -45,12 +51,15 @@ void progress_show(Progress *progress, const char *what, uint64_t done_bytes,
 
 int progress_event(void *data, const json_t *event) {
     Progress *progress = data;
-    const char *type = "", *what = "", *message = "", *name = "";
+    const char *type = "", *what = "", *message = "", *name = "", *line = "";
     uint64_t done = 0, total = 0;
+    if (quiet)
+        return 0;
     (void)json_opt_string("event", event, "event", &type, NULL);
     (void)json_opt_string("event", event, "what", &what, NULL);
     (void)json_opt_string("event", event, "name", &name, NULL);
     (void)json_opt_string("event", event, "message", &message, NULL);
+    (void)json_opt_string("event", event, "line", &line, NULL);
     (void)json_opt_u64("event", event, "done_bytes", &done, NULL);
     (void)json_opt_u64("event", event, "total_bytes", &total, NULL);
     if (str_equal(type, "progress")) {
@@ -60,6 +69,9 @@ int progress_event(void *data, const json_t *event) {
     } else if (str_equal(type, "note")) {
         progress_end(progress);
         output_note("%s", message);
+    } else if (str_equal(type, "output")) {
+        progress_end(progress);
+        output_guest_line(line);
     }
     return 0;
 }

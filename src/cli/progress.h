@@ -3,7 +3,7 @@
 #define RAMET_CLI_PROGRESS_H
 
 /* Shows the events of a long operation on standard error: stages and progress as one line that
- * changes, on a terminal only; notes as lines of their own, always. */
+ * changes, on a terminal only; notes, and what guests print, as lines of their own. */
 
 #include <stdbool.h>
 
@@ -14,6 +14,9 @@ typedef struct Progress {
     bool shown; /* a line stands on the terminal */
     uint64_t last_usec;
 } Progress;
+
+/* From here on this process shows no events. */
+void progress_be_quiet(void);
 
 /* Shows nothing yet; finds out whether standard error is a terminal. */
 void progress_start(Progress *progress);

@@ -61,8 +61,10 @@ static int print_address(int listener, Error *error) {
     return output_line(line, error);
 }
 
-static int serve(int connection, const char *vm, const char *port, Error *error) {
-    char *argv[] = {(char *)"ramet", (char *)"proxy", (char *)"--", (char *)vm, (char *)port, NULL};
+static int serve(int connection, const char *vm, const char *port, const char *wait_s,
+                 Error *error) {
+    char *argv[] = {(char *)"ramet", (char *)"proxy", (char *)"--wait", (char *)wait_s,
+                    (char *)"--",    (char *)vm,      (char *)port,     NULL};
     const SpawnFd fds[] = {
         {connection, STDIN_FILENO}, {connection, STDOUT_FILENO}, {STDERR_FILENO, STDERR_FILENO}};
     SpawnOptions options = {.program = "/proc/self/exe",
@@ -78,7 +80,8 @@ static bool is_of_one_connection(int errnum) {
     return errnum == ECONNABORTED || errnum == EINTR || errnum == EPROTO || errnum == EPERM;
 }
 
-int proxy_listen(const char *where, const char *vm, const char *port, Error *error) {
+int proxy_listen(const char *where, const char *vm, const char *port, const char *wait_s,
+                 Error *error) {
     _cleanup_close_ int listener = -1;
     int r = open_listener(where, &listener, error);
     if (r >= 0)
@@ -87,7 +90,7 @@ int proxy_listen(const char *where, const char *vm, const char *port, Error *err
     while (r >= 0) {
         _cleanup_close_ int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (connection >= 0)
-            r = serve(connection, vm, port, error);
+            r = serve(connection, vm, port, wait_s, error);
         else if (!is_of_one_connection(errno))
             r = error_set_errno(error, errno, "cannot accept connections on %s", where);
     }

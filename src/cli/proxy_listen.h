@@ -11,7 +11,9 @@
 struct sockaddr_in;
 int proxy_listen_parse(const char *text, struct sockaddr_in *address, Error *error);
 
-/* Prints where it listens, and serves until it is ended by a signal. */
-int proxy_listen(const char *where, const char *vm, const char *port, Error *error);
+/* Prints where it listens, and serves until it is ended by a signal. wait_s: a number, as --wait
+ * has it. */
+int proxy_listen(const char *where, const char *vm, const char *port, const char *wait_s,
+                 Error *error);
 
 #endif

@@ -21,6 +21,13 @@ static int read_network(YamlReading *file, const YamlNode *node, json_t *object,
     return r < 0 ? r : yaml_read_text(file, node, object, member);
 }
 
+static int read_line(YamlReading *file, const YamlNode *node, json_t *object, const char *member) {
+    int r = yaml_read_scalar(file, node);
+    if (r >= 0 && node->text[strspn(node->text, " \t\n")] == '\0')
+        r = yaml_tree_error(&file->tree, node, file->error, "%s: it is empty", node->key);
+    return r < 0 ? r : yaml_read_text(file, node, object, member);
+}
+
 static int read_word(YamlReading *file, const YamlNode *node, json_t *array) {
     int r = yaml_tree_check_kind(&file->tree, node, YAML_TREE_SCALAR, file->error);
     if (r >= 0)
@@ -100,7 +107,7 @@ static const YamlKey step_keys[] = {
     {"packages", "packages", read_packages},
     {"copy", "from", yaml_read_text},
     {"to", "path", read_absolute},
-    {"run", "command", yaml_read_text},
+    {"run", "command", read_line},
     {"network", "network", read_network},
     {"timeout", "timeout_s", yaml_read_seconds},
     {0},
@@ -194,14 +201,19 @@ static int read_seeds(YamlReading *file, const YamlNode *node, json_t *object, c
 
 static int read_ready(YamlReading *file, const YamlNode *node, json_t *object, const char *member) {
     json_object_set_new(object, "ready_line", json_integer((json_int_t)node->line));
-    return yaml_read_text(file, node, object, member);
+    return read_line(file, node, object, member);
+}
+
+static int read_base(YamlReading *file, const YamlNode *node, json_t *object, const char *member) {
+    json_object_set_new(object, "base_line", json_integer((json_int_t)node->line));
+    return yaml_read_image(file, node, object, member);
 }
 
 static const YamlKey keys[] = {
-    {"base", "base", yaml_read_image},
-    {"memory", "memory_bytes", yaml_read_size},
+    {"base", "base", read_base},
+    {"memory", "memory_bytes", yaml_read_memory},
     {"cpus", "cpus", yaml_read_cpus},
-    {"disk", "disk_bytes", yaml_read_size},
+    {"disk", "disk_bytes", yaml_read_disk},
     {"network", "network", read_network},
     {"timeout", "timeout_s", yaml_read_seconds},
     {"env", "env", yaml_read_env},

@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "base/process/spawn_run.h"
+#include "proto/skopeo_error.h"
 
 #define BOUND_USEC (24 * 3600 * USEC_PER_SEC)
 #define PREFIX "docker://"
@@ -98,27 +99,31 @@ void registry_folder_free(RegistryFolder *folder) {
 
 /* ---- skopeo ---- */
 
-static int run_skopeo(const char *const *argv, SpawnOutput *output, Error *error) {
-    const SpawnOptions options = {
-        .program = "skopeo", .argv = (char *const *)argv, .die_with_parent = true};
+static int run_skopeo(char *const *argv, Error *error) {
+    const SpawnOptions options = {.program = "skopeo", .argv = argv, .die_with_parent = true};
     _cleanup_free_ char *program = path_find_program("skopeo");
+    _cleanup_(spawn_output_free) SpawnOutput output = {0};
+    _cleanup_error_ Error found = ERROR_INIT;
+    int r;
     if (!program) {
         error_set(error, ERROR_UNSUPPORTED, ENOENT,
                   "skopeo, which speaks with registries, is missing");
         error_set_hint(error, "install the package skopeo");
         return -ENOENT;
     }
-    return spawn_run(&options, BOUND_USEC, -1, output, error);
+    r = spawn_run(&options, BOUND_USEC, -1, &output, &found);
+    return r < 0 ? skopeo_explain(&output, &found, error) : 0;
 }
 
-static int copy(const char *from, const char *to, const char *tls, bool out, Error *error) {
-    _cleanup_free_ char *flag = str_format("--%s-tls-verify=%s", out ? "dest" : "src", tls);
-    const char *argv[] = {"skopeo", "copy", "-q", "--preserve-digests", flag, from, to, NULL};
-    return run_skopeo(argv, NULL, error);
-}
-
-static const char *tls_of(const Registry *registry) {
-    return registry->plain_http ? "false" : "true";
+static int copy(const Registry *registry, const char *from, Error *error) {
+    _cleanup_(strlist_free) StrList argv = {0};
+    strlist_add_many(&argv, "skopeo", "copy", "-q", "--preserve-digests", NULL);
+    if (registry->insecure)
+        strlist_add(&argv, "--dest-tls-verify=false");
+    if (registry->authfile)
+        strlist_add_many(&argv, "--dest-authfile", registry->authfile, NULL);
+    strlist_add_many(&argv, from, registry->reference, NULL);
+    return run_skopeo(argv.items, error);
 }
 
 static int write_json(const char *folder, const char *name, const json_t *json, Error *error) {
@@ -180,6 +185,6 @@ int registry_push(const Registry *registry, const RegistryFolder *folder, const 
     _cleanup_free_ char *oci = path_join(folder->path, "oci"), *from = str_format("oci:%s", oci);
     int r = write_layout(oci, registry->kind, parts, error);
     if (r >= 0)
-        r = copy(from, registry->reference, tls_of(registry), true, error);
+        r = copy(registry, from, error);
     return r < 0 ? error_add_context(error, "cannot push to %s", registry->reference) : 0;
 }

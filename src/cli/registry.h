@@ -11,7 +11,8 @@
 typedef struct Registry {
     const char *reference; /* borrowed: "docker://HOST/NAME[:TAG]" */
     const char *kind;      /* static: "snapshot", "image" */
-    bool plain_http;       /* neither TLS nor its checks */
+    const char *authfile;  /* borrowed: credentials; NULL: where skopeo looks for them */
+    bool insecure;         /* plain http, or a certificate that nobody vouches for */
 } Registry;
 
 /* A folder of our own below $TMPDIR or /var/tmp, removed with all in it by registry_folder_free;

@@ -2,6 +2,7 @@
 
 #include "cli/registry_verbs.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,10 +13,15 @@
 #include "cli/output.h"
 #include "cli/registry.h"
 
+bool registry_is_insecure(const Args *args) {
+    return args_flag(args, "insecure") || str_equal(args_text(args, "tls-verify"), "false");
+}
+
 static Registry registry_of(const Args *args, const char *reference, const char *kind) {
     return (Registry){.reference = reference,
                       .kind = kind,
-                      .plain_http = str_equal(args_text(args, "tls-verify"), "false")};
+                      .authfile = args_text(args, "authfile"),
+                      .insecure = registry_is_insecure(args)};
 }
 
 static int take(void *data, const void *bytes, size_t size, Error *error) {
@@ -88,23 +94,28 @@ static int add_authfile(const Args *args, json_t *request, Error *error) {
     return r;
 }
 
+/* Where the path ends: a folder's name may have colons, but for what comes last. */
+static size_t path_length(const char *path, bool folder) {
+    const char *colon = folder ? strrchr(path, ':') : strchr(path, ':');
+    return colon && !(folder && strchr(colon, '/')) ? (size_t)(colon - path) : strlen(path);
+}
+
 /* The daemon has another working folder. */
 static int add_path(const char *reference, json_t *request, Error *error) {
-    const char *path = reference + strlen("oci:"), *tag = strrchr(path, ':');
-    _cleanup_free_ char *folder = NULL, *absolute = NULL, *text = NULL;
-    int r;
-    if (!str_has_prefix(reference, "oci:") || *path == '/') {
-        json_object_set_new(request, "reference", json_string(reference));
+    static const char *const KINDS[] = {"oci:", "oci-archive:", "docker-archive:"};
+    for (size_t i = 0; i < ARRAY_SIZE(KINDS); i++) {
+        const char *path = reference + strlen(KINDS[i]);
+        _cleanup_free_ char *own = NULL, *absolute = NULL, *text = NULL;
+        if (!str_has_prefix(reference, KINDS[i]) || *path == '/' || !*path)
+            continue;
+        own = strndup(path, path_length(path, i == 0));
+        if (image_args_path(own, &absolute, error) < 0)
+            return -EINVAL;
+        text = str_format("%s%s%s", KINDS[i], absolute, path + strlen(own));
+        json_object_set_new(request, "reference", json_string(text));
         return 0;
     }
-    if (tag && strchr(tag, '/'))
-        tag = NULL;
-    folder = tag ? strndup(path, (size_t)(tag - path)) : str_copy(path);
-    r = image_args_path(folder, &absolute, error);
-    if (r < 0)
-        return r;
-    text = str_format("oci:%s%s", absolute, tag ? tag : "");
-    json_object_set_new(request, "reference", json_string(text));
+    json_object_set_new(request, "reference", json_string(reference));
     return 0;
 }
 
@@ -112,5 +123,6 @@ int registry_add_reference(const Args *args, json_t *request, Error *error) {
     int r = add_path(args->operands[0], request, error);
     if (args_text(args, "name"))
         json_object_set_new(request, "name", json_string(args_text(args, "name")));
+    json_object_set_new(request, "insecure", json_boolean(registry_is_insecure(args)));
     return r < 0 ? r : add_authfile(args, request, error);
 }

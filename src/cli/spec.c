@@ -149,6 +149,7 @@ json_t *spec_from_args(const Args *args, bool start) {
     set_number(spec, "disk_bytes", args, "disk");
     set_number(spec, "cpus", args, "cpus");
     set_text(spec, "hostname", args_text(args, "hostname"));
+    set_text(spec, "machine", args_text(args, "machine"));
     set_text(spec, "net_limit", args_text(args, "net-limit"));
     spec_add_forwards(spec, args);
     if (args_given(args, "label"))

@@ -19,13 +19,14 @@
 void wait_from_args(const Args *args, json_t *request);
 
 /* Of all verbs that make VMs, and of update. */
-#define POLICY_OPTIONS                                                                  \
-    {0, "ttl", ARG_DURATION, .help = "stop it after so long; 0: never"},                \
-        {0, "restart", ARG_TEXT, "POLICY",                                              \
-         .help = "start it again after its end: no (default), on-failure[:N], always"}, \
-    {                                                                                   \
-        0, "idle-standby", ARG_DURATION,                                                \
-            .help = "put it into standby when it was idle for so long; 0: never"        \
+#define POLICY_OPTIONS                                                                        \
+    {0, "ttl", ARG_DURATION, .max = API_MSEC_MAX, .help = "stop it after so long; 0: never"}, \
+        {0, "restart", ARG_TEXT, "POLICY",                                                    \
+         .help = "start it again after its end: no (default), on-failure[:N], always"},       \
+    {                                                                                         \
+        0, "idle-standby", ARG_DURATION,                                                      \
+            .max = API_MSEC_MAX,                                                              \
+            .help = "put it into standby when it was idle for so long; 0: never"              \
     }
 
 /* Puts them into a request, those that were given. */
@@ -52,14 +53,27 @@ void limits_from_args(const Args *args, json_t *request);
 
 #define SPEC_OPTIONS                                                                               \
     {0, "name", ARG_NAME, .help = "name of the VM; one is made up when absent"},                   \
-        {'m', "memory", ARG_SIZE, .help = "memory of the VM", .min = MIB, .aliases = "mem|ram"},   \
-        {'c', "cpus", ARG_NUMBER, .help = "virtual CPUs", .min = 1, .aliases = "cpu|vcpus"},       \
+        {'m',                                                                                      \
+         "memory",                                                                                 \
+         ARG_SIZE,                                                                                 \
+         .help = "memory of the VM",                                                               \
+         .min = MIB,                                                                               \
+         .max = API_MEMORY_MAX,                                                                    \
+         .aliases = "mem|ram"},                                                                    \
+        {'c',                                                                                      \
+         "cpus",                                                                                   \
+         ARG_NUMBER,                                                                               \
+         .help = "virtual CPUs",                                                                   \
+         .min = 1,                                                                                 \
+         .max = API_CPUS_MAX,                                                                      \
+         .aliases = "cpu|vcpus"},                                                                  \
         {0,                                                                                        \
          "disk",                                                                                   \
          ARG_SIZE,                                                                                 \
          .help = "size of the disk, at least the image's; the file system "                        \
                  "grows with it",                                                                  \
          .min = MIB,                                                                               \
+         .max = API_DISK_MAX,                                                                      \
          .aliases = "disk-size"},                                                                  \
         {0,                                                                                        \
          "network",                                                                                \
@@ -87,6 +101,8 @@ void limits_from_args(const Args *args, json_t *request);
         {0,      "ssh-key",    ARG_TEXT,                                                           \
          "FILE", .many = true, .help = "public key that may log in to it, beside the home's"},     \
         {0, "hostname", ARG_TEXT, .help = "host name in the VM; made of its name when absent"},    \
+        {0, "machine", ARG_CHOICE, .choices = "microvm",                                           \
+         .help = "boot a disk that has a boot loader directly by the kernel that it brings"},      \
         {'l', "label", ARG_LABEL, .many = true, .help = "label, by which ps --filter finds it"}, { \
         'e', "env", ARG_ENV,                                                                       \
             .many = true,                                                                          \

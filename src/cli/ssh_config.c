@@ -9,6 +9,10 @@
 
 #include "cli/vm_host.h"
 
+/* A clone's server reads its new keys and listens to nobody meanwhile; one in a VM that has just
+ * booted may not have started yet. */
+#define SERVER_SECONDS 10u
+
 /* One word for the shell, and for ssh, which takes % as the beginning of a token. */
 static void add_word(StrBuf *out, const char *text) {
     strbuf_add_text(out, "'");
@@ -50,7 +54,7 @@ static void add_connection(const SshConfig *config, StrBuf *out) {
     if (config->env[0])
         strbuf_add_text(out, "env ");
     add_program(config, out);
-    strbuf_add_text(out, " proxy -- '%n' %p\n");
+    strbuf_add_format(out, " proxy --wait %u -- '%%n' %%p\n", SERVER_SECONDS);
 }
 
 void ssh_config_add_vm(const SshConfig *config, const char *name, const char *id, StrBuf *out) {

@@ -13,11 +13,13 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "proto/api/api_field.h"
 
 /* What an argument must look like; also what completes it. */
 typedef enum ArgKind {
     ARG_FLAG, /* an option without a value */
     ARG_TEXT,
+    ARG_TEXT_OR_EMPTY,
     ARG_NUMBER,       /* min … max */
     ARG_SIZE,         /* bytes or 512M, 4G */
     ARG_DURATION,     /* 90s, 1h30m, 7d */
@@ -59,8 +61,10 @@ typedef struct VerbOption {
     const char *value; /* placeholder in the help; NULL: by kind */
     const char *help;
     const char *choices; /* ARG_CHOICE: "a|b" */
-    uint64_t min, max;   /* ARG_NUMBER; ARG_SIZE: the least that can be meant */
-    bool many;           /* may come several times */
+    /* Of ARG_NUMBER and ARG_SIZE, there the least that can be meant; ARG_DURATION: max, in ms. Max
+     * 0: none. */
+    uint64_t min, max;
+    bool many; /* may come several times */
     bool required;
     const char *aliases; /* other long names of it, "a|b"; NULL: none */
 } VerbOption;

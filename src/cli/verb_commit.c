@@ -33,8 +33,10 @@ const Verb verb_commit = {
     .description =
         "Makes an image of a VM's disk as it is, with the kernel that the VM has. A VM that runs "
         "goes on; its file systems are frozen for a moment, as for a snapshot. The image stands "
-        "alone: it needs neither the VM nor the image that this was made from. A VM of it boots "
-        "and has an identity of its own. Prints the image's name.",
+        "alone: it needs neither the VM nor the image that this was made from. Its program, "
+        "variables, working folder and user are what the VM has. A VM of it boots and has an "
+        "identity "
+        "of its own. Prints the image's name.",
     .examples = "ramet commit web1 web-prepared\n"
                 "ramet run -d --name web2 web-prepared",
     .flags = VERB_JSON,

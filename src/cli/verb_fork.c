@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Forks, and then runs a command in each clone. One clone's command is run as `ramet exec` does it;
- * for several see fork_each.h. */
+ * for several see fork_each.h. With --rm and a command the clones live with a stream of this
+ * process, so they go when it dies, too. */
 
 #include <errno.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/fork_each.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/spec.h"
 #include "cli/verb_rows.h"
+#include "proto/api/own_stream.h"
 
 static int run_in_one(const Args *args, const json_t *vm, Error *error) {
     const char *id = json_string_value(json_object_get(vm, "id"));
@@ -51,7 +55,63 @@ static json_t *make_request(const Args *args) {
     policy_from_args(args, request);
     limits_from_args(args, request);
     wait_from_args(args, request);
+    if (args_flag(args, "rm"))
+        json_object_set_new(request, "remove", json_true());
     return request;
+}
+
+/* ---- clones of this process ---- */
+
+typedef struct Owned {
+    Progress progress;
+    json_t *errors; /* owned: of clones that did not get ready */
+} Owned;
+
+static int on_event(void *data, const json_t *event) {
+    Owned *owned = data;
+    if (!str_equal(json_string_value(json_object_get(event, "event")), "clone_failed"))
+        return progress_event(&owned->progress, event);
+    (void)json_array_append(owned->errors, (json_t *)event);
+    return 0;
+}
+
+/* The stream told their ids; the rest is asked for. */
+static int look_at_all(const json_t *told, json_t **vms, Error *error) {
+    _cleanup_json_ json_t *list = json_array();
+    const json_t *item;
+    size_t i;
+    int r = 0;
+    json_array_foreach(told, i, item) {
+        const char *id = json_string_value(json_object_get(item, "id"));
+        json_t *vm = NULL;
+        if (r >= 0)
+            r = client_call(API_VM_INSPECT, id ? id : "", NULL, NULL, &vm, error);
+        if (vm)
+            (void)json_array_append_new(list, vm);
+    }
+    if (r >= 0)
+        *vms = TAKE_PTR(list);
+    return r;
+}
+
+/* The answer as without a stream. */
+static int fork_owned(const json_t *request, int *stream, json_t **answer, Error *error) {
+    _cleanup_json_ json_t *ready = NULL, *errors = json_array(), *vms = NULL;
+    _cleanup_close_ int fd = -1;
+    Owned owned = {.errors = errors};
+    int r = client_upgrade(API_FORK, NULL, request, &fd, error);
+    if (r < 0)
+        return r;
+    progress_start(&owned.progress);
+    r = own_stream_await(fd, on_event, &owned, &ready, error);
+    progress_end(&owned.progress);
+    if (r >= 0)
+        r = look_at_all(json_object_get(ready, "vms"), &vms, error);
+    if (r < 0)
+        return r;
+    *answer = json_pack("{s:O, s:O}", "vms", vms, "errors", errors);
+    *stream = TAKE_FD(fd);
+    return 0;
 }
 
 static void remove_all(const json_t *vms) {
@@ -112,10 +172,13 @@ static int check_tty(const Args *args, Error *error) {
 static int fork_run(const Args *args, Error *error) {
     _cleanup_json_ json_t *request = make_request(args), *answer = NULL;
     _cleanup_free_ char *summary = NULL;
+    _cleanup_close_ int stream = -1;
+    bool owned = args_flag(args, "rm") && args->n_command > 0;
     const json_t *vms;
     int status, r = spec_add_config_disk(request, args, error);
     if (r >= 0)
-        r = client_call(API_FORK, NULL, NULL, request, &answer, error);
+        r = owned ? fork_owned(request, &stream, &answer, error)
+                  : client_call(API_FORK, NULL, NULL, request, &answer, error);
     if (r < 0)
         return r;
     vms = json_object_get(answer, "vms");
@@ -124,7 +187,7 @@ static int fork_run(const Args *args, Error *error) {
         r = print_vms(args, vms, error);
     else
         r = run_in_all(args, answer, &summary, error);
-    if (args_flag(args, "rm"))
+    if (owned)
         remove_all(vms);
     if (summary && args_number(args, "count", 1) > 1)
         (void)fprintf(stderr, "%s\n", summary);
@@ -138,10 +201,11 @@ static const VerbOption options[] = {
      .help = "of volumes that SOURCE writes to it has a copy, as they are then"},
     CONFIG_DISK_OPTION("a raw file or a folder in place of the source's config disk"),
     {0, "keep-going", ARG_FLAG, .help = "keep those that get ready when others do not"},
-    {0, "disk", ARG_SIZE, .help = "size of the disk, at least the source's", .min = MIB},
-    {'m', "memory", ARG_SIZE, .min = MIB, .aliases = "mem|ram",
+    {0, "disk", ARG_SIZE, .help = "size of the disk, at least the source's", .min = MIB,
+     .max = API_DISK_MAX},
+    {'m', "memory", ARG_SIZE, .min = MIB, .max = API_MEMORY_MAX, .aliases = "mem|ram",
      .help = "memory, where SOURCE is a VM that is stopped, or a snapshot of one"},
-    {'c', "cpus", ARG_NUMBER, .min = 1, .aliases = "cpu|vcpus",
+    {'c', "cpus", ARG_NUMBER, .min = 1, .max = API_CPUS_MAX, .aliases = "cpu|vcpus",
      .help = "virtual CPUs, where SOURCE is a VM that is stopped, or a snapshot of one"},
     {0, "network", ARG_NETWORK, .many = true, .aliases = "net",
      .help = "user[,allow-host], none or NAME[,ip=ADDRESS][,mac=MAC], for each card; the source's "
@@ -158,7 +222,7 @@ static const VerbOption options[] = {
     {'e', "env", ARG_ENV, .many = true,
      .help = "variable for the command; K alone takes the caller's value"},
     {'d', "detach", ARG_FLAG, .help = "do nothing more once they are ready, as without CMD"},
-    {0, "rm", ARG_FLAG, .help = "remove the VMs at the end"},
+    {0, "rm", ARG_FLAG, .help = "remove the VMs at the end of CMD, or else once they stop"},
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
@@ -193,6 +257,7 @@ const Verb verb_fork = {
         "line, the exit status is the first that is not 0, and when one is not, a last line on "
         "standard error says which failed: 3 of 4 ok; ci-3 exited 3. With --interactive each CMD "
         "reads a copy of standard input, as fast as the slowest takes it; --tty is for one VM. "
+        "With --rm the VMs are gone when this program has ended, whatever ended it. "
         "With --json the document is the "
         "VM, or with --count a list of them; with CMD a list of {\"name\",\"exit_status\","
         "\"stdout\",\"stderr\",\"vm\"}.",

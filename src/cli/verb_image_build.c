@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/image_args.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/read_text_file.h"
 #include "cli/recipe_file.h"
 #include "cli/recipe_pack.h"
@@ -152,6 +153,8 @@ static int check_args(const Args *args, Error *error) {
 static int image_build_run(const Args *args, Error *error) {
     _cleanup_json_ json_t *image = NULL;
     int r = check_args(args, error);
+    if (args_flag(args, "quiet"))
+        progress_be_quiet();
     if (r >= 0)
         r = args_given(args, "file") ? build_recipe(args, &image, error)
                                      : build_known(args, &image, error);
@@ -162,6 +165,7 @@ static const VerbOption options[] = {
     {0, "from", ARG_RECIPE, .help = "a known recipe: busybox, debian, or debian:SUITE"},
     {'f', "file", ARG_FILE, .help = "a recipe of your own, in YAML"},
     {0, "shell-on-failure", ARG_FLAG, .help = "open a shell in the VM in which a step failed"},
+    {'q', "quiet", ARG_FLAG, .help = "show neither steps nor what they print"},
     {0, "include", ARG_TEXT, "PKG,...", .many = true, .help = "more Debian packages"},
     {0, "seed", ARG_SEED_PLACE, "DIR:PATH", .many = true,
      .help = "each VM of the image has a disk of its own at PATH, over DIR's content"},
@@ -190,7 +194,8 @@ const Verb verb_image_build = {
         "\n"
         "With --file the steps of a recipe are done in VMs, each of them a fork of the step before "
         "it. A step is kept by what went into it, so a recipe whose last step was changed is built "
-        "in the time of that step. What is wrong is told with file, line and step, and with what "
+        "in the time of that step. What steps print is shown as it comes. What is wrong is told "
+        "with file, line and step, and with what "
         "the guest printed last.\n"
         "\n"
         "  base: debian               # any image; the only key that has to be there\n"

@@ -15,7 +15,6 @@ static int image_pull_run(const Args *args, Error *error) {
         return r;
     if (args_text(args, "platform"))
         json_object_set_new(request, "platform", json_string(args_text(args, "platform")));
-    json_object_set_new(request, "insecure", json_boolean(args_flag(args, "insecure")));
     json_object_set_new(request, "replace", json_boolean(args_flag(args, "replace")));
     r = client_call(API_IMAGE_PULL, NULL, NULL, request, &image, error);
     if (r < 0)
@@ -27,21 +26,22 @@ static int image_pull_run(const Args *args, Error *error) {
 static const VerbOption options[] = {
     {0, "name", ARG_NAME, .help = "name of the image; the last part of its path when absent"},
     {0, "platform", ARG_TEXT, "OS/ARCH[/VARIANT]", .help = "linux/amd64 when absent"},
-    REGISTRY_INSECURE,
-    REGISTRY_AUTHFILE,
+    REGISTRY_OPTIONS,
     {0, "replace", ARG_FLAG, .help = "take the name from another image that has it"},
     IMAGE_OPTIONS,
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
-    {"REFERENCE", ARG_TEXT, "docker://[HOST[:PORT]/]PATH[:TAG][@sha256:HEX] or oci:FOLDER[:TAG]", 1,
-     1},
+    {"REFERENCE", ARG_TEXT,
+     "docker://[HOST[:PORT]/]PATH[:TAG][@sha256:HEX], oci:FOLDER[:TAG], oci-archive:FILE[:TAG] or "
+     "docker-archive:FILE[:NAME[:TAG]]",
+     1, 1},
     {.name = NULL},
 };
 
 const Verb verb_image_pull = {
     .name = "image pull",
-    .summary = "pull an image from a registry or a folder",
+    .summary = "pull an image from a registry, a folder or an archive",
     .options = options,
     .operands = operands,
     .description =
@@ -52,6 +52,9 @@ const Verb verb_image_pull = {
         "broke "
         "off goes on where it was. All digests are checked. The disk is sparse and has 2 GiB, or "
         "more for a large image.\n"
+        "\n"
+        "docker-archive: takes what docker save and podman save write, oci-archive: what podman "
+        "save --format oci-archive and skopeo do.\n"
         "\n"
         "The image's entrypoint, command, variables, working folder, user and stop signal are "
         "kept, "
@@ -64,6 +67,7 @@ const Verb verb_image_pull = {
     .examples = "ramet image pull docker://docker.io/library/nginx:1.27\n"
                 "ramet image pull docker://localhost:5000/web --insecure --name web\n"
                 "ramet image pull oci:/srv/images/web:latest\n"
+                "docker save web -o web.tar && ramet image pull docker-archive:web.tar\n"
                 "ramet image pull docker://registry.example.org/team/prepared:1",
     .flags = VERB_JSON,
     .run = image_pull_run,

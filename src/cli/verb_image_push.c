@@ -7,7 +7,7 @@ static int image_push_run(const Args *args, Error *error) {
 }
 
 static const VerbOption options[] = {
-    REGISTRY_TLS,
+    REGISTRY_OPTIONS,
     {.name = NULL},
 };
 static const VerbOperand operands[] = {

@@ -36,10 +36,12 @@ static int proxy_run(const Args *args, Error *error) {
     uint64_t number = 0;
     int r;
     if (args_given(args, "listen"))
-        return proxy_listen(args_text(args, "listen"), vm, port, error);
+        return proxy_listen(args_text(args, "listen"), vm, port,
+                            args_given(args, "wait") ? args_text(args, "wait") : "0", error);
     if (parse_u64(port, UINT16_MAX, &number) < 0 || number == 0)
         return error_set(error, ERROR_USAGE, 0, "\"%s\" is no port from 1 to 65535", port);
-    request = json_pack("{s:I}", "port", (json_int_t)number);
+    request = json_pack("{s:I, s:I}", "port", (json_int_t)number, "wait_s",
+                        (json_int_t)args_number(args, "wait", 0));
     r = open_proxy(vm, request, &fd, error);
     if (r < 0)
         return r;
@@ -53,6 +55,8 @@ static int proxy_run(const Args *args, Error *error) {
 static const VerbOption options[] = {
     {'l', "listen", ARG_TEXT, "[IP:]PORT",
      .help = "listen here, and lead each connection to the VM; port 0 is any free one"},
+    {0, "wait", ARG_NUMBER, "SECONDS", .max = 3600,
+     .help = "while nobody listens at PORT, try again for so long (default 0)"},
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
@@ -73,7 +77,8 @@ const Verb verb_proxy = {
         "and standard output is closed when the server has said all. It ends once both have "
         "ended, and with status 1 when there is no connection or it breaks.\n"
         "\n"
-        "It is made for ssh, whose settings `ramet ssh-config` prints.\n"
+        "It is made for ssh, whose settings `ramet ssh-config` prints: with --wait 10, since a "
+        "clone's server takes a moment to read the keys that are its own.\n"
         "\n"
         "With --listen it is the other way round: a port of this host, of 127.0.0.1 unless IP says "
         "otherwise, whose connections lead to the VM's, any number of them, until it is "

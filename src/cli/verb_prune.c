@@ -5,58 +5,66 @@
 #include "cli/output.h"
 #include "cli/verb_rows.h"
 
-static void print_kept(const json_t *kept) {
+static void print_kept(const json_t *kept, bool dry_run) {
+    static const char *const NAMES[] = {"image", "seed", "snapshot"};
     const json_t *one;
     size_t i;
     json_array_foreach(kept, i, one) {
-        bool image = json_object_get(one, "image") != NULL;
-        bool seed = json_object_get(one, "seed") != NULL;
-        const char *kind = image ? "image" : seed ? "seed" : "snapshot";
-        _cleanup_free_ char *name = output_member(one, kind);
-        _cleanup_free_ char *why = output_member(one, "why");
-        output_note("kept %s%s: %s", image ? "image " : seed ? "seed " : "", name, why);
+        _cleanup_free_ char *what = output_member(one, "what"), *why = output_member(one, "why");
+        const char *name = NULL;
+        for (size_t k = 0; !name && k < ARRAY_SIZE(NAMES); k++)
+            name = json_string_value(json_object_get(one, NAMES[k]));
+        output_note("%s %s %s: %s", dry_run ? "would keep" : "kept", what, str_or_empty(name), why);
     }
 }
 
-static char *count_of(const json_t *report, const char *key, const char *one, const char *many) {
-    const json_t *value = json_object_get(report, key);
-    long long count = json_is_array(value) ? (long long)json_array_size(value)
-                                           : (long long)json_integer_value(value);
-    return str_format("%lld %s", count, count == 1 ? one : many);
+static void print_removed(const json_t *removed) {
+    const json_t *one;
+    size_t i;
+    json_array_foreach(removed, i, one) {
+        _cleanup_free_ char *what = output_member(one, "what"), *name = output_member(one, "name");
+        _cleanup_free_ char *size = output_member_size(one, "bytes");
+        output_note("would remove %s %s, %s", what, name, size);
+    }
+}
+
+/* A number of the report, or how many of that kind went. */
+static long long count_of(const json_t *report, const char *key) {
+    const json_t *value = json_object_get(report, key), *one;
+    long long count = json_integer_value(value);
+    size_t i;
+    json_array_foreach(json_object_get(report, "removed"), i, one) count +=
+        str_equal(json_string_value(json_object_get(one, "what")), key);
+    return count;
 }
 
 /* "2 snapshots, 1 image, 3 layers": without what there is none of. */
 static char *summary_of(const json_t *report) {
-    static const char *const PARTS[][3] = {{"snapshots", "snapshot", "snapshots"},
-                                           {"images", "image", "images"},
-                                           {"seeds", "seed", "seeds"},
-                                           {"layers", "layer", "layers"},
-                                           {"hot_memory", "hot memory", "hot memories"},
-                                           {"fetched", "fetched layer", "fetched layers"},
-                                           {"scratch", "piece of scratch", "pieces of scratch"}};
+    static const char *const PARTS[][3] = {
+        {"snapshot", "snapshot", "snapshots"},
+        {"boot cache entry", "boot cache entry", "boot cache entries"},
+        {"recipe step", "recipe step", "recipe steps"},
+        {"image", "image", "images"},
+        {"seed", "seed", "seeds"},
+        {"layers", "layer", "layers"},
+        {"hot_memory", "snapshot's hot memory", "snapshots' hot memory"},
+        {"fetched", "fetched layer", "fetched layers"},
+        {"boot_files", "kernel or initramfs", "kernels and initramfs"},
+        {"scratch", "piece of scratch", "pieces of scratch"}};
     StrBuf text = {0};
     for (size_t i = 0; i < ARRAY_SIZE(PARTS); i++) {
-        _cleanup_free_ char *part = count_of(report, PARTS[i][0], PARTS[i][1], PARTS[i][2]);
-        if (part[0] != '0')
-            strbuf_add_format(&text, "%s%s", text.size ? ", " : "", part);
+        long long count = count_of(report, PARTS[i][0]);
+        if (count > 0)
+            strbuf_add_format(&text, "%s%lld %s", text.size ? ", " : "", count,
+                              PARTS[i][count == 1 ? 1 : 2]);
     }
     return text.size ? strbuf_steal(&text) : str_copy("nothing");
 }
 
-static void print_gone(const json_t *report, const char *key, const char *what) {
-    const json_t *name;
-    size_t i;
-    json_array_foreach(json_object_get(report, key), i, name)
-        output_note("would remove %s %s", what, json_string_value(name));
-}
-
 static void print_details(const json_t *report, bool dry_run) {
-    print_kept(json_object_get(report, "kept"));
-    if (!dry_run)
-        return;
-    print_gone(report, "snapshots", "snapshot");
-    print_gone(report, "images", "image");
-    print_gone(report, "seeds", "seed");
+    print_kept(json_object_get(report, "kept"), dry_run);
+    if (dry_run)
+        print_removed(json_object_get(report, "removed"));
 }
 
 /* Unlike other sizes this may be 0. */
@@ -117,14 +125,15 @@ static const VerbOption options[] = {
     {.name = NULL},
 };
 
-#define PRUNE_DESCRIPTION                                                                       \
-    "Removes what nothing needs any more: snapshots without a name from which nothing grows, "  \
-    "entries of the boot cache that no VM grows from (the next run of such an image boots "     \
-    "again), layers of disks on which nothing stands, hot memory that no VM maps, and scratch " \
-    "that nobody works on. With --until or --keep-bytes also images on which nothing stands, "  \
-    "unless they were made by ramet commit, and the layers that registries gave; with --all "   \
-    "those, too, and snapshots with a name. "                                                   \
-    "What a VM, a snapshot, a lab or a pool grows from stays in any case; standard error says " \
+#define PRUNE_DESCRIPTION                                                                          \
+    "Removes what nothing needs any more: snapshots without a name from which nothing grows, "     \
+    "entries of the boot cache that no VM grows from, and kernels that were booted for it (the "   \
+    "next run of such an image boots again, and with --until those stay that were forked since), " \
+    "layers of disks on which nothing stands, hot memory that no VM maps, and scratch "            \
+    "that nobody works on. With --until or --keep-bytes also images on which nothing stands, "     \
+    "unless they were made by ramet commit, and the layers that registries gave; with --all "      \
+    "those, too, and snapshots with a name. "                                                      \
+    "What a VM, a snapshot, a lab or a pool grows from stays in any case; standard error says "    \
     "why."
 
 const Verb verb_prune = {

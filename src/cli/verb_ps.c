@@ -21,9 +21,20 @@ static char *format_ports(const json_t *vm) {
     return strbuf_steal(&text);
 }
 
+/* "running", or "running (exit 3)" once its program has ended, so. The caller owns it. */
+static char *format_state(const json_t *vm) {
+    const json_t *status = json_object_get(json_object_get(vm, "program"), "exit_status");
+    char *state = output_vm_state(vm);
+    if (!json_is_integer(status))
+        return state;
+    char *text = str_format("%s (exit %lld)", state, (long long)json_integer_value(status));
+    free(state);
+    return text;
+}
+
 static void add_row(Table *table, const json_t *vm) {
     _cleanup_free_ char *id = output_member(vm, "id"), *name = output_member(vm, "name");
-    _cleanup_free_ char *image = output_member(vm, "image"), *state = output_vm_state(vm);
+    _cleanup_free_ char *image = output_member(vm, "image"), *state = format_state(vm);
     _cleanup_free_ char *boot = output_member(vm, "boot"), *ports = format_ports(vm);
     _cleanup_free_ char *memory = output_member_size(vm, "memory_bytes");
     _cleanup_free_ char *cpus = output_member(vm, "cpus");
@@ -69,7 +80,8 @@ const Verb verb_ps = {
     .options = options,
     .description =
         "Lists the VMs that run, or with --all every one. PORTS are those of the host that "
-        "lead to a VM.\n"
+        "lead to a VM. A program that a VM ran by itself and that has ended is shown with its exit "
+        "status beside the VM's state: \"running (exit 3)\".\n"
         "\n"
         "--filter may come several times: a VM must have all the labels, and of each other "
         "key one of its values. A name is a part of the VM's, or a pattern with * and ?. "

@@ -130,8 +130,10 @@ static bool has_program(const Args *args) {
 }
 
 static void add_program(const Args *args, json_t *spec) {
-    if (args_text(args, "entrypoint"))
-        json_object_set_new(spec, "entrypoint", json_pack("[s]", args_text(args, "entrypoint")));
+    const char *entrypoint = args_text(args, "entrypoint");
+    if (entrypoint)
+        json_object_set_new(spec, "entrypoint",
+                            *entrypoint ? json_pack("[s]", entrypoint) : json_array());
     if (args_flag(args, "publish-all"))
         json_object_set_new(spec, "publish_all", json_true());
 }
@@ -209,8 +211,8 @@ static const VerbOption options[] = {
     WAIT_OPTIONS,
     {0, "rm", ARG_FLAG, .help = "remove the VM at the end"},
     {'d', "detach", ARG_FLAG, .help = "return once it is ready, and print its name"},
-    {0, "entrypoint", ARG_TEXT, "PROGRAM",
-     .help = "program to run, with CMD as its arguments, instead of the image's"},
+    {0, "entrypoint", ARG_TEXT_OR_EMPTY, "PROGRAM",
+     .help = "program to run, with CMD as its arguments, instead of the image's; \"\": CMD alone"},
     {'P', "publish-all", ARG_FLAG,
      .help = "lead free ports of this host to all that the image serves"},
     {'i', "interactive", ARG_FLAG, .help = "pass standard input on to the command"},

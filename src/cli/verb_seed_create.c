@@ -22,7 +22,7 @@ static int seed_create_run(const Args *args, Error *error) {
 
 static const VerbOption options[] = {
     {0, "from", ARG_FOLDER, .required = true, .help = "the folder whose content it gets"},
-    {0, "size", ARG_SIZE, .min = MIB,
+    {0, "size", ARG_SIZE, .min = MIB, .max = API_DISK_MAX,
      .help = "size of the disk; its content, a quarter and 64 MiB when absent"},
     {0, "replace", ARG_FLAG, .help = "take the name from another seed that has it"},
     {.name = NULL},

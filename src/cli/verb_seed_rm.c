@@ -21,8 +21,9 @@ const Verb verb_seed_rm = {
     .aliases = "seed remove|seed delete",
     .summary = "remove seeds",
     .operands = operands,
-    .description = "Takes each seed's name away. VMs, snapshots and images that have it keep it: "
-                   "its file goes with the last of them.",
+    .description =
+        "Takes each seed's name away. The last name of what a VM or a snapshot stands on "
+        "is refused. Images keep what they have: its file goes with the last of them.",
     .examples = "ramet seed rm home",
     .flags = VERB_JSON,
     .run = seed_rm_run,

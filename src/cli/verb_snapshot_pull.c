@@ -5,9 +5,7 @@
 #include "cli/verb_rows.h"
 
 static int snapshot_pull_run(const Args *args, Error *error) {
-    bool insecure =
-        args_flag(args, "insecure") || str_equal(args_text(args, "tls-verify"), "false");
-    _cleanup_json_ json_t *snapshot = NULL, *request = json_pack("{s:b}", "insecure", insecure);
+    _cleanup_json_ json_t *snapshot = NULL, *request = json_object();
     _cleanup_free_ char *made = NULL;
     int r = registry_add_reference(args, request, error);
     if (r >= 0)
@@ -21,9 +19,7 @@ static int snapshot_pull_run(const Args *args, Error *error) {
 
 static const VerbOption options[] = {
     {0, "name", ARG_NAME, .help = "name of the snapshot; else that which it had"},
-    REGISTRY_AUTHFILE,
-    REGISTRY_INSECURE,
-    REGISTRY_TLS,
+    REGISTRY_OPTIONS,
     {.name = NULL},
 };
 static const VerbOperand operands[] = {

@@ -10,7 +10,7 @@ static int snapshot_push_run(const Args *args, Error *error) {
 
 static const VerbOption options[] = {
     {0, "since", ARG_SNAPSHOT, .help = "leave out what this one has, which the reader has too"},
-    REGISTRY_TLS,
+    REGISTRY_OPTIONS,
     {.name = NULL},
 };
 static const VerbOperand operands[] = {

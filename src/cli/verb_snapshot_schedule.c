@@ -15,6 +15,10 @@ static int set(const Args *args, Error *error) {
     int r;
     if (args_given(args, "every"))
         (void)duration_parse(args_text(args, "every"), &usec, NULL);
+    if (args_given(args, "every") && usec < USEC_PER_SEC)
+        return error_set(error, ERROR_USAGE, EINVAL,
+                         "snapshot schedule: --every %s is less than a second; --off ends it",
+                         args_text(args, "every"));
     request = json_pack("{s:I, s:I}", "snapshot_every_ms", (json_int_t)(usec / USEC_PER_MSEC),
                         "snapshot_keep", (json_int_t)args_number(args, "keep", KEEP_DEFAULT));
     r = client_call(API_VM_UPDATE, args->operands[0], NULL, request, &vm, error);
@@ -73,7 +77,8 @@ static int check(const Args *args, Error *error) {
 }
 
 static const VerbOption options[] = {
-    {0, "every", ARG_DURATION, .help = "take one so often, at least every second"},
+    {0, "every", ARG_DURATION, .max = API_MSEC_MAX,
+     .help = "take one so often, at least every second"},
     {0, "keep", ARG_NUMBER, "N", .min = 1, .max = 1000, .help = "so many of them (default 7)"},
     {0, "off", ARG_FLAG, .help = "take no more; those that are there stay"},
     {.name = NULL},

@@ -31,8 +31,10 @@ const Verb verb_stop = {
     .options = options,
     .operands = operands,
     .description =
-        "Asks the guest of each VM to shut down. When it has not done so in time the VM is ended "
-        "as ramet-kill(1) does. A VM that is stopped already is success.",
+        "Asks the guest of each VM to shut down: its agent, and where that does not answer and the "
+        "machine has firmware, by its power button. When it has not done so in time the VM is "
+        "ended as ramet-kill(1) does, and a note says so; one without firmware whose agent was "
+        "found silent before gets 3 seconds. A VM that is stopped already is success.",
     .examples = "ramet stop -t 5 web1 web2",
     .flags = VERB_JSON,
     .run = stop_run,

@@ -39,9 +39,9 @@ static int volume_create_run(const Args *args, Error *error) {
 }
 
 static const VerbOption options[] = {
-    {0, "size", ARG_SIZE, .min = MIB, .help = "its size"},
+    {0, "size", ARG_SIZE, .min = MIB, .max = API_DISK_MAX, .help = "its size"},
     {0, "from", ARG_FILE, "SEED|FILE",
-     .help = "a seed, or a raw or qcow2 file, whose content it gets"},
+     .help = "a seed, or a raw, qcow2, VMDK or VHDX file, whose content it gets"},
     {.name = NULL},
 };
 static const VerbOperand operands[] = {

@@ -20,13 +20,31 @@ static char *cause_text(const json_t *vm) {
     return str_copy(json_is_object(vm) ? state : "removed");
 }
 
+/* As docker wait prints it. */
+static int print_status(const char *vm, const json_t *answer, Error *error) {
+    const json_t *status = json_object_get(json_object_get(answer, "program"), "exit_status");
+    _cleanup_free_ char *text = NULL;
+    if (!json_is_integer(status)) {
+        error_set(error, ERROR_CONFLICT, ENODATA, "how the program of %s ended is not known", vm);
+        error_set_hint(error, "the VM ended before it did, or has not run: ramet inspect %s", vm);
+        return -ENODATA;
+    }
+    text = str_format("%lld", (long long)json_integer_value(status));
+    return output_line(text, error);
+}
+
 static int wait_one(const Args *args, const char *vm, json_t **answer, Error *error) {
-    _cleanup_json_ json_t *body = json_pack(
-        "{s:s}", "state", args_text(args, "state") ? args_text(args, "state") : "stopped");
+    bool program = args_flag(args, "program");
+    _cleanup_json_ json_t *body =
+        program ? json_pack("{s:b}", "program", 1)
+                : json_pack("{s:s}", "state",
+                            args_text(args, "state") ? args_text(args, "state") : "stopped");
     _cleanup_free_ char *text = NULL;
     int r = client_call(API_VM_WAIT, vm, NULL, body, answer, error);
     if (r < 0 || args->json)
         return r;
+    if (program)
+        return print_status(vm, *answer, error);
     text = cause_text(*answer);
     return output_line(text, error);
 }
@@ -63,6 +81,9 @@ static int wait_for_exec(const Args *args, Error *error) {
 }
 
 static int wait_run(const Args *args, Error *error) {
+    if (args_flag(args, "program") && (args_text(args, "state") || args_text(args, "exec")))
+        return error_set(error, ERROR_USAGE, EINVAL,
+                         "wait: --program goes with no --state and no --exec");
     if (args_text(args, "exec"))
         return wait_for_exec(args, error);
     return each_operand(args, wait_one, true, error);
@@ -74,6 +95,8 @@ static const VerbOption options[] = {
      .help = "the state to wait for (default stopped, which failed meets as well)"},
     {0, "exec", ARG_TEXT, .value = "ID",
      .help = "wait for the command that `ramet exec --detach` gave this id"},
+    {0, "program", ARG_FLAG,
+     .help = "wait until the VM's program has ended, and print its exit status"},
     {.name = NULL},
 };
 static const VerbOperand operands[] = {
@@ -89,12 +112,18 @@ const Verb verb_wait = {
     .description = "Waits until each VM is in the state, and prints it with the cause of its end. "
                    "A VM that is removed meanwhile ends the wait too.\n"
                    "\n"
+                   "With --program it waits for the program that a VM runs by itself (of an image "
+                   "of a container, or of a recipe) and prints its exit status, which is 128 + n "
+                   "when signal n ended it. The VM goes on, and `ramet ps` and `ramet inspect` "
+                   "show that status, too, until it starts again.\n"
+                   "\n"
                    "With --exec it waits for a detached command of one VM instead, prints what "
                    "the command printed (the last 256 KiB of each output), and its exit status "
                    "is the exit status. With --json the document is {\"id\",\"running\","
                    "\"exit_status\",\"timed_out\",\"stdout\",\"stderr\","
                    "\"stdout_dropped_bytes\",\"stderr_dropped_bytes\"}.",
-    .examples = "ramet wait web1\nramet wait --exec 980582cbd71879e2 web1",
+    .examples = "ramet wait web1\nexit $(ramet wait --program job)\nramet wait --exec "
+                "980582cbd71879e2 web1",
     .flags = VERB_JSON,
     .run = wait_run,
 };

@@ -6,6 +6,7 @@
 
 #include "base/path.h"
 #include "base/str.h"
+#include "proto/api/api_field.h"
 
 #define CPUS_MAX 64
 #define TIMEOUT_MAX_S 86400
@@ -43,7 +44,8 @@ int yaml_read_image(YamlReading *file, const YamlNode *node, json_t *object, con
     return r < 0 ? r : yaml_read_text(file, node, object, member);
 }
 
-int yaml_read_size(YamlReading *file, const YamlNode *node, json_t *object, const char *member) {
+static int read_size(YamlReading *file, const YamlNode *node, json_t *object, const char *member,
+                     uint64_t most) {
     uint64_t bytes;
     int r = yaml_read_scalar(file, node);
     if (r < 0)
@@ -52,8 +54,21 @@ int yaml_read_size(YamlReading *file, const YamlNode *node, json_t *object, cons
         return yaml_tree_error(&file->tree, node, file->error,
                                "%s: \"%.40s\" is no size, such as 512M or 4G", node->key,
                                node->text);
+    if (bytes > most) {
+        _cleanup_free_ char *size = format_size(most);
+        return yaml_tree_error(&file->tree, node, file->error, "%s: \"%.40s\" is more than %s",
+                               node->key, node->text, size);
+    }
     json_object_set_new(object, member, json_integer((json_int_t)bytes));
     return 0;
+}
+
+int yaml_read_memory(YamlReading *file, const YamlNode *node, json_t *object, const char *member) {
+    return read_size(file, node, object, member, API_MEMORY_MAX);
+}
+
+int yaml_read_disk(YamlReading *file, const YamlNode *node, json_t *object, const char *member) {
+    return read_size(file, node, object, member, API_DISK_MAX);
 }
 
 static int read_number(YamlReading *file, const YamlNode *node, json_t *object, const char *member,

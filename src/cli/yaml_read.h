@@ -35,7 +35,8 @@ int yaml_read_scalar(YamlReading *file, const YamlNode *node);
  * "K=V"; size: "512M", to bytes. */
 int yaml_read_text(YamlReading *file, const YamlNode *node, json_t *object, const char *member);
 int yaml_read_image(YamlReading *file, const YamlNode *node, json_t *object, const char *member);
-int yaml_read_size(YamlReading *file, const YamlNode *node, json_t *object, const char *member);
+int yaml_read_memory(YamlReading *file, const YamlNode *node, json_t *object, const char *member);
+int yaml_read_disk(YamlReading *file, const YamlNode *node, json_t *object, const char *member);
 int yaml_read_cpus(YamlReading *file, const YamlNode *node, json_t *object, const char *member);
 int yaml_read_seconds(YamlReading *file, const YamlNode *node, json_t *object, const char *member);
 int yaml_read_bool(YamlReading *file, const YamlNode *node, json_t *object, const char *member);

@@ -85,7 +85,7 @@ int yaml_tree_check_keys(const YamlTree *tree, const YamlNode *node, const char 
         return 0;
     for (size_t i = 0; known[i]; i++)
         strbuf_add_format(&list, "%s%s", i ? ", " : "", known[i]);
-    yaml_tree_error(tree, member, error, "there is no key %.64s here", member->key);
+    yaml_tree_error(tree, member, error, "the key %.64s is not known here", member->key);
     error_set_hint(error, "known are: %s", list.data);
     strbuf_free(&list);
     return -EINVAL;

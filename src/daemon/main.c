@@ -29,6 +29,7 @@
 #include "base/process/priority.h"
 #include "base/str.h"
 #include "daemon/listen.h"
+#include "daemon/own_socket.h"
 #include "daemon/server.h"
 #include "frozen/hot_memory.h"
 #include "lab/lab_remove.h"
@@ -161,17 +162,38 @@ static pid_t find_server(const char *socket_path) {
     return credentials.pid;
 }
 
-/* Waits until the lock is free, or its holder turns out to serve. */
-static bool wait_for_other_daemon(const Options *options) {
+/* Where another daemon of this home serves: at our socket, or at one that we were not told of.
+ * NULL: nowhere, or it cannot be found. */
+static char *find_other_daemon(const Options *options, pid_t *pid) {
+    _cleanup_free_ char *noted = own_socket_find(options->home);
+    const char *const places[] = {options->socket, noted};
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+        *pid = places[i] ? find_server(places[i]) : 0;
+        if (*pid != 0)
+            return str_copy(places[i]);
+    }
+    return NULL;
+}
+
+/* Waits until the lock is free: 0; or its holder turns out to serve: the error says where. */
+static int wait_for_other_daemon(const Options *options, Error *error) {
     _cleanup_free_ char *locks = path_join(options->home, "locks");
     uint64_t end_usec = clock_monotonic_usec() + OTHER_DAEMON_WAIT_USEC;
-    while (clock_monotonic_usec() < end_usec && find_server(options->socket) == 0) {
+    while (clock_monotonic_usec() < end_usec) {
         _cleanup_close_ int lock = -1;
+        pid_t pid;
+        _cleanup_free_ char *place = find_other_daemon(options, &pid);
+        if (place) {
+            error_set_hint(error, "process %d serves it at %s", (int)pid, place);
+            return -error->errnum;
+        }
         if (lock_acquire(locks, "daemon", clock_monotonic_usec() + USEC_PER_SEC, -1, &lock, NULL) ==
             0)
-            return true;
+            return 0;
     }
-    return false;
+    error_set_hint(error, "it does not serve, and does not end: see who has %s/daemon.lock open",
+                   locks);
+    return -error->errnum;
 }
 
 /* The home, and what works in it. */
@@ -196,21 +218,24 @@ static int open_home(const Options *options, Home **home, Error *error) {
     /* under socket activation systemd itself serves: no holder but us to ask */
     if (r == 0 || error->kind != ERROR_CONFLICT || options->passed.socket_fd >= 0)
         return r;
-    if (wait_for_other_daemon(options))
-        return open_all(&settings, home, error);
-    error_set_hint(error, "process %d serves it at %s", (int)find_server(options->socket),
-                   options->socket);
-    return r;
+    r = wait_for_other_daemon(options, error);
+    return r < 0 ? r : open_all(&settings, home, error);
 }
 
-static void wait_for_end(int signal_fd, int stop_fd) {
-    struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
+static void wait_for_end(int signal_fd, int stop_fd, OwnSocket *own) {
+    struct pollfd fds[] = {{.fd = signal_fd, .events = POLLIN},
+                           {.fd = stop_fd, .events = POLLIN},
+                           {.fd = own->watch_fd, .events = POLLIN}};
     struct signalfd_siginfo info;
     for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+        if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
             return;
         if (fds[1].revents) {
             log_info("ending, as a client asked");
+            return;
+        }
+        if (fds[2].revents && !own_socket_is_there(own)) {
+            log_info("ending, since %s was removed: nobody can ask", own->path);
             return;
         }
         if (!(fds[0].revents & POLLIN) || read(signal_fd, &info, sizeof(info)) != sizeof(info))
@@ -229,14 +254,6 @@ static void tell_ready(Options *options) {
     options->ready_fd = fd_close(options->ready_fd);
 }
 
-/* Only our own: when the home was replaced by another of the same name, its daemon has put a socket
- * there since. */
-static void remove_socket(const char *path, const struct stat *own) {
-    struct stat now;
-    if (stat(path, &now) == 0 && now.st_dev == own->st_dev && now.st_ino == own->st_ino)
-        (void)unlink(path);
-}
-
 static void adopt_hot_memory(const Passed *passed, Home *home) {
     for (int i = 0; i < passed->count; i++)
         if (listen_is_memory(passed->names[i]))
@@ -246,8 +263,8 @@ static void adopt_hot_memory(const Passed *passed, Home *home) {
 /* Serves until the end. */
 static int serve(Options *options, Home *home, int signal_fd, Error *error) {
     _cleanup_close_ int stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), listen_fd = -1;
-    struct stat own = {0};
     Server *server;
+    OwnSocket own;
     bool made = false;
     int r;
     if (stop_fd < 0)
@@ -255,7 +272,7 @@ static int serve(Options *options, Home *home, int signal_fd, Error *error) {
     r = listen_open(options->socket, &options->passed, &listen_fd, &made, error);
     if (r < 0)
         return r;
-    (void)stat(options->socket, &own);
+    own_socket_begin(&own, options->home, options->socket, made);
     /* clients may connect already; they wait in the backlog while we look around, for a moment */
     tell_ready(options);
     lab_warm_register(home);
@@ -270,13 +287,12 @@ static int serve(Options *options, Home *home, int signal_fd, Error *error) {
         (void)TAKE_FD(listen_fd);
         log_info("serving %s at %s", options->home, options->socket);
         (void)sd_notify(0, "READY=1");
-        wait_for_end(signal_fd, stop_fd);
+        wait_for_end(signal_fd, stop_fd, &own);
         (void)sd_notify(0, "STOPPING=1");
     }
     /* before the requests have ended: who comes now starts a new daemon, which waits for our lock
      */
-    if (made)
-        remove_socket(options->socket, &own);
+    own_socket_end(&own);
     if (r == 0 && server_stop(server, STOP_WAIT_USEC) < 0) {
         log_warning("requests will not end: ending with them");
         _exit(0); /* as after a kill: the next start tidies up */

@@ -19,7 +19,8 @@
 #include "daemon/call.h"
 #include "daemon/listen.h"
 
-#define THREAD_STACK_BYTES (512u * 1024u)
+/* A row takes 10 KiB of it, and much more with a sanitizer. */
+#define THREAD_STACK_BYTES (1024u * 1024u)
 
 struct Server {
     Home *home;    /* borrowed */

@@ -180,15 +180,36 @@ static int own_all(Request *request, const json_t *vms, Error *error) {
     return r;
 }
 
-static json_t *list_names(const json_t *vms) {
-    json_t *names = json_array();
+static json_t *list_ids(const json_t *vms, bool names) {
+    json_t *list = json_array();
     const json_t *vm;
     size_t i;
     json_array_foreach(vms, i, vm) {
-        (void)json_array_append_new(names, json_pack("{s:O, s:O}", "id", json_object_get(vm, "id"),
-                                                     "name", json_object_get(vm, "name")));
+        json_t *item = json_pack("{s:O}", "id", json_object_get(vm, "id"));
+        if (names)
+            (void)json_object_set(item, "name", json_object_get(vm, "name"));
+        (void)json_array_append_new(list, item);
     }
-    return names;
+    return json_pack("{s:o}", "vms", list);
+}
+
+/* Names that no frame holds are left out. */
+static void send_owned(Response *response, const json_t *vms) {
+    _cleanup_json_ json_t *ready = list_ids(vms, true);
+    _cleanup_free_ char *text = json_to_text(ready);
+    if (strlen(text) > FRAME_PAYLOAD_MAX)
+        json_replace(&ready, list_ids(vms, false));
+    response_send_frame(response, FRAME_READY, ready);
+}
+
+static void send_failures(Response *response, const json_t *errors) {
+    const json_t *item;
+    size_t i;
+    json_array_foreach(errors, i, item) {
+        _cleanup_json_ json_t *event = json_copy((json_t *)item);
+        (void)json_object_set_new(event, "event", json_string("clone_failed"));
+        response_send_frame(response, FRAME_EVENT, event);
+    }
 }
 
 static void remove_all(Request *request, const json_t *vms) {
@@ -203,7 +224,7 @@ static void remove_all(Request *request, const json_t *vms) {
 }
 
 int fork_owned(Request *request, const ForkOptions *options, Error *error) {
-    _cleanup_json_ json_t *answer = NULL, *ready = NULL;
+    _cleanup_json_ json_t *answer = NULL;
     const json_t *vms;
     int r = request_open_stream(request, NULL, error);
     if (r < 0)
@@ -219,9 +240,9 @@ int fork_owned(Request *request, const ForkOptions *options, Error *error) {
         remove_all(request, vms);
         return r;
     }
-    ready = json_pack("{s:o}", "vms", list_names(vms));
     r = wait_for_ready(request, &answer, error);
+    send_failures(&request->response, json_object_get(answer, "errors"));
     if (r >= 0)
-        response_send_frame(&request->response, FRAME_READY, ready);
+        send_owned(&request->response, json_object_get(answer, "vms"));
     return r; /* the client hangs up on an error, and they go */
 }

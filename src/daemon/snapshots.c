@@ -32,6 +32,7 @@ HANDLER(handle_fork) {
                                  .name = request_text(request, "name"),
                                  .count = (unsigned)request_number(request, "count", 1),
                                  .keep_going = request_flag(request, "keep_going"),
+                                 .remove = request_flag(request, "remove"),
                                  .clone_volumes = request_flag(request, "clone_volumes"),
                                  .config_disk = request_text(request, "config_disk"),
                                  .owned = request->wants_upgrade,

@@ -117,5 +117,5 @@ HANDLER(handle_vm_update) {
 
 HANDLER(handle_vm_wait) {
     return vm_wait(request->home, &request->operation, request->argument,
-                   request_text(request, "state"), answer, error);
+                   request_text(request, "state"), request_flag(request, "program"), answer, error);
 }

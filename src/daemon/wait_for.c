@@ -2,6 +2,8 @@
 /* What requests wait for: a VM that runs, and more than a ready one, where the request or the VM's
  * specification names a command. */
 
+#include <errno.h>
+
 #include "base/str.h"
 #include "daemon/handlers.h"
 #include "machine/machine.h"
@@ -46,7 +48,7 @@ static int find_started(Request *request, VmRow *row, Error *error) {
     int r = vms_find(home_store(request->home), request->argument, row, error);
     if (r < 0 || row->state != STATE_STARTING)
         return r;
-    r = vm_wait(request->home, &request->operation, row->id, "running", NULL, error);
+    r = vm_wait(request->home, &request->operation, row->id, "running", false, NULL, error);
     vm_row_free(row);
     *row = (VmRow){0};
     return r < 0 ? r : vms_find(home_store(request->home), request->argument, row, error);
@@ -61,13 +63,7 @@ int check_running(Request *request, Error *error) {
         return r;
     if (row.state == STATE_RUNNING)
         return 0;
-    r = error_set(error, ERROR_CONFLICT, 0, "%s is not running, it is %s", row.name,
-                  vm_state_name(row.state));
-    if (row.state == STATE_PAUSED)
-        error_set_hint(error, "let it go on first: ramet unpause %s", row.name);
-    else if (row.state == STATE_STOPPING)
-        error_set_hint(error, "start it again once it has stopped: ramet wait %s", row.name);
-    else
-        error_set_hint(error, "start it: ramet start %s", row.name);
-    return r;
+    (void)error_set(error, ERROR_CONFLICT, EBUSY, "%s is not running, it is %s", row.name,
+                    vm_state_name(row.state));
+    return vm_state_hint(row.state, row.name, error);
 }

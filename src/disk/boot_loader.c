@@ -2,7 +2,7 @@
 
 /* The old table and the code before it are in sector 0. Where that has an entry of type 0xee, the
  * table is a GPT (UEFI 2.10, chapter 5): a header in sector 1 and its copy in the last one, each
- * with a checksum of its own and one of the entries. Either will do, as for the kernel. Every
+ * with a checksum of its own and one of the entries. Either will do for a UEFI. Every
  * number is the image's, so each is held against the disk before it is followed. */
 
 #include "disk/boot_loader.h"
@@ -19,6 +19,7 @@
 #include "base/util.h"
 
 #define SECTOR 512
+#define LARGE_SECTOR 4096
 #define CODE_BYTES 440 /* before the disk's signature */
 #define HEADER_LEAST 92
 #define ENTRY_LEAST 128
@@ -114,16 +115,42 @@ static bool read_gpt(const Disk *disk, uint64_t at, BootLoader *loader) {
     return true;
 }
 
+static int refuse_gpt(const Disk *disk, Error *error) {
+    uint8_t sector[SECTOR];
+    if (read_sectors(disk, LARGE_SECTOR / SECTOR, sector, sizeof(sector)) &&
+        memcmp(sector, "EFI PART", 8) == 0) {
+        error_set(error, ERROR_UNSUPPORTED, ENOTSUP,
+                  "the disk was made with sectors of %d bytes, and VMs here have those of %d",
+                  LARGE_SECTOR, SECTOR);
+        error_set_hint(error, "copy its partitions to a disk with such sectors, or import a tar of "
+                              "its root file system");
+        return -ENOTSUP;
+    }
+    error_set(error, ERROR_CORRUPT, EBADMSG,
+              "the disk's partition table (GPT) is damaged, and so is its second copy");
+    error_set_hint(error, "fetch or copy it again; sgdisk --verify tells more");
+    return -EBADMSG;
+}
+
+/* The UEFI's drivers mend it by the second one; GRUB and Linux do not look at that. */
+static int refuse_first_copy(Error *error) {
+    error_set(
+        error, ERROR_CORRUPT, EBADMSG,
+        "the disk's partition table (GPT) is damaged, and a guest does not look at its second "
+        "copy by itself");
+    error_set_hint(error, "fetch or copy it again, or repair a copy of it: sgdisk -e FILE");
+    return -EBADMSG;
+}
+
 static int find_in_gpt(const Disk *disk, BootLoader *loader, Error *error) {
     BootLoader found = {0};
     if (!read_gpt(disk, 1, &found)) {
         found = (BootLoader){0};
-        if (!read_gpt(disk, disk->sectors - 1, &found)) {
-            error_set(error, ERROR_CORRUPT, EBADMSG,
-                      "the disk's partition table (GPT) is damaged, and so is its second copy");
-            error_set_hint(error, "fetch or copy it again; sgdisk --verify tells more");
-            return -EBADMSG;
-        }
+        if (!read_gpt(disk, disk->sectors - 1, &found))
+            return refuse_gpt(disk, error);
+        found.bios = false;
+        if (!found.uefi)
+            return refuse_first_copy(error);
     }
     *loader = found;
     return 0;

@@ -20,7 +20,8 @@ typedef struct BootLoader {
 } BootLoader;
 
 /* Looks at a raw disk. Neither for one without partitions. ERROR_CORRUPT: its partition table is
- * damaged, and so is its second copy. */
+ * damaged, and so is its second copy, or there is no UEFI that looks at that. ERROR_UNSUPPORTED:
+ * its sectors are larger than ours. */
 int boot_loader_find(int fd, BootLoader *loader, Error *error);
 
 #endif

@@ -42,6 +42,7 @@ int iso_begin_entry(IsoWriter *writer, const char *path, const struct stat *info
         abort();
     archive_entry_set_pathname(entry, path);
     archive_entry_set_mode(entry, info->st_mode);
+    archive_entry_set_nlink(entry, 1); /* programs take 0 for a file that was removed */
     archive_entry_set_uid(entry, info->st_uid);
     archive_entry_set_gid(entry, info->st_gid);
     archive_entry_set_size(entry, S_ISREG(info->st_mode) ? (la_int64_t)info->st_size : 0);

@@ -10,18 +10,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/str.h"
 #include "disk/decode.h"
 
 #define SNIFF_ENTRIES_MAX 64
+#define SNIFF_IMAGE_BYTES 512
 #define TAR_BLOCK 512
 
-static const struct {
+typedef struct Foreign {
     size_t offset;
     const char *magic;
     size_t length;
     const char *what;
-} FOREIGN[] = {
+} Foreign;
+
+static const Foreign FOREIGN_IMAGES[] = {
     {0, "COWD", 4, "a VMDK image of an old kind"},
     {0, "# Disk DescriptorFile", 21, "the description of a VMDK image, whose data is elsewhere"},
     {0, "conectix", 8, "a VHD image"},
@@ -29,6 +33,9 @@ static const struct {
     {0, "QED\0", 4, "a QED image"},
     {0, "WithoutFreeSpace", 16, "a Parallels image"},
     {0, "WithouFreSpacExt", 16, "a Parallels image"},
+};
+
+static const Foreign FOREIGN_DATA[] = {
     {0, "LUKS\xba\xbe", 6, "an encrypted disk (LUKS)"},
     {0, "BZh", 3, "bzip2 data"},
     {0, "\x04\x22\x4d\x18", 4, "lz4 data"},
@@ -36,21 +43,12 @@ static const struct {
     {0, "7z\xbc\xaf\x27\x1c", 6, "a 7z archive"},
 };
 
-static int refuse_foreign(const uint8_t *head, size_t size, bool decoded, Error *error) {
-    const char *what = NULL;
-    for (size_t i = 0; i < ARRAY_SIZE(FOREIGN); i++)
-        if (size >= FOREIGN[i].offset + FOREIGN[i].length &&
-            memcmp(head + FOREIGN[i].offset, FOREIGN[i].magic, FOREIGN[i].length) == 0)
-            what = FOREIGN[i].what;
-    if (decoded && decoder_sniff(head, size) != EXTRACT_PLAIN)
-        what = "data that is compressed twice";
-    if (!what)
-        return 0;
-    error_set(error, ERROR_UNSUPPORTED, ENOTSUP, "this is %s", what);
-    error_set_hint(error,
-                   "bring a raw, qcow2, vmdk or vhdx disk (plain, .zst, .xz or .gz), or a tar; "
-                   "`qemu-img convert -O qcow2` reads most other images");
-    return -ENOTSUP;
+static const char *find_foreign(const Foreign *table, size_t n, const uint8_t *head, size_t size) {
+    for (size_t i = 0; i < n; i++)
+        if (size >= table[i].offset + table[i].length &&
+            memcmp(head + table[i].offset, table[i].magic, table[i].length) == 0)
+            return table[i].what;
+    return NULL;
 }
 
 /* A tar header: its checksum is the sum of its bytes with the checksum field taken as blanks
@@ -66,6 +64,32 @@ static bool is_tar(const uint8_t *head, size_t size) {
     memcpy(field, head + 148, 8);
     said = strtoul(field, &end, 8);
     return end != field && said == sum;
+}
+
+/* OVF 2.1, chapter 5.3: its description is the first in the archive, and beside its disks. */
+static bool is_ova(const uint8_t *head, size_t size) {
+    char name[101] = "";
+    if (!is_tar(head, size))
+        return false;
+    memcpy(name, head, sizeof(name) - 1);
+    return str_has_suffix(name, ".ovf") && !strchr(name, '/');
+}
+
+static int refuse_foreign(const uint8_t *head, size_t size, bool decoded, Error *error) {
+    const char *what = find_foreign(FOREIGN_IMAGES, ARRAY_SIZE(FOREIGN_IMAGES), head, size);
+    if (!what)
+        what = find_foreign(FOREIGN_DATA, ARRAY_SIZE(FOREIGN_DATA), head, size);
+    if (!what && is_ova(head, size))
+        what = "an OVA archive, and the disk is a .vmdk in it";
+    if (decoded && decoder_sniff(head, size) != EXTRACT_PLAIN)
+        what = "data that is compressed twice";
+    if (!what)
+        return 0;
+    error_set(error, ERROR_UNSUPPORTED, ENOTSUP, "this is %s", what);
+    error_set_hint(error,
+                   "bring a raw, qcow2, vmdk or vhdx disk (plain, .zst, .xz or .gz), or a tar; "
+                   "`qemu-img convert -O qcow2` reads most other images");
+    return -ENOTSUP;
 }
 
 static bool tar_has_disk(const uint8_t *head, size_t size) {
@@ -92,16 +116,37 @@ bool tar_entry_is_disk(struct archive_entry *entry) {
     return strcmp(name, "disk.img") == 0 || strcmp(name, "./disk.img") == 0;
 }
 
-static ExtractKind head_kind(const uint8_t *head, size_t size) {
+static ExtractKind image_kind(const uint8_t *head, size_t size) {
     if (size >= 4 && memcmp(head, "QFI\xfb", 4) == 0)
         return EXTRACT_QCOW2;
     if (size >= 4 && memcmp(head, "KDMV", 4) == 0)
         return EXTRACT_VMDK;
     if (size >= 8 && memcmp(head, "vhdxfile", 8) == 0)
         return EXTRACT_VHDX;
-    if (is_tar(head, size))
-        return tar_has_disk(head, size) ? EXTRACT_TAR_DISK : EXTRACT_TAR_ROOTFS;
     return EXTRACT_RAW;
+}
+
+static ExtractKind head_kind(const uint8_t *head, size_t size) {
+    ExtractKind kind = image_kind(head, size);
+    if (kind == EXTRACT_RAW && is_tar(head, size))
+        return tar_has_disk(head, size) ? EXTRACT_TAR_DISK : EXTRACT_TAR_ROOTFS;
+    return kind;
+}
+
+int sniff_image(int fd, ExtractKind *kind, Error *error) {
+    uint8_t head[SNIFF_IMAGE_BYTES];
+    ssize_t size = fd_pread_full(fd, head, sizeof(head), 0);
+    const char *what;
+    if (size < 0)
+        return error_set_errno(error, (int)-size, "cannot read the file");
+    what = find_foreign(FOREIGN_IMAGES, ARRAY_SIZE(FOREIGN_IMAGES), head, (size_t)size);
+    if (what) {
+        error_set(error, ERROR_UNSUPPORTED, ENOTSUP, "this is %s", what);
+        error_set_hint(error, "`qemu-img convert -O raw OLD NEW` makes a raw disk of it");
+        return -ENOTSUP;
+    }
+    *kind = image_kind(head, (size_t)size);
+    return 0;
 }
 
 /* Decodes the beginning on the side. Damage behind what is looked at is found later, when it is

@@ -15,6 +15,10 @@
 int sniff_begin(const uint8_t *begin, size_t begin_size, ExtractWanted wanted, ExtractKind *kind,
                 ExtractCompression *compression, Error *error);
 
+/* The same of a file that is a disk, and so may begin with anything: raw, qcow2, VMDK or VHDX.
+ * ERROR_UNSUPPORTED: an image of another kind. */
+int sniff_image(int fd, ExtractKind *kind, Error *error);
+
 /* Is it a regular file with a disk image's name? */
 bool tar_entry_is_disk(struct archive_entry *entry);
 

@@ -69,8 +69,8 @@ static int copy_extent(int source_fd, int target_fd, void *buffer, uint64_t star
         if (n < 0)
             return error_set_errno(error, (int)-n, "cannot read the source of a copy");
         if (n == 0)
-            return error_set(error, ERROR_CORRUPT, EIO,
-                             "the source of a copy became shorter meanwhile");
+            return error_set(error, ERROR_CONFLICT, EBUSY,
+                             "the source of the copy changed while it was read: it became shorter");
         r = sparse_write(target_fd, buffer, (size_t)n, at, NULL);
         if (r < 0)
             return error_set_errno(error, -r, "cannot write a copy");

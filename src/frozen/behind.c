@@ -8,7 +8,7 @@
  * One that a crash of the daemon left unwritten is written by the next one, which gets the memory
  * from the service manager or from a clone. Where neither has it, it is lost: the clones that ran
  * go on, and nothing else stands on it, since diffs stand on what files have
- * (machine/snapshot_create.c). */
+ * (machine/snapshot/snapshot_create.c). */
 
 #include "frozen/behind.h"
 

@@ -340,22 +340,39 @@ int layer_freeze_recover(Home *home, VmRow *row, bool switched, Error *error) {
 
 /* A new overlay is a header, tables, and holes; the first cluster that is written makes it longer.
  */
-static bool has_content(Home *home, const VmRow *row, size_t disk) {
+static bool has_content(Home *home, const VmRow *row, size_t disk, const char *file) {
     uint64_t bytes = vm_disk_bytes(row, disk);
     uint64_t l1_clusters = (bytes / (512 * MIB) + 1) * 8 / (64 * KIB) + 1;
     _cleanup_close_ int dir_fd = -1;
     struct stat info;
     if (vm_folder_open(home, row->id, &dir_fd, NULL) < 0 ||
-        fstatat(dir_fd, vm_disk(row, disk)->freezing.file, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        fstatat(dir_fd, file, &info, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
     return (uint64_t)info.st_size > (3 + l1_clusters) * 64 * KIB;
 }
 
 bool layer_freezing_has_content(Home *home, const VmRow *row) {
     bool found = false;
-    for (size_t i = 0; i < vm_disk_count(row); i++)
-        found |= *vm_disk(row, i)->freezing.file && has_content(home, row, i);
+    for (size_t i = 0; i < vm_disk_count(row); i++) {
+        const char *file = vm_disk(row, i)->freezing.file;
+        found |= *file && has_content(home, row, i, file);
+    }
     return found;
+}
+
+static bool shows_layer(Home *home, const VmRow *row, size_t disk) {
+    _cleanup_(layer_row_free) LayerRow layer = {0};
+    const char *id = vm_disk(row, disk)->layer;
+    return *id && !has_content(home, row, disk, vm_disk_file(row, disk)) &&
+           layers_get(home->store, id, &layer, NULL) >= 0 &&
+           layer.virtual_bytes == vm_disk_bytes(row, disk);
+}
+
+bool layer_is_frozen(Home *home, const VmRow *row) {
+    bool frozen = true;
+    for (size_t i = 0; i < vm_disk_count(row); i++)
+        frozen &= !vm_disk_has_overlay(row, i) || shows_layer(home, row, i);
+    return frozen;
 }
 
 /* ---- collecting ---- */

@@ -50,6 +50,10 @@ int layer_freeze_recover(Home *home, VmRow *row, bool switched, Error *error);
 /* Has any new overlay, of a VM that does not run, any content? */
 bool layer_freezing_has_content(Home *home, const VmRow *row);
 
+/* Does each of its overlays, of a VM that does not run, show what the layer below it has? Then
+ * there is nothing to freeze. */
+bool layer_is_frozen(Home *home, const VmRow *row);
+
 /* Writes each of the snapshot's chains as one layer over the base when it is deeper than
  * LAYER_DEPTH_MAX, and lets the snapshot (whose row is written) stand on that. The VMs over it may
  * run on. */

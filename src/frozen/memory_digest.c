@@ -21,13 +21,12 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/fd.h"
-#include "base/lock.h"
-#include "base/path.h"
 #include "base/str.h"
 #include "base/tree_digest.h"
 #include "frozen/snapshot_files.h"
 #include "home/home.h"
 #include "home/inside.h"
+#include "home/turn.h"
 #include "store/snapshots.h"
 
 static bool lacks(const SnapshotRow *row, bool sha256) {
@@ -79,13 +78,11 @@ static int find_or_compute(Home *home, int cancel_fd, bool sha256, SnapshotRow *
 }
 
 static int await(Home *home, int cancel_fd, bool sha256, SnapshotRow *row, Error *error) {
-    _cleanup_free_ char *folder = path_join(home->path, "locks");
-    _cleanup_free_ char *key = str_format("snapshots-%s", row->id);
     _cleanup_close_ int lock_fd = -1;
     int r;
     if (!lacks(row, sha256))
         return 0;
-    r = lock_acquire(folder, key, UINT64_MAX, cancel_fd, &lock_fd, error);
+    r = home_wait_for_turn(home, "snapshots", row->id, cancel_fd, &lock_fd, error);
     if (r >= 0)
         r = find_or_compute(home, cancel_fd, sha256, row, error);
     return r < 0 ? error_add_context(error, "cannot compute the SHA-256 of the memory") : 0;

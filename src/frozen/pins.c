@@ -80,3 +80,12 @@ int snapshot_pin(Home *home, const char *id, SnapshotRow *row, Error *error) {
     found = (SnapshotRow){0};
     return 0;
 }
+
+int snapshot_pin_key(Home *home, const char *key, const char *purpose, SnapshotRow *row,
+                     Error *error) {
+    _cleanup_snapshot_row_ SnapshotRow found = {0};
+    int r = snapshots_find_key(home->store, key, purpose, &found, error);
+    if (r <= 0)
+        return r;
+    return snapshot_pin(home, found.id, row, NULL) < 0 ? 0 : 1; /* it just went */
+}

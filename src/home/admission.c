@@ -43,7 +43,7 @@ int admission_check_memory(uint64_t wanted_bytes, Error *error) {
         return 0;
     error_set(error, ERROR_NO_MEMORY, ENOMEM, "not enough memory (wanted %llu MiB, %llu free)",
               (unsigned long long)(wanted_bytes / MIB), (unsigned long long)(available / MIB));
-    error_set_hint(error, "try --memory");
+    error_set_hint(error, "ask for less memory, or stop other VMs");
     return -ENOMEM;
 }
 

@@ -56,11 +56,14 @@ int vm_mount_path_check(const char *path, Error *error) {
     return -EINVAL;
 }
 
-static int set_path(const char *text, size_t size, VmMount *mount, Error *error) {
+/* Slashes at the end are not part of it. */
+static int set_path(const char *text, size_t size, char room[VM_MOUNT_PATH_SIZE], Error *error) {
+    while (size > 1 && text[size - 1] == '/')
+        size--;
     _cleanup_free_ char *path = str_format("%.*s", (int)size, text);
     int r = vm_mount_path_check(path, error);
     if (r >= 0)
-        str_set(mount->path, path);
+        (void)snprintf(room, VM_MOUNT_PATH_SIZE, "%s", path);
     return r;
 }
 
@@ -92,7 +95,8 @@ static int parse_seed(const char *text, VmMount *mount, Error *error) {
         return refuse_text("seed with its place: its size", form, text, error);
     mount->bytes = (mount->bytes + 4095) / 4096 * 4096;
     r = strchr(mount->name, ':') ? 0 : name_check("seed", mount->name, error);
-    return r < 0 ? r : set_path(path, last ? (size_t)(last - path) : strlen(path), mount, error);
+    return r < 0 ? r
+                 : set_path(path, last ? (size_t)(last - path) : strlen(path), mount->path, error);
 }
 
 static int parse_volume(const char *text, VmMount *mount, Error *error) {
@@ -107,7 +111,17 @@ static int parse_volume(const char *text, VmMount *mount, Error *error) {
         return refuse_text("volume with its place", form, text, error);
     mount->read_only = last && str_equal(last, ":ro");
     r = name_check("volume", mount->name, error);
-    return r < 0 ? r : set_path(path, last ? (size_t)(last - path) : strlen(path), mount, error);
+    return r < 0 ? r
+                 : set_path(path, last ? (size_t)(last - path) : strlen(path), mount->path, error);
+}
+
+int vm_mounts_too_many(const char *what, Error *error) {
+    error_set(error, ERROR_USAGE, E2BIG,
+              "%s is one disk too many: a VM has at most %d beside its root (seeds, volumes, a "
+              "config disk)",
+              what, VM_MOUNTS_MAX);
+    error_set_hint(error, "put several folders into one seed, or leave one out");
+    return -E2BIG;
 }
 
 int vm_mounts_add(VmMounts *mounts, const VmMount *mount, Error *error) {
@@ -122,8 +136,7 @@ int vm_mounts_add(VmMounts *mounts, const VmMount *mount, Error *error) {
             return error_set(error, ERROR_USAGE, EINVAL, "the VM would have volume %s twice",
                              mount->name);
     if (mounts->count == VM_MOUNTS_MAX)
-        return error_set(error, ERROR_USAGE, E2BIG, "a VM has at most %d disks beside its root",
-                         VM_MOUNTS_MAX);
+        return vm_mounts_too_many(mount->path, error);
     mounts->items[mounts->count++] = *mount;
     return 0;
 }
@@ -156,10 +169,9 @@ int vm_mount_split(const char *text, char **dir, char path[VM_MOUNT_PATH_SIZE], 
         colon = at;
     if (!colon || colon == text)
         return refuse_text("folder with its place", "DIR:PATH, such as ./home:/root", text, error);
-    int r = vm_mount_path_check(colon + 1, error);
+    int r = set_path(colon + 1, strlen(colon + 1), path, error);
     if (r < 0)
         return r;
-    (void)snprintf(path, VM_MOUNT_PATH_SIZE, "%s", colon + 1);
     *dir = str_format("%.*s", (int)(colon - text), text);
     return 0;
 }

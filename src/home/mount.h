@@ -20,6 +20,9 @@ int vm_mount_path_check(const char *path, Error *error);
 /* DIR:PATH, as `image build --seed` has it: *dir is the caller's. ERROR_USAGE. */
 int vm_mount_split(const char *text, char **dir, char path[VM_MOUNT_PATH_SIZE], Error *error);
 
+/* ERROR_USAGE: a VM would have one disk more than it can, which is that one. */
+int vm_mounts_too_many(const char *what, Error *error);
+
 /* One more. ERROR_USAGE when there are too many or two have one path. */
 int vm_mounts_add(VmMounts *mounts, const VmMount *mount, Error *error);
 

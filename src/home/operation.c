@@ -62,6 +62,11 @@ void operation_note(Operation *operation, const char *format, ...) {
     tell(operation, json_pack("{s:s, s:s}", "event", "note", "message", message));
 }
 
+void operation_output(Operation *operation, const char *line) {
+    if (operation->on_event)
+        tell(operation, json_pack("{s:s, s:s}", "event", "output", "line", line));
+}
+
 int operation_check(const Operation *operation, Error *error) {
     struct pollfd poll_fd = {.fd = operation->cancel_fd, .events = POLLIN};
     if (operation->cancel_fd < 0 || poll(&poll_fd, 1, 0) <= 0)

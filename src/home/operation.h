@@ -33,6 +33,10 @@ void operation_progress(Operation *operation, const char *what, uint64_t done_by
 /* {"event":"note","message"}: something the user should hear of, such as a boot tried again. */
 void operation_note(Operation *operation, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* {"event":"output","line"}: what a command in a guest printed, as text without control characters
+ * (utf8_show). */
+void operation_output(Operation *operation, const char *line);
+
 /* -ECANCELED (ERROR_CANCELLED) when the client is gone; costs one poll(2). */
 int operation_check(const Operation *operation, Error *error);
 

@@ -67,10 +67,14 @@ void row_clear_processes(VmRow *row) {
     row->runtime.memory_adopted = false;
 }
 
+bool row_is_booted_kernel(const VmRow *row) {
+    return str_equal(row->runtime.hidden, "kernel");
+}
+
 void row_clear_run(VmRow *row) {
     VmRuntime *runtime = &row->runtime;
-    json_t **const told[] = {&runtime->stages, &runtime->exit, &runtime->error, &runtime->fallback,
-                             &runtime->held};
+    json_t **const told[] = {&runtime->stages,   &runtime->exit, &runtime->error,
+                             &runtime->fallback, &runtime->held, &runtime->program};
     row_clear_processes(row);
     for (size_t i = 0; i < ARRAY_SIZE(told); i++)
         json_replace(told[i], NULL);

@@ -29,6 +29,9 @@ json_t *row_tell_fallback(Home *home, Operation *operation, const VmRow *row, co
  * those of pools (runtime.hidden). They are seen by their reference only, and tell no events. */
 bool row_is_hidden(const VmRow *row);
 
+/* Does it only boot its kernel, for others to go on from (pool/booted_kernel.h)? */
+bool row_is_booted_kernel(const VmRow *row);
+
 /* No process is left, and no memory is mapped. */
 void row_clear_processes(VmRow *row);
 

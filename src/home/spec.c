@@ -25,7 +25,6 @@
 #define MEMORY_ALIGN_BYTES (2 * MIB)
 #define MEMORY_MAX_BYTES (1024 * GIB)
 #define DISK_MAX_BYTES (1024 * 1024 * GIB)
-#define CPUS_MAX 64
 #define CPUS_PER_HOST_CPU 4
 #define LABELS_MAX 64
 #define LABEL_KEY_MAX 63
@@ -83,7 +82,7 @@ int vm_spec_check_memory(uint64_t bytes, Error *error) {
 
     error_set(error, ERROR_USAGE, EINVAL, "%s of memory are too few: the kernel needs %s", size,
               least);
-    error_set_hint(error, "try --memory %lluM or more",
+    error_set_hint(error, "ask for a memory of %lluM or more",
                    (unsigned long long)(SPEC_MEMORY_MIN_BYTES / MIB));
     return -EINVAL;
 }
@@ -98,7 +97,7 @@ static int check_memory(uint64_t *bytes, Error *error) {
         error_set(error, ERROR_USAGE, EINVAL,
                   "%llu MiB of memory are more than this host has (%llu MiB)",
                   (unsigned long long)(*bytes / MIB), (unsigned long long)(total / MIB));
-        error_set_hint(error, "try a smaller --memory");
+        error_set_hint(error, "ask for less memory");
         return -EINVAL;
     }
     *bytes -= *bytes % MEMORY_ALIGN_BYTES;
@@ -107,18 +106,16 @@ static int check_memory(uint64_t *bytes, Error *error) {
 
 /* More virtual CPUs than the host has never make a guest faster, but tests want them; four times as
  * many are let through. */
-static int check_cpus(uint64_t cpus, Error *error) {
+int vm_spec_check_cpus(uint64_t cpus, Error *error) {
     uint64_t online = (uint64_t)MAX_OF(sysconf(_SC_NPROCESSORS_ONLN), 1L);
-    uint64_t most = MIN_OF((uint64_t)CPUS_MAX, online * CPUS_PER_HOST_CPU);
-    if (cpus >= 1 && cpus <= most)
+    uint64_t most = MIN_OF((uint64_t)VM_CPUS_MAX, online * CPUS_PER_HOST_CPU);
+    if (cpus <= most)
         return 0;
-    if (cpus < 1)
-        return error_set(error, ERROR_USAGE, EINVAL, "a VM has at least one CPU");
     error_set(error, ERROR_USAGE, EINVAL,
               "%llu virtual CPUs are too many: a VM may have %d for each of this host's %llu, and "
               "%d in all",
-              (unsigned long long)cpus, CPUS_PER_HOST_CPU, (unsigned long long)online, CPUS_MAX);
-    error_set_hint(error, "try --cpus %llu", (unsigned long long)most);
+              (unsigned long long)cpus, CPUS_PER_HOST_CPU, (unsigned long long)online, VM_CPUS_MAX);
+    error_set_hint(error, "ask for %llu cpus or fewer", (unsigned long long)most);
     return -EINVAL;
 }
 
@@ -130,6 +127,8 @@ static int read_sizes(const json_t *json, VmSpec *spec, Error *error) {
         r = json_opt_u64(WHAT, json, "disk_bytes", &disk, error);
     if (r >= 0)
         r = json_opt_u64(WHAT, json, "cpus", &cpus, error);
+    if (r >= 0 && cpus == 0 && json_object_get(json, "cpus"))
+        r = error_set(error, ERROR_USAGE, EINVAL, "a VM has at least one CPU");
     if (r < 0)
         return r;
     spec->memory_bytes = memory;
@@ -143,7 +142,7 @@ int vm_spec_check(VmSpec *spec, Error *error) {
     if (r >= 0)
         r = check_memory(&spec->memory_bytes, error);
     if (r >= 0)
-        r = check_cpus(spec->cpus, error);
+        r = vm_spec_check_cpus(spec->cpus, error);
     if (r < 0)
         return r;
     if (spec->disk_bytes > DISK_MAX_BYTES)
@@ -421,15 +420,54 @@ static int read_program(const json_t *json, VmSpec *spec, Error *error) {
     return r < 0 ? r : json_opt_bool(WHAT, json, "publish_all", &spec->publish_all, error);
 }
 
-static const char *const MEMBERS[] = {
-    "name",      "image",           "memory_bytes", "cpus",       "disk_bytes",
-    "network",   "networks",        "forwards",     "env",        "remove",
-    "cold",      "start",           "exec",         "hostname",   "labels",
-    "wait_for",  "wait_timeout_s",  "router",       "net_limit",  "ttl_ms",
-    "restart",   "idle_standby_ms", "entrypoint",   "command",    "directory",
-    "user",      "publish_all",     "seeds",        "ssh_keys",   "volumes",
-    "cpu_limit", "io_limit",        "memory_limit", "pids_limit", "config_disk",
-    NULL};
+static int read_machine(const json_t *json, VmSpec *spec, Error *error) {
+    const char *machine = NULL;
+    int r = json_opt_string(WHAT, json, "machine", &machine, error);
+    if (r < 0 || !machine || !*machine)
+        return MIN_OF(r, 0);
+    spec->microvm = str_equal(machine, "microvm");
+    return spec->microvm ? 0
+                         : error_set(error, ERROR_USAGE, EINVAL,
+                                     "\"%.16s\" is no machine to choose: microvm", machine);
+}
+
+static const char *const MEMBERS[] = {"name",
+                                      "image",
+                                      "memory_bytes",
+                                      "cpus",
+                                      "disk_bytes",
+                                      "network",
+                                      "networks",
+                                      "forwards",
+                                      "env",
+                                      "remove",
+                                      "cold",
+                                      "start",
+                                      "exec",
+                                      "hostname",
+                                      "labels",
+                                      "wait_for",
+                                      "wait_timeout_s",
+                                      "router",
+                                      "net_limit",
+                                      "ttl_ms",
+                                      "restart",
+                                      "idle_standby_ms",
+                                      "entrypoint",
+                                      "command",
+                                      "directory",
+                                      "user",
+                                      "publish_all",
+                                      "seeds",
+                                      "ssh_keys",
+                                      "volumes",
+                                      "cpu_limit",
+                                      "io_limit",
+                                      "memory_limit",
+                                      "pids_limit",
+                                      "config_disk",
+                                      "machine",
+                                      NULL};
 
 int vm_spec_parse(const json_t *json, VmSpec *spec, Error *error) {
     int r;
@@ -438,6 +476,8 @@ int vm_spec_parse(const json_t *json, VmSpec *spec, Error *error) {
     r = check_members(WHAT, json, MEMBERS, error);
     if (r >= 0)
         r = read_names(json, spec, error);
+    if (r >= 0)
+        r = read_machine(json, spec, error);
     if (r >= 0)
         r = read_cards(json, spec, error);
     if (r >= 0)

@@ -31,6 +31,11 @@ int vm_spec_check(VmSpec *spec, Error *error);
 /* For a new VM; 0 (as the image suggests) is fine. ERROR_USAGE when no guest boots with it. */
 int vm_spec_check_memory(uint64_t bytes, Error *error);
 
+#define VM_CPUS_MAX 64
+
+/* As that. ERROR_USAGE when they are too many for this host. */
+int vm_spec_check_cpus(uint64_t cpus, Error *error);
+
 /* Is it a string "KEY=VALUE" of a bearable length? */
 int vm_env_check(const json_t *value, Error *error);
 

@@ -13,7 +13,7 @@
 #include "home/home.h"
 #include "home/inside.h"
 
-#define STACK_BYTES ((size_t)512 << 10)
+#define STACK_BYTES ((size_t)1 << 20)
 
 typedef struct Work {
     Home *home;

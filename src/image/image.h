@@ -32,6 +32,7 @@ typedef struct ImageInfo {
     char kernel_key[SHA256_HEX_SIZE]; /* its bundle: kernel_bundle_open(); image/firmware.h */
     char *kernel_version;             /* owned: "6.1.0-42-cloud-amd64"; NULL: the image's own */
     uint64_t default_memory_bytes;
+    unsigned default_cpus; /* 0: one */
     ImageInit init;
     char *source;     /* owned; for people: "recipe debian:bookworm with redis-server", "file
                          disk.img.zst" */

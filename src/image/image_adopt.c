@@ -88,6 +88,7 @@ int image_adopt(const ImageContext *context, const ImageAdoptRequest *request, I
         return r;
     filled.default_memory_bytes =
         request->default_memory_bytes ? request->default_memory_bytes : DEFAULT_MEMORY_BYTES;
+    filled.default_cpus = request->default_cpus;
     filled.init = request->init;
     str_set(filled.step, str_or_empty(request->step));
     filled.settings = json_incref(request->settings);

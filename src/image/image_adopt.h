@@ -12,6 +12,7 @@ typedef struct ImageAdoptRequest {
     const char *digest;     /* that the disk must have: not written where it is there; NULL: any */
     bool checked;           /* `write` compares it */
     uint64_t minimum_disk_bytes, default_memory_bytes; /* 0: as the disk is; 512 MiB */
+    unsigned default_cpus;                             /* 0: one */
     ImageInit init;
     const char *step; /* ImageInfo's; NULL: it is of no recipe */
     json_t *settings; /* how it is run (ImageInfo); NULL: it does not say */

@@ -225,6 +225,7 @@ int initramfs_ensure(const ImageContext *context, const KernelBundle *bundle,
         r = publish_archive(context, bundle, &agent, more_file_systems, name, error);
     if (r < 0)
         return r;
+    (void)utimensat(AT_FDCWD, final, NULL, 0); /* when it was used: usage/boot_files.h */
     *path = TAKE_PTR(final);
     *key = str_copy(hex);
     return 0;

@@ -97,6 +97,7 @@ int kernel_bundle_open(const char *home, const char *key, KernelBundle *bundle, 
     r = fill_bundle(json, &found, error);
     if (r < 0)
         return r;
+    (void)utimensat(AT_FDCWD, found.folder, NULL, 0); /* when it was used: usage/boot_files.h */
     *bundle = found;
     found = (KernelBundle){0};
     return 0;

@@ -105,6 +105,7 @@ static int ensure(const ImageContext *context, const File *files, char **path, c
     int r = access(final, R_OK) < 0 ? publish(context, name, files, error) : 0;
     if (r < 0)
         return r;
+    (void)utimensat(AT_FDCWD, final, NULL, 0); /* when it was used: usage/boot_files.h */
     *path = TAKE_PTR(final);
     *key = TAKE_PTR(name);
     return 0;

@@ -21,9 +21,17 @@ static void on_console_output(void *data) {
 
 static void on_cpus_stopped(void *data) {
     Keeper *keeper = data;
-    bool asked_for = keeper->vm.state != VM_RUNNING;
-    if (!asked_for && machine_lacks_room(&keeper->vm.machine))
-        room_await(&keeper->vm);
+    Vm *vm = &keeper->vm;
+    bool asked_for = vm->state == VM_WARM || (vm->state == VM_PAUSED && !snapshot_needs_guest(vm));
+    if (asked_for || !machine_lacks_room(&vm->machine))
+        return;
+    if (vm->state == VM_STARTING) {
+        start_lacks_room(vm);
+        return;
+    }
+    if (vm->state != VM_PAUSED)
+        room_await(vm);
+    snapshot_lacks_room(vm);
 }
 
 static bool is_running(void *data) {
@@ -37,6 +45,20 @@ static void on_pulse_changed(void *data, bool silent) {
     vm_tell(&keeper->vm, json_pack("{s:s, s:b}", "event", "pulse", "responsive", !silent));
     if (pulse_require(&keeper->vm.pulse, &error) < 0)
         api_fail_waiting(&keeper->api, &error);
+}
+
+static void on_clock_jump(void *data) {
+    Keeper *keeper = data;
+    keeper->clock_jumped = true;
+}
+
+/* One that is paused is told when it goes on. */
+static void tell_time(Keeper *keeper) {
+    if (!keeper->clock_jumped || !is_running(keeper))
+        return;
+    keeper->clock_jumped = false;
+    log_info("the host's clock was set, or the host slept: telling the guest what time it is");
+    vm_tell_time(&keeper->vm);
 }
 
 static void on_event(void *data, const json_t *event) {
@@ -78,6 +100,7 @@ static void after_round(void *data) {
     Keeper *keeper = data;
     if (end_is_due(&keeper->vm))
         end(keeper);
+    tell_time(keeper);
     if (agent_channel_flush(&keeper->vm.channel) > 0)
         sessions_go_on(&keeper->api.sessions);
     sessions_finish(&keeper->api.sessions);
@@ -116,6 +139,9 @@ int keeper_new(int listen_fd, const QemuChild *child, Keeper *keeper, Error *err
         r = api_listen(&keeper->api, &keeper->vm, listen_fd);
     if (r < 0)
         return error_set_errno(error, -r, "cannot listen");
+    r = clock_watch_start(&keeper->clock_watch, keeper->loop, on_clock_jump, keeper);
+    if (r < 0)
+        return error_set_errno(error, -r, "cannot watch the clock");
     loop_set_after_round(keeper->loop, after_round, keeper);
     (void)loop_add_timer(keeper->loop, clock_monotonic_usec() + IDLE_TIMEOUT_USEC, on_idle, keeper);
     return 0;
@@ -127,6 +153,7 @@ void keeper_free(Keeper *keeper) {
     adopt_end(vm);
     snapshot_free(vm);
     agent_channel_free(&vm->channel);
+    clock_watch_stop(&keeper->clock_watch);
     machine_free(&vm->machine);
     loop_free(keeper->loop);
     plan_free(&vm->plan);

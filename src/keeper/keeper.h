@@ -15,11 +15,14 @@
  * the agent, sessions that are over, the end) is seen to in one step after each round. */
 
 #include "keeper/api/request.h"
+#include "keeper/process/clock_watch.h"
 
 typedef struct Keeper {
     Loop *loop; /* owned */
     Vm vm;
     Api api;
+    ClockWatch clock_watch;
+    bool clock_jumped; /* the host's, and its guest has not been told yet */
 } Keeper;
 
 /* Takes the listening socket over, and the child, if any. Its loop then runs until the VM has ended

@@ -31,7 +31,7 @@ typedef struct Removal {
     size_t count;
     pthread_mutex_t mutex; /* guards what follows */
     size_t next;
-    Error error; /* the first one */
+    Error failures; /* of all */
 } Removal;
 
 static int remove_vm(Home *home, const char *id, Error *error) {
@@ -59,8 +59,7 @@ static const VmRow *next_vm(Removal *removal) {
 
 static void note_failure(Removal *removal, Error *failure) {
     (void)pthread_mutex_lock(&removal->mutex);
-    if (removal->error.kind == ERROR_NONE)
-        (void)error_move(&removal->error, failure);
+    error_join(&removal->failures, failure);
     (void)pthread_mutex_unlock(&removal->mutex);
 }
 
@@ -75,50 +74,49 @@ static void remove_some(void *data) {
     }
 }
 
-static int remove_vms(Home *home, const LabRow *lab, Error *error) {
-    Removal removal = {.home = home, .mutex = PTHREAD_MUTEX_INITIALIZER, .error = ERROR_INIT};
-    int r = vms_list_of_lab(home->store, lab->id, &removal.vms, &removal.count, error);
-    if (r < 0)
-        return r;
-    parallel_run(MIN_OF(removal.count, (size_t)REMOVE_THREADS), remove_some, &removal);
+static void remove_vms(Home *home, const LabRow *lab, Error *failures) {
+    Removal removal = {.home = home, .mutex = PTHREAD_MUTEX_INITIALIZER, .failures = ERROR_INIT};
+    if (vms_list_of_lab(home->store, lab->id, &removal.vms, &removal.count, &removal.failures) >= 0)
+        parallel_run(MIN_OF(removal.count, (size_t)REMOVE_THREADS), remove_some, &removal);
     vm_rows_free(removal.vms, removal.count);
     (void)pthread_mutex_destroy(&removal.mutex);
-    return removal.error.kind == ERROR_NONE ? 0 : error_move(error, &removal.error);
+    if (removal.failures.kind != ERROR_NONE)
+        error_join(failures, &removal.failures);
 }
 
 /* ---- its networks ---- */
 
-static int remove_networks(Home *home, const LabRow *lab, Error *error) {
-    _cleanup_error_ Error first = ERROR_INIT;
+static void remove_networks(Home *home, const LabRow *lab, Error *failures) {
+    _cleanup_error_ Error failure = ERROR_INIT;
     NetworkRow *rows = NULL;
     size_t count = 0;
-    int r = networks_list_of_lab(home->store, lab->id, &rows, &count, error);
-    for (size_t i = 0; r >= 0 && i < count; i++) {
-        _cleanup_error_ Error failure = ERROR_INIT;
-        if (network_remove_with_lab(home, rows[i].name, &failure) < 0 &&
-            failure.kind != ERROR_NOT_FOUND && first.kind == ERROR_NONE)
-            (void)error_move(&first, &failure);
+    if (networks_list_of_lab(home->store, lab->id, &rows, &count, &failure) < 0)
+        error_join(failures, &failure);
+    for (size_t i = 0; i < count; i++) {
+        int r = network_remove_with_lab(home, rows[i].name, &failure);
+        if (r < 0 && failure.kind != ERROR_NOT_FOUND)
+            error_join(failures, &failure);
+        error_clear(&failure);
     }
     network_rows_free(rows, count);
-    if (r < 0)
-        return r;
-    return first.kind == ERROR_NONE ? 0 : error_move(error, &first);
 }
 
 /* ---- all of it ---- */
 
+/* What fails does not stop the rest, but the lab stays as long as anything of it does. */
 int lab_remove_locked(Home *home, const LabRow *lab, Error *error) {
-    _cleanup_error_ Error later = ERROR_INIT;
+    _cleanup_error_ Error failures = ERROR_INIT, step = ERROR_INIT;
     LabState state = lab_state_is_seen(lab->state) ? LAB_REMOVING : LAB_DISCARDING;
-    int r = labs_set_state(home->store, lab->id, state, error);
-    if (r >= 0)
-        r = remove_vms(home, lab, error);
-    if (remove_networks(home, lab, &later) < 0 && r >= 0)
-        r = error_move(error, &later);
-    if (r >= 0)
-        r = labs_delete(home->store, lab, error);
-    if (r < 0)
-        return error_add_context(error, "cannot remove all of lab %s", lab->name);
+    if (labs_set_state(home->store, lab->id, state, &step) < 0)
+        error_join(&failures, &step);
+    remove_vms(home, lab, &failures);
+    remove_networks(home, lab, &failures);
+    if (failures.kind == ERROR_NONE && labs_delete(home->store, lab, &step) < 0)
+        error_join(&failures, &step);
+    if (failures.kind != ERROR_NONE) {
+        (void)error_add_context(&failures, "cannot remove all of lab %s", lab->name);
+        return error_move(error, &failures);
+    }
     if (lab->state != LAB_WARM)
         home_event(home, "lab.removed", NULL, lab->name, NULL);
     return 0;

@@ -25,7 +25,7 @@ int lab_run_command(Home *home, Operation *operation, const char *vm, const char
         return 0;
     r = vms_find(home->store, vm, &row, error);
     if (r >= 0)
-        r = guest_run(home, &row, argv, TIMEOUT_USEC, operation->cancel_fd, &status, NULL, error);
+        r = guest_run(home, operation, &row, argv, TIMEOUT_USEC, &status, NULL, error);
     if (r >= 0 && status != 0)
         r = error_set(error, ERROR_FAILED, EIO, "its shell ended with exit status %d", status);
     return r;

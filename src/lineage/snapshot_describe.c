@@ -109,7 +109,8 @@ static json_t *describe_disk(const World *world, const SnapshotRow *row) {
     _cleanup_free_ char *path = NULL;
     const char *base = str_or_empty(row->data.base_path);
     if (!*row->layer || layers_get(world->home->store, row->layer, &layer, NULL) < 0)
-        return json_pack("{s:s, s:n, s:s, s:i}", "path", base, "sha256", "base", base, "depth", 0);
+        return json_pack("{s:s, s:n, s:s, s:i, s:n, s:n, s:n}", "path", base, "sha256", "base",
+                         base, "depth", 0, "virtual_bytes", "allocated_bytes", "inode");
     path = layer_path(world->home, layer.id);
     return json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:o}", "path", path, "sha256",
                      text_or_null(layer.sha256), "base", base, "depth", (json_int_t)layer.depth,
@@ -251,17 +252,18 @@ static uint64_t own_memory_bytes(const World *world, const SnapshotRow *row) {
 
 static json_t *snapshot_node(const World *world, const SnapshotRow *row, unsigned depth);
 
+/* What snapshots alone have is null of a VM, and its state is null of a snapshot. */
 static json_t *vm_node(const World *world, const VmRow *row) {
     _cleanup_free_ char *path = path_join(world->home->path, "vms", row->id, vm_disk_file(row, 0));
     const SnapshotRow *owner = world_find(world, row->runtime.memory_owner);
     uint64_t shared = chain_bytes(world, row->runtime.root.layer) +
                       allocated_bytes(str_or_empty(row->runtime.base)) +
                       (owner ? own_memory_bytes(world, owner) : 0);
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:[]}", "kind", "vm", "id", row->id,
-                     "name", row->name, "state", vm_state_name(row->state), "disk_bytes",
-                     (json_int_t)allocated_bytes(path), "own_bytes",
-                     (json_int_t)allocated_bytes(path), "shared_bytes", (json_int_t)shared,
-                     "children");
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:n, s:n, s:n, s:n, s:I, s:I, s:I, s:[]}", "kind", "vm", "id",
+        row->id, "name", row->name, "state", vm_state_name(row->state), "vm", "automatic", "memory",
+        "memory_bytes", "disk_bytes", (json_int_t)allocated_bytes(path), "own_bytes",
+        (json_int_t)allocated_bytes(path), "shared_bytes", (json_int_t)shared, "children");
 }
 
 static void add_children(const World *world, const char *id, unsigned depth, json_t *list) {
@@ -285,12 +287,12 @@ static json_t *snapshot_node(const World *world, const SnapshotRow *row, unsigne
     if (owner && owner != row)
         shared += own_memory_bytes(world, owner);
     add_children(world, row->id, depth, children);
-    return json_pack("{s:s, s:s, s:o, s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:o}", "kind", "snapshot",
-                     "id", row->id, "name", text_or_null(row->name), "vm", row->vm, "automatic",
-                     row->automatic, "memory", text_or_null(row->data.kind), "memory_bytes",
-                     (json_int_t)file_bytes(world, row, &row->data.files.memory), "disk_bytes",
-                     (json_int_t)allocated_bytes(top), "own_bytes", (json_int_t)own, "shared_bytes",
-                     (json_int_t)shared, "children", children);
+    return json_pack("{s:s, s:s, s:o, s:n, s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:o}", "kind",
+                     "snapshot", "id", row->id, "name", text_or_null(row->name), "state", "vm",
+                     row->vm, "automatic", row->automatic, "memory", text_or_null(row->data.kind),
+                     "memory_bytes", (json_int_t)file_bytes(world, row, &row->data.files.memory),
+                     "disk_bytes", (json_int_t)allocated_bytes(top), "own_bytes", (json_int_t)own,
+                     "shared_bytes", (json_int_t)shared, "children", children);
 }
 
 /* Snapshots whose parent is gone or never was, and VMs that grew from none. */

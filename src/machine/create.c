@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "catalog/images.h"
+#include "catalog/own_kernel.h"
 #include "frozen/disks.h"
 #include "frozen/layers.h"
 #include "home/admission.h"
@@ -47,26 +48,33 @@
 
 /* ---- the row ---- */
 
-static int resolve_sizes(const json_t *detail, VmSpec *spec, Error *error) {
+static int resolve_disk(const json_t *detail, VmSpec *spec, Error *error) {
     uint64_t disk = (uint64_t)json_integer_value(json_object_get(detail, "minimum_disk_bytes"));
-    int r = vm_spec_check_memory(spec->memory_bytes, error);
-    if (r < 0)
-        return r;
-    if (!spec->memory_bytes)
-        spec->memory_bytes =
-            (uint64_t)json_integer_value(json_object_get(detail, "default_memory_bytes"));
-    if (!spec->memory_bytes)
-        spec->memory_bytes = 512 * MIB;
     if (spec->disk_bytes && spec->disk_bytes < disk) {
         error_set(error, ERROR_USAGE, EINVAL,
                   "a disk of %llu MiB is smaller than the image's (%llu MiB)",
                   (unsigned long long)(spec->disk_bytes / MIB), (unsigned long long)(disk / MIB));
-        error_set_hint(error, "disks only grow; leave --disk out or ask for more");
+        error_set_hint(error, "disks only grow; leave out disk or ask for more");
         return -EINVAL;
     }
     if (!spec->disk_bytes)
         spec->disk_bytes = disk;
     return 0;
+}
+
+static int resolve_sizes(const ImageRow *image, VmSpec *spec, Error *error) {
+    int r = vm_spec_check_memory(spec->memory_bytes, error);
+    if (r < 0)
+        return r;
+    if (!spec->memory_bytes)
+        spec->memory_bytes =
+            (uint64_t)json_integer_value(json_object_get(image->detail, "default_memory_bytes"));
+    if (!spec->memory_bytes)
+        spec->memory_bytes = 512 * MIB;
+    if (!spec->cpus)
+        spec->cpus = image_row_cpus(image);
+    r = vm_spec_check_cpus(spec->cpus, error);
+    return r < 0 ? r : resolve_disk(image->detail, spec, error);
 }
 
 static void fill_row(const Home *home, VmRow *row, const VmSpec *spec, const ImageRow *image,
@@ -212,6 +220,8 @@ int vm_plan_row(Home *home, Operation *operation, const VmSpec *spec, CreateKind
         r = admission_check_disk(home, error);
     if (r >= 0)
         r = image_for_vm(home, operation, resolved.image, &image, error);
+    if (r >= 0 && resolved.microvm)
+        r = image_row_use_own_kernel(home, operation, &image, error);
     if (r >= 0)
         program_resolve(&image, &resolved);
     if (r >= 0)
@@ -219,7 +229,7 @@ int vm_plan_row(Home *home, Operation *operation, const VmSpec *spec, CreateKind
     if (r >= 0)
         r = admission_pick_ports(&resolved.forwards, error);
     if (r >= 0)
-        r = resolve_sizes(image.detail, &resolved, error);
+        r = resolve_sizes(&image, &resolved, error);
     if (r >= 0)
         mounts_add_of_image(home, operation, json_object_get(image.detail, "seeds"),
                             &resolved.mounts);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "home/inside.h"
 #include "image/image.h"
@@ -60,7 +61,7 @@ void program_resolve(const ImageRow *image, VmSpec *spec) {
     take_text(&of_image.directory, &config->directory);
     take_text(&of_image.user, &config->user);
     config->stop_signal = of_image.stop_signal;
-    config->labels = TAKE_PTR(of_image.labels);
+    json_replace(&config->labels, TAKE_PTR(of_image.labels));
     take_text(&of_image.ready, &config->ready);
     config->ready_timeout_s = of_image.ready_timeout_s;
     config->beside_init = of_image.beside_init;

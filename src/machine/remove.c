@@ -21,18 +21,6 @@
 #include "storage/bases.h"
 #include "store/vms.h"
 
-/* Adds one failure's message to those before it, and keeps the first one's errno. */
-static void gather(int r, Error *step, StrBuf *messages, int *first) {
-    if (r >= 0)
-        return;
-    if (*first == 0)
-        *first = r;
-    if (messages->size > 0)
-        strbuf_add_text(messages, "; ");
-    strbuf_add_text(messages, error_message(step));
-    error_clear(step);
-}
-
 static int remove_folder(Home *home, const char *id, Error *error) {
     int r = path_remove_tree_at(home->vms_fd, id);
     return r < 0 ? error_set_errno(error, -r, "cannot remove %s/vms/%s", home->path, id) : 0;
@@ -41,26 +29,26 @@ static int remove_folder(Home *home, const char *id, Error *error) {
 /* A failed removal is seen as such: the VM comes back as it was, with what went wrong. */
 static void show_failure(Home *home, VmRow *row, const char *messages) {
     _cleanup_json_ json_t *failure =
-        json_pack("{s:s, s:s, s:n}", "code", "failed", "message", messages, "hint");
+        json_pack("{s:s, s:s, s:s}", "code", "failed", "message", messages, "hint", "");
     json_replace(&row->runtime.error, json_incref(failure));
     (void)row_set_state(home, row, STATE_FAILED, failure, NULL);
 }
 
 int vm_remove_locked(Home *home, VmRow *row, Error *error) {
-    _cleanup_(strbuf_free) StrBuf messages = {0};
-    _cleanup_error_ Error step = ERROR_INIT;
-    int r, first = 0;
-    r = row_set_state(home, row, STATE_REMOVING, NULL, &step);
-    if (r != -ENOENT)
-        gather(r, &step, &messages, &first);
-    gather(run_end_processes(home, row, &step), &step, &messages, &first);
-    gather(remove_folder(home, row->id, &step), &step, &messages, &first);
-    if (first == 0)
-        gather(vms_delete(home->store, row->id, &step), &step, &messages, &first);
-    if (first < 0) {
-        show_failure(home, row, messages.data);
-        return error_set(error, ERROR_FAILED, -first, "cannot remove all of %s: %s", row->name,
-                         messages.data);
+    _cleanup_error_ Error failures = ERROR_INIT, step = ERROR_INIT;
+    int r = row_set_state(home, row, STATE_REMOVING, NULL, &step);
+    if (r < 0 && r != -ENOENT)
+        error_join(&failures, &step);
+    if (run_end_processes(home, row, &step) < 0)
+        error_join(&failures, &step);
+    if (remove_folder(home, row->id, &step) < 0)
+        error_join(&failures, &step);
+    if (failures.kind == ERROR_NONE && vms_delete(home->store, row->id, &step) < 0)
+        error_join(&failures, &step);
+    if (failures.kind != ERROR_NONE) {
+        show_failure(home, row, error_message(&failures));
+        return error_set(error, ERROR_FAILED, failures.errnum, "cannot remove all of %s: %s",
+                         row->name, error_message(&failures));
     }
     if (!*row->runtime.hidden)
         home_event(home, "vm.removed", row->id, row->name, NULL);

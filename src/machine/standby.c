@@ -41,7 +41,7 @@
 #include "machine/clone.h"
 #include "machine/look/describe.h"
 #include "machine/machine.h"
-#include "machine/snapshot_create.h"
+#include "machine/snapshot/snapshot_create.h"
 #include "machine/start.h"
 #include "network/sleep.h"
 #include "run/keeper_call.h"
@@ -93,8 +93,9 @@ static int enter_standby(Home *home, VmRow *row, const SnapshotRow *snapshot, Er
 static int check_runs(const VmRow *row, Error *error) {
     if (row->state == STATE_RUNNING || row->state == STATE_PAUSED)
         return 0;
-    return error_set(error, ERROR_CONFLICT, EBUSY, "%s does not run: it is %s", row->name,
-                     vm_state_name(row->state));
+    (void)error_set(error, ERROR_CONFLICT, EBUSY, "%s does not run: it is %s", row->name,
+                    vm_state_name(row->state));
+    return vm_state_hint(row->state, row->name, error);
 }
 
 static int standby_locked(Home *home, Operation *operation, VmRow *row, Error *error) {
@@ -202,9 +203,11 @@ int vm_resume_locked(Home *home, Operation *operation, OpLock *lock, VmRow *row,
     _cleanup_snapshot_row_ SnapshotRow snapshot = {0};
     _cleanup_error_ Error failure = ERROR_INIT;
     int r;
-    if (row->state != STATE_STANDBY)
-        return error_set(error, ERROR_CONFLICT, EBUSY, "%s is not in standby: it is %s", row->name,
-                         vm_state_name(row->state));
+    if (row->state != STATE_STANDBY) {
+        (void)error_set(error, ERROR_CONFLICT, EBUSY, "%s is not in standby: it is %s", row->name,
+                        vm_state_name(row->state));
+        return vm_state_hint(row->state, row->name, error);
+    }
     r = row->runtime.timers.dozing ? 0 /* its doors have them */
                                    : admission_check_ports(&row->spec, &row->spec.forwards, error);
     if (r < 0)

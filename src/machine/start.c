@@ -63,9 +63,10 @@ void vm_record_failure(Home *home, VmRow *row, const Error *failure) {
 static int check_startable(const VmRow *row, Error *error) {
     if (!vm_state_is_active(row->state))
         return 0;
-    error_set(error, ERROR_CONFLICT, EBUSY, "it is %s", vm_state_name(row->state));
-    if (row->state == STATE_PAUSED)
-        error_set_hint(error, "unpause it");
+    (void)error_set(error, ERROR_CONFLICT, EBUSY, "it is %s", vm_state_name(row->state));
+    if (row->state != STATE_RUNNING)
+        return vm_state_hint(row->state, row->name, error);
+    error_set_hint(error, "let it end and start it again: ramet restart %s", row->name);
     return -EBUSY;
 }
 

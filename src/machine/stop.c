@@ -83,8 +83,18 @@ static int answer_unless_gone(Home *home, const VmRow *row, bool gone, json_t **
 }
 
 static int refuse(const VmRow *row, Error *error) {
-    return error_set(error, ERROR_CONFLICT, EBUSY, "%s does not run: it is %s", row->name,
-                     vm_state_name(row->state));
+    (void)error_set(error, ERROR_CONFLICT, EBUSY, "%s does not run: it is %s", row->name,
+                    vm_state_name(row->state));
+    return vm_state_hint(row->state, row->name, error);
+}
+
+void vm_note_killed(Operation *operation, const VmRow *row) {
+    const char *cause = json_string_value(json_object_get(row->runtime.exit, "cause"));
+    if (str_equal(cause, "killed"))
+        operation_note(operation,
+                       "%s did not shut down in time, and was killed: what its guest had not "
+                       "written yet is lost",
+                       row->name);
 }
 
 /* Of one that waits for its policy to start it again. */
@@ -103,8 +113,11 @@ int vm_stop(Home *home, Operation *operation, const char *reference, uint64_t ti
     int r;
     operation_enter(operation, "stop");
     r = row_lock(home, reference, "being stopped", operation->cancel_fd, &lock, &row, error);
-    if (r >= 0 && vm_state_is_active(row.state))
+    if (r >= 0 && vm_state_is_active(row.state)) {
         r = vm_stop_locked(home, &row, "stop", timeout_usec, operation->cancel_fd, &end, error);
+        if (r >= 0)
+            vm_note_killed(operation, &row);
+    }
     if (r >= 0 && row.state == STATE_STANDBY) {
         operation_note(operation, "%s was in standby: its saved memory is discarded", row.name);
         r = vm_discard_standby(home, &row, error);
@@ -152,6 +165,12 @@ int vm_kill(Home *home, Operation *operation, const char *reference, json_t **vm
     return answer_unless_gone(home, &row, end == RUN_REMOVED, vm, error);
 }
 
+/* One that waits for room on the host is paused already, but not for who asked. */
+static bool fits(const VmRow *row, VmState from) {
+    return row->state == from ||
+           (from == STATE_RUNNING && row->state == STATE_PAUSED && row->runtime.no_room);
+}
+
 static int change_pause(Home *home, Operation *operation, const char *reference, const char *op,
                         VmState from, VmState to, json_t **vm, Error *error) {
     _cleanup_op_lock_ OpLock *lock = NULL;
@@ -162,10 +181,14 @@ static int change_pause(Home *home, Operation *operation, const char *reference,
                  operation->cancel_fd, &lock, &row, error);
     if (r < 0)
         return r;
-    if (row.state != from)
-        return error_set(error, ERROR_CONFLICT, EBUSY, "%s is %s, not %s", row.name,
-                         vm_state_name(row.state), vm_state_name(from));
+    if (!fits(&row, from)) {
+        (void)error_set(error, ERROR_CONFLICT, EBUSY, "%s is %s, not %s", row.name,
+                        vm_state_name(row.state), vm_state_name(from));
+        return vm_state_hint(row.state, row.name, error);
+    }
     r = call_keeper(home, &row, op, 0, PAUSE_TIMEOUT_USEC, operation->cancel_fd, error);
+    if (r >= 0 && to == STATE_PAUSED)
+        row.runtime.no_room = false; /* it waits for somebody, and no more for room */
     if (r >= 0)
         r = row_set_state(home, &row, to, NULL, error);
     if (r < 0)

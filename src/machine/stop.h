@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "home/home.h"
+#include "home/operation.h"
 #include "run/run_end.h"
 #include "store/vms.h"
 
@@ -12,5 +13,8 @@
  * volumes is written first). end may be NULL. */
 int vm_stop_locked(Home *home, VmRow *row, const char *op, uint64_t timeout_usec, int cancel_fd,
                    RunEnd *end, Error *error);
+
+/* After a "stop": tells whoever asked when the guest had to be killed for it. */
+void vm_note_killed(Operation *operation, const VmRow *row);
 
 #endif

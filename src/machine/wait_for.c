@@ -18,9 +18,23 @@
 
 #define PAUSE_USEC (200 * USEC_PER_MSEC)
 
+/* What was waited for may never come when the VM's own program has ended. */
+static void add_hint(Home *home, const VmRow *row, Error *error) {
+    _cleanup_vm_row_ VmRow now = {0};
+    const json_t *status = NULL;
+    if (vms_get(home->store, row->id, &now, NULL) >= 0)
+        status = json_object_get(now.runtime.program, "exit_status");
+    if (status)
+        error_set_hint(error, "its program has ended with exit status %d: ramet logs %s",
+                       (int)json_integer_value(status), row->name);
+    else
+        error_set_hint(error, "give it longer with --wait-timeout, or look: ramet exec %s",
+                       row->name);
+}
+
 /* One line of the last attempt. */
-static int explain(const VmRow *row, const char *command, uint64_t timeout_s, int status,
-                   const StrBuf *output, Error *error) {
+static int explain(Home *home, const VmRow *row, const char *command, uint64_t timeout_s,
+                   int status, const StrBuf *output, Error *error) {
     _cleanup_free_ char *said = str_sanitize(output->data ? output->data : "", output->size);
     size_t length = strlen(said);
 
@@ -36,7 +50,7 @@ static int explain(const VmRow *row, const char *command, uint64_t timeout_s, in
                         "said: %s",
                         row->name, command, (unsigned long long)timeout_s, status,
                         length ? said : "nothing");
-    error_set_hint(error, "give it longer with --wait-timeout, or look: ramet exec %s", row->name);
+    add_hint(home, row, error);
     return -ETIMEDOUT;
 }
 
@@ -48,27 +62,27 @@ static int pause_between(const Operation *operation, Error *error) {
 }
 
 typedef struct Attempt {
-    int status;    /* -1: it did not end */
-    StrBuf output; /* its last bytes */
+    int status; /* -1: it did not end */
+    GuestOutput output;
 } Attempt;
 
 /* The one before, if that ended, is kept when this one does not. */
 static void keep_attempt(Attempt *last, Attempt *attempt) {
     if (attempt->status >= 0 || last->status < 0) {
-        strbuf_free(&last->output);
+        strbuf_free(&last->output.last);
         *last = *attempt;
     } else {
-        strbuf_free(&attempt->output);
+        strbuf_free(&attempt->output.last);
     }
 }
 
-static int try_once(Home *home, const Operation *operation, const VmRow *row, const char *command,
+static int try_once(Home *home, Operation *operation, const VmRow *row, const char *command,
                     uint64_t timeout_usec, Attempt *last, Error *error) {
     const char *const argv[] = {"/bin/sh", "-c", command, NULL};
     _cleanup_error_ Error failure = ERROR_INIT;
     Attempt attempt = {.status = -1};
-    int r = guest_run(home, row, argv, timeout_usec, operation->cancel_fd, &attempt.status,
-                      &attempt.output, &failure);
+    int r = guest_run(home, operation, row, argv, timeout_usec, &attempt.status, &attempt.output,
+                      &failure);
     keep_attempt(last, &attempt);
     return r < 0 && failure.kind != ERROR_TIMEOUT ? error_move(error, &failure) : 0;
 }
@@ -84,8 +98,8 @@ static int try_until(Home *home, Operation *operation, const VmRow *row, const c
             r = pause_between(operation, error);
     }
     if (r == 0 && last.status != 0)
-        r = explain(row, command, timeout_s, last.status, &last.output, error);
-    strbuf_free(&last.output);
+        r = explain(home, row, command, timeout_s, last.status, &last.output.last, error);
+    strbuf_free(&last.output.last);
     return r;
 }
 

@@ -50,6 +50,10 @@ uint64_t memory_capture_dirty_bytes(const MemoryCapture *capture) {
     return page_set_count(&capture->pages) * RAM_PAGE_SIZE;
 }
 
+uint64_t memory_capture_content_bytes(const MemoryCapture *capture) {
+    return (page_set_count(&capture->pages) - page_set_count(&capture->zero)) * RAM_PAGE_SIZE;
+}
+
 /* ---- copying ---- */
 
 typedef struct Copying {

@@ -61,4 +61,7 @@ void memory_capture_cancel(MemoryCapture *capture);
 /* Bytes of dirty pages, zero pages included. */
 uint64_t memory_capture_dirty_bytes(const MemoryCapture *capture);
 
+/* Of a finished one: bytes that a file of its dirty pages takes at least. */
+uint64_t memory_capture_content_bytes(const MemoryCapture *capture);
+
 #endif

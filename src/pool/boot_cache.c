@@ -8,8 +8,9 @@
  * devices, kind of network). Who finds no entry takes locks/cache-KEY.lock, looks again, and
  * prepares it:
  *
- *   a VM with a name of its own, hidden (runtime "hidden": "cache"), boots cold → under systemd its
- *   start is waited for → snapshot → the VM is removed
+ *   a VM with a name of its own, hidden (runtime "hidden": "cache"), boots, from a kernel that was
+ *   booted before (booted_kernel.c) → under systemd its start is waited for → snapshot → the VM is
+ *   removed
  *
  * Those who come meanwhile wait for the lock, each as long as its client does; when the preparer is
  * cancelled the next one prepares. A crash leaves a hidden VM and at most a half made snapshot,
@@ -32,9 +33,7 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/json.h"
-#include "base/lock.h"
 #include "base/log.h"
-#include "base/path.h"
 #include "base/str.h"
 #include "frozen/network_device.h"
 #include "frozen/pins.h"
@@ -49,6 +48,7 @@
 #include "home/row.h"
 #include "home/spec.h"
 #include "home/ssh_identity.h"
+#include "home/turn.h"
 #include "image/context.h"
 #include "image/firmware.h"
 #include "image/initramfs.h"
@@ -57,11 +57,13 @@
 #include "lineage/lineage.h"
 #include "machine/create.h"
 #include "machine/remove.h"
-#include "machine/snapshot_create.h"
+#include "machine/snapshot/snapshot_create.h"
 #include "machine/start.h"
+#include "pool/booted_kernel.h"
 #include "pool/warm_program.h"
 #include "qemu/features.h"
 #include "run/guest_run.h"
+#include "run/nice.h"
 #include "store/images.h"
 #include "store/snapshots.h"
 #include "store/vms.h"
@@ -154,15 +156,6 @@ static int make_key(Home *home, int cancel_fd, VmRow *row, SnapshotFacts *facts,
 
 /* ---- finding ---- */
 
-/* 1: *snapshot, pinned. */
-static int find(Home *home, const char *key, SnapshotRow *snapshot, Error *error) {
-    _cleanup_snapshot_row_ SnapshotRow found = {0};
-    int r = snapshots_find_key(home->store, key, PURPOSE_CACHE, &found, error);
-    if (r <= 0)
-        return r;
-    return snapshot_pin(home, found.id, snapshot, NULL) < 0 ? 0 : 1; /* it just went */
-}
-
 /* Of a version before this one, in which the network user was QEMU's own. */
 static int find_earlier(Home *home, const VmRow *row, const SnapshotFacts *facts,
                         SnapshotRow *snapshot, Error *error) {
@@ -174,13 +167,21 @@ static int find_earlier(Home *home, const VmRow *row, const SnapshotFacts *facts
     snapshot_facts_copy(facts, &earlier);
     str_replace(&earlier.network, device);
     snapshot_key(&earlier, key);
-    return find(home, key, snapshot, error);
+    return snapshot_pin_key(home, key, PURPOSE_CACHE, snapshot, error);
 }
 
 /* ---- stale entries ---- */
 
+/* By a boot loader of its own, or by a kernel of this home: one disk can be booted in both ways. */
+static bool boots_otherwise(const SnapshotFacts *entry, const SnapshotFacts *now) {
+    return !str_equal(entry->kernel_key, now->kernel_key) &&
+           (firmware_is(entry->kernel_key) || firmware_is(now->kernel_key));
+}
+
 /* What makes an entry useless when it changes; all else is a wish of the user's. */
 static bool is_stale(const SnapshotFacts *entry, const SnapshotFacts *now) {
+    if (boots_otherwise(entry, now))
+        return false;
     return entry->format != now->format || !str_equal(entry->kernel_key, now->kernel_key) ||
            !str_equal(entry->initramfs_key, now->initramfs_key) ||
            !str_equal(entry->qemu_sha256, now->qemu_sha256) ||
@@ -213,7 +214,8 @@ static void prune(Home *home, const char *image_digest, const SnapshotFacts *fac
         return;
     for (size_t i = 0; i < count; i++) {
         const SnapshotRow *row = &rows[i];
-        bool ours = str_equal(row->purpose, PURPOSE_CACHE) && row->state == SNAPSHOT_READY;
+        bool ours = str_equal(row->purpose, PURPOSE_CACHE) && row->state == SNAPSHOT_READY &&
+                    !snapshot_is_booted_kernel(row);
         if (!ours || (image_digest && !str_equal(image_of(row), image_digest)))
             continue;
         if (!image_digest && *row->key &&
@@ -304,8 +306,7 @@ static void await_systemd(Home *home, Operation *operation, const VmRow *hidden)
         NULL};
     _cleanup_error_ Error error = ERROR_INIT;
     int status = 0;
-    int r = guest_run(home, hidden, argv, SYSTEMD_TIMEOUT_USEC, operation->cancel_fd, &status, NULL,
-                      &error);
+    int r = guest_run(home, operation, hidden, argv, SYSTEMD_TIMEOUT_USEC, &status, NULL, &error);
     if (r < 0)
         log_warning("cannot wait for systemd in %s: %s", hidden->name, error_message(&error));
     else if (status != 0)
@@ -313,10 +314,10 @@ static void await_systemd(Home *home, Operation *operation, const VmRow *hidden)
 }
 
 static int boot_and_save(Home *home, Operation *operation, OpLock *lock, VmRow *hidden,
-                         const char *key, SnapshotRow *snapshot, Error *error) {
+                         const SnapshotFacts *facts, const char *key, SnapshotRow *snapshot,
+                         Error *error) {
     const SnapshotOptions options = {.purpose = PURPOSE_CACHE, .key = key};
-    int r = vm_boot(home, operation, lock, hidden, error);
-
+    int r = booted_kernel_boot(home, operation, lock, hidden, facts, error);
     if (r < 0)
         return r;
     await_systemd(home, operation, hidden);
@@ -327,11 +328,12 @@ static int boot_and_save(Home *home, Operation *operation, OpLock *lock, VmRow *
         return r;
     /* What it is for snapshot_create_locked; nobody sees it, since it is hidden. */
     hidden->state = STATE_RUNNING;
+    vm_set_nice(hidden, &hidden->runtime.keeper, NICE_STARTING); /* who waits, waits for it */
     return snapshot_create_locked(home, operation, hidden, &options, snapshot, error);
 }
 
-static int prepare(Home *home, Operation *outer, const VmRow *row, const char *key,
-                   SnapshotRow *snapshot, Error *error) {
+static int prepare(Home *home, Operation *outer, const VmRow *row, const SnapshotFacts *facts,
+                   const char *key, SnapshotRow *snapshot, Error *error) {
     _cleanup_error_ Error undo = ERROR_INIT;
     _cleanup_op_lock_ OpLock *lock = NULL;
     _cleanup_vm_row_ VmRow hidden = {0};
@@ -344,7 +346,7 @@ static int prepare(Home *home, Operation *outer, const VmRow *row, const char *k
     r = make_hidden(home, &operation, row, &lock, &hidden, error);
     if (r < 0)
         return r;
-    r = boot_and_save(home, &operation, lock, &hidden, key, snapshot, error);
+    r = boot_and_save(home, &operation, lock, &hidden, facts, key, snapshot, error);
     if (vm_remove_locked(home, &hidden, &undo) < 0)
         log_warning("cannot remove %s: %s", hidden.name, error_message(&undo));
     return r;
@@ -355,11 +357,11 @@ static int find_or_prepare(Home *home, Operation *operation, const VmRow *row,
                            const SnapshotFacts *facts, const char *key, SnapshotRow *snapshot,
                            Error *error) {
     _cleanup_json_ json_t *detail = NULL;
-    int r = find(home, key, snapshot, error);
+    int r = snapshot_pin_key(home, key, PURPOSE_CACHE, snapshot, error);
     if (r != 0)
         return r;
     operation_note(operation, "booting %s once for the boot cache", row->image);
-    r = prepare(home, operation, row, key, snapshot, error);
+    r = prepare(home, operation, row, facts, key, snapshot, error);
     if (r < 0)
         return r;
     detail =
@@ -372,28 +374,18 @@ static int find_or_prepare(Home *home, Operation *operation, const VmRow *row,
 static int wait_and_prepare(Home *home, Operation *operation, const VmRow *row,
                             const SnapshotFacts *facts, const char *key, SnapshotRow *snapshot,
                             Error *error) {
-    _cleanup_free_ char *folder = path_join(home->path, "locks");
-    _cleanup_free_ char *name = str_format("cache-%s", key);
     _cleanup_close_ int lock_fd = -1;
     int r;
     operation_enter(operation, "cache");
-    r = lock_acquire(folder, name, UINT64_MAX, operation->cancel_fd, &lock_fd, error);
+    r = home_wait_for_turn(home, "cache", key, operation->cancel_fd, &lock_fd, error);
     return r < 0 ? r : find_or_prepare(home, operation, row, facts, key, snapshot, error);
 }
 
 /* ---- for those who start VMs ---- */
 
 bool boot_cache_may_fall_back(const Error *error) {
-    switch (error->kind) {
-    case ERROR_CANCELLED:
-    case ERROR_CONFLICT:
-    case ERROR_NO_MEMORY:
-    case ERROR_NO_SPACE:
-    case ERROR_USAGE:
-        return false;
-    default:
-        return true;
-    }
+    return booted_kernel_may_boot_cold(error) && error->kind != ERROR_CONFLICT &&
+           error->kind != ERROR_USAGE;
 }
 
 /* An image that does not boot hidden does not boot at all; that is the start's own error. */
@@ -432,7 +424,7 @@ int boot_cache_ensure(Home *home, Operation *operation, VmRow *row, SnapshotRow 
     char key[65];
     int r = make_key(home, operation->cancel_fd, row, &facts, key, error);
     if (r >= 0)
-        r = find(home, key, snapshot, error);
+        r = snapshot_pin_key(home, key, PURPOSE_CACHE, snapshot, error);
     if (r == 0)
         r = wait_and_prepare(home, operation, row, &facts, key, snapshot, error);
     return MIN_OF(r, 0);
@@ -449,7 +441,7 @@ int boot_cache_open(Home *home, Operation *operation, VmRow *row, SnapshotRow *s
     r = make_key(home, operation->cancel_fd, row, &facts, key, error);
     if (r < 0)
         return r;
-    r = find(home, key, snapshot, error);
+    r = snapshot_pin_key(home, key, PURPOSE_CACHE, snapshot, error);
     if (r == 0)
         r = find_earlier(home, row, &facts, snapshot, error);
     if (r != 0)

@@ -14,9 +14,8 @@
  * The marker is AGENT_MARKER until the first HELLO, which brings a random one (TAG_MARKER) for the
  * next time. A snapshot keeps it, so nobody else can make it up.
  *
- * The agent sends one ANNOUNCE frame (session 0, stream 0) when it opens the port. A keeper greets
- * at once when it restores, and on ANNOUNCE when it boots; a later ANNOUNCE means that the agent
- * started anew, and is answered with a new greeting. */
+ * One ANNOUNCE frame (session 0, stream 0) comes when the agent opens the port. A keeper greets at
+ * once when it restores, else then; a later one means that the agent started anew. */
 
 #include <stdint.h>
 
@@ -39,6 +38,7 @@ typedef enum FrameType {
     FRAME_WELCOME = 3,  /* agent →: TAG_NONCE (echo), TAG_RAM_NONCE, TAG_COUNTER, TAG_VERSION,
                            TAG_AGENT_VERSION, TAG_UPTIME_USEC, TAG_REALTIME_USEC, TAG_INIT,
                            TAG_EXCLUSIVE */
+    FRAME_PROGRAM = 4,  /* agent →: TAG_EXIT_CODE, TAG_REALTIME_USEC; after WELCOME, too */
 
     /* streams 1 …: one request each. The keeper opens a stream with a request frame and picks its
        number; the agent ends it with RESULT (or EXIT for an exec). Stream numbers are not used
@@ -60,7 +60,7 @@ typedef enum FrameType {
     FRAME_FS_RESIZE = 21, /* TAG_PATH: grow the file system mounted there to its device */
     FRAME_SYNC = 22,      /* sync(2) */
     FRAME_FREEZE = 23,    /* FIFREEZE all file systems on disks, and let nobody but the agent run.
-                             RESULT's TAG_VALUE: the mailbox's physical address, if there is one.
+                             TAG_VALUE: the mailbox's physical address, if there is one.
                              TAG_EXCLUSIVE; without it TAG_TEXT says why others may run */
     FRAME_THAW = 24,      /* undo both */
     FRAME_POWER_OFF = 25, /* TAG_REBOOT: orderly end; RESULT, then the machine goes. TAG_SIGNAL: to
@@ -69,7 +69,7 @@ typedef enum FrameType {
                              as tar, comes as DATA … EOF, then RESULT */
     FRAME_WRITE = 28,     /* TAG_PATH, TAG_MODE, TAG_SIZE: content as DATA … EOF, then RESULT */
     FRAME_STAT = 29,      /* TAG_PATH: TAG_STAT_… fields come as DATA … EOF, then RESULT */
-    FRAME_CONNECT = 30,   /* TAG_PORT: TCP to 127.0.0.1 or ::1. DATA, EOF both ways, then RESULT */
+    FRAME_CONNECT = 30,   /* TAG_PORT, TAG_LIMIT_USEC: TCP to 127.0.0.1, ::1. DATA, EOF, RESULT */
     FRAME_PING = 26,      /* RESULT at once; TAG_VALUE: the guest's CLOCK_REALTIME in us */
     /* within a stream */
     FRAME_DATA = 48,     /* stdin → agent; stdout or tar agent → */
@@ -179,12 +179,12 @@ typedef enum AgentTag {
     TAG_LOGIN_USER,     /* text: who has them beside root */
     TAG_CHANGED_DISK,   /* text "SERIAL,ro,PATH": that disk is another one than before */
     TAG_MOUNT,          /* text "SERIAL,rw|ro,PATH": mount it; several */
+    TAG_CMDLINE,        /* text: what /proc/cmdline is to say; where the guest waits only */
     TAG_PORT = 127,     /* u64: 1 … 65535 */
     TAG_REQUEST_BYTES = 128, /* u64, at most AGENT_EXEC_MAX */
 } AgentTag;
 
-/* The first byte of what READ gives. */
-typedef enum ReadKind { READ_FILE = 'f', READ_FOLDER = 'd' } ReadKind;
+typedef enum ReadKind { READ_FILE = 'f', READ_FOLDER = 'd' } ReadKind; /* READ's first byte */
 
 /* Why the exit status is 124: its time was over, and it was ended, or the guest does not say so. */
 typedef enum TimedOut { TIMED_OUT_ENDED = 1, TIMED_OUT_SILENT = 2 } TimedOut;

@@ -2,6 +2,7 @@
 #ifndef RAMET_PROTO_KEEPER_H
 #define RAMET_PROTO_KEEPER_H
 
+/* clang-format off: it would join the lines of the list */
 /* The daemon's side of a keeper: a SOCK_SEQPACKET unix socket "keeper.sock" in the VM's folder. A
  * connection carries one request; its answers are messages too, each one JSON object:
  *
@@ -42,31 +43,32 @@
  *              docs/protocols.md
  *              "group":true: it is saved together with other VMs. Where all have to be as far it
  *              says {"event":"meet","where":"copied"|"frozen"|"paused","at_us"}, and goes on when
- * it is sent {"go_on":true} over the same connection; with false it gives up "adopt":true: the VM
- * may map the snapshot's memory in the place of its own afterwards; the answer has "adoption":
- * "offered", or why not ("no-zygote", "no-page-tracking", "little-to-gain", "busy"), and "owner" as
- * in the status
- *
+ *              it is sent {"go_on":true} over the same connection; with false it gives up.
+ *              "adopt":true: the VM may map the snapshot's memory in the place of its own
+ *              afterwards; the answer has "adoption": "offered", or why not ("no-zygote",
+ *              "no-page-tracking", "little-to-gain", "busy"), and "owner" as in the status
  *   adopt      {"memory_fd","owner"}: the VM maps that file, which holds the whole memory of the
  *              snapshot that was taken last, of that id → {"pause_us","carried_bytes" (written
  *              since),"owner","base_device","base_inode"}. ERROR_CONFLICT: it was not offered, or
  *              is no more
- *
  *   resize     {"disk","bytes"}: the disk's size as the guest sees it; grows only
  *   memory     → {"dirty_bytes","ram_bytes","base_device","base_inode","sealed"}
  *   forward    {"forward":{as in a card},"remove"}: a port of the host more, or less, on its
- * user-mode network peers      → {"cards":[indexes]}, and beside it a descriptor for each: the
- * other ends of the datagram sockets of its cards, of which it keeps a copy status     →
- * {"state","qemu_pid","qemu_start_ticks","keeper_pid","boot","ready","clients",
+ *              user-mode network
+ *   peers      → {"cards":[indexes]}, and beside it a descriptor for each: the other ends of the
+ *              datagram sockets of its cards, of which it keeps a copy
+ *   status     → {"state","qemu_pid","qemu_start_ticks","keeper_pid","boot","ready","clients",
  *              "active_at_us" (monotonic: when a client came or went last; 0: none did),
  *              "vm_id","agent","owner_gone","responsive","no_room","answered_at_us","ready_at_us","marker",
+ *              "program":{"exit_status","ended_at"} (null: it has not ended),
  *              "ram_nonce","counter","snapshots" (how many were taken),"snapshotting",
  *              "disks":[{"device","inode"} of the file that each writable disk is written to]}, and
  *              "owner","base_device","base_inode" once it has adopted a snapshot's memory.
  *              States: waiting starting warm running paused stopping stopped. "boot": cold
  *              restored claimed
- *   watch      stays open: {"event":"state","state":…}, {"event":"pulse","responsive":…},
- *              {"event":"exit","cause":…,"status":…}; EOF when the keeper is gone
+ *   watch      stays open: {"event":"state","state":…,"no_room"}, {"event":"pulse","responsive":…},
+ *              {"event":"program","program":…}, {"event":"exit","cause":…,"status":…}; EOF when the
+ *              keeper is gone
  *   exec       {"argv","env","directory","user","tty","rows","columns","stdin","owner",
  *              "timeout_s"} with the client's stream: the keeper talks frames with the client
  *              from then on; ok = the stream was taken. owner:true binds a --rm VM to this client
@@ -89,8 +91,8 @@
  *
  * With "answer" (document, lines, file, stat or done; see keeper/api/answer.h), "output" and
  * "chunked" the client's socket is one of plain HTTP, and the keeper writes the response. A second
- * descriptor is a file that is the input then.
- */
+ * descriptor is a file that is the input then. */
+/* clang-format on */
 
 #include <stdbool.h>
 

@@ -103,6 +103,7 @@ static const Field plan_fields[] = {
     FD(Plan, variables_fd),
     BOOL(Plan, agent_optional),
     CHOICE(Plan, boot, boot_names),
+    BOOL(Plan, kernel_only),
     FD(Plan, kernel_fd),
     FD(Plan, initrd_fd),
     STRING(Plan, cmdline, 4096),

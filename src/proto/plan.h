@@ -13,7 +13,7 @@
 #include "base/ssh_key.h"
 #include "proto/ssh_line.h"
 
-#define PLAN_FORMAT 5 /* changes with what a keeper of another version would misread */
+#define PLAN_FORMAT 6 /* changes with what a keeper of another version would misread */
 #define PLAN_DISKS_MAX 8
 #define PLAN_CARDS_MAX 4
 #define PLAN_CHAIN_MAX 64 /* files of one disk: the overlay and what is below it */
@@ -139,6 +139,8 @@ typedef struct Plan {
     bool agent_optional; /* a guest in which no agent answers in time is ready without it */
 
     PlanBoot boot;
+    bool kernel_only; /* cold: the guest waits before its disks, and that is all of this start.
+                         restore: of such a guest, which then goes on as after a boot, by cmdline */
     /* cold, without firmware */
     PlanFd kernel_fd;
     PlanFd initrd_fd;

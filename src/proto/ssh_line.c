@@ -31,6 +31,14 @@ static bool is_comment(const char *text) {
     return true;
 }
 
+/* sshd(8): options stand before a key, with blanks only within quotes. */
+static bool has_key_behind(const char *line) {
+    for (const char *blank = strchr(line, ' '); blank; blank = strchr(blank + 1, ' '))
+        if (is_type(blank + 1, strcspn(blank + 1, " ")))
+            return true;
+    return false;
+}
+
 int ssh_key_check_public(const char *line, Error *error) {
     size_t type = strcspn(line, " "), code;
     const char *rest = line[type] ? line + type + 1 : "";
@@ -39,6 +47,8 @@ int ssh_key_check_public(const char *line, Error *error) {
         is_comment(rest + code))
         return 0;
     error_set(error, ERROR_USAGE, EINVAL, "\"%.24s\" is no public SSH key", line);
-    error_set_hint(error, "ssh-keygen makes one; its file ends in .pub");
+    error_set_hint(error, has_key_behind(line)
+                              ? "options are not taken: leave out what stands before the key's type"
+                              : "ssh-keygen makes one; its file ends in .pub");
     return -EINVAL;
 }

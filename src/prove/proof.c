@@ -4,12 +4,10 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "proto/agent.h"
-#include "proto/frame.h"
+#include "proto/api/own_stream.h"
 
 void proof_init(Proof *proof, const char *socket, HttpLineHandler on_event, void *data) {
     *proof = (Proof){.socket = socket,
@@ -58,44 +56,6 @@ int proof_call(const Proof *proof, ApiId id, const char *argument, const char *q
     return r < 0 ? r : http_call_json(fd, &call, answer, error);
 }
 
-/* 1: *json is the answer; 0: it was another frame. */
-static int handle_frame(const Frame *frame, json_t **json, Error *error) {
-    _cleanup_json_ json_t *parsed = NULL;
-    Error told = ERROR_INIT;
-    int r;
-    if (frame->type != FRAME_READY && frame->type != FRAME_ERROR)
-        return 0;
-    r = json_parse("the answer", (const char *)frame->payload, frame->length, &parsed, error);
-    if (r < 0)
-        return r;
-    if (frame->type == FRAME_ERROR && json_to_error(parsed, &told) == 0)
-        return error_move(error, &told);
-    *json = TAKE_PTR(parsed);
-    return 1;
-}
-
-/* Reads events, until READY or ERROR comes. */
-static int await_ready(int stream, json_t **json, Error *error) {
-    _cleanup_(frame_reader_free) FrameReader reader = {0};
-    Frame frame;
-    int r = frame_reader_init(&reader);
-    if (r < 0)
-        return error_set_errno(error, -r, "cannot read the answer");
-    while (r == 0) {
-        size_t room;
-        uint8_t *space = frame_reader_space(&reader, &room);
-        ssize_t n = read(stream, space, room);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return error_set_errno(error, n < 0 ? errno : ECONNRESET, "the daemon is gone");
-        frame_reader_added(&reader, (size_t)n);
-        while (r == 0 && frame_reader_next(&reader, &frame))
-            r = handle_frame(&frame, json, error);
-    }
-    return MIN_OF(r, 0);
-}
-
 int proof_fork(const Proof *proof, const char *source, const char *name, unsigned count,
                int *stream, json_t **vms, Error *error) {
     _cleanup_json_ json_t *answer = NULL;
@@ -109,7 +69,7 @@ int proof_fork(const Proof *proof, const char *source, const char *name, unsigne
     if (r >= 0)
         r = http_call_upgrade(fd, &call, error);
     if (r >= 0)
-        r = await_ready(fd, &answer, error);
+        r = own_stream_await(fd, NULL, NULL, &answer, error);
     if (r < 0)
         return r;
     *vms = json_incref(json_object_get(answer, "vms"));

@@ -10,9 +10,9 @@
  * builds looks for the last step whose key is there, and does only those that follow. Steps stay
  * until they are pruned, since the next build wants them; a step that failed leaves nothing.
  *
- * Two builds that do the same step at once make it twice, and the next one takes the newer. A
- * daemon that dies leaves a hidden VM and at most a half made snapshot, which the next start
- * removes; the steps before are there. */
+ * Of builds that want the same step at once, one does it and the others wait for it. A daemon that
+ * dies leaves a hidden VM and at most a half made snapshot, which the next start removes; the steps
+ * before are there. */
 
 #include "recipe/recipe.h"
 
@@ -20,10 +20,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/str.h"
 #include "frozen/pins.h"
 #include "frozen/snapshot_files.h"
 #include "home/inside.h"
+#include "home/turn.h"
 #include "lineage/lineage.h"
 #include "machine/create.h"
 #include "pool/boot_cache.h"
@@ -87,8 +89,10 @@ static int boot_base(Build *build, Error *error) {
         r = images_find(build->home->store, build->plan.spec.image, &build->base, error);
     if (r >= 0)
         r = boot_cache_ensure(build->home, build->operation, &planned, &root, error);
-    if (r < 0)
-        return error_add_context(error, "%s: base %s", build->plan.file, build->plan.spec.image);
+    if (r < 0) {
+        _cleanup_free_ char *what = str_format("base %s", build->plan.spec.image);
+        return recipe_line_error(&build->plan, build->plan.base_line, what, error);
+    }
     move_on(build, &root);
     return 0;
 }
@@ -107,20 +111,24 @@ static int find_base(Build *build, Error *error) {
 
 /* ---- steps ---- */
 
+/* Goes on from what the step made, if that is there: 1, else 0. */
+static int take_done(Build *build, const RecipeStep *step, Error *error) {
+    _cleanup_snapshot_row_ SnapshotRow pinned = {0};
+    int r = snapshot_pin_key(build->home, step->key, PURPOSE_STEP, &pinned, error);
+    if (r > 0)
+        move_on(build, &pinned);
+    return r;
+}
+
 /* The steps that need not be done: their count. */
 static int find_done(Build *build, size_t *count, Error *error) {
     const RecipePlan *plan = &build->plan;
-    for (size_t i = plan->n_steps; i > 0; i--) {
-        _cleanup_snapshot_row_ SnapshotRow found = {0}, pinned = {0};
-        int r = snapshots_find_key(build->home->store, plan->steps[i - 1].key, PURPOSE_STEP, &found,
-                                   error);
+    for (size_t i = plan->n_steps; i > 0 && *count == 0; i--) {
+        int r = take_done(build, &plan->steps[i - 1], error);
         if (r < 0)
             return r;
-        if (r == 0 || snapshot_pin(build->home, found.id, &pinned, NULL) < 0)
-            continue;
-        move_on(build, &pinned);
-        *count = i;
-        break;
+        if (r > 0)
+            *count = i;
     }
     for (size_t i = 0; i < *count; i++)
         report(build, &plan->steps[i], true, 0);
@@ -159,11 +167,10 @@ static void keep_broken(const Build *build, StepVm *vm, const Error *failure) {
 static int do_in_vm(Build *build, Operation *operation, const RecipeStep *step, StepVm *vm,
                     SnapshotRow *done, Error *error) {
     _cleanup_error_ Error failure = ERROR_INIT;
-    int cancel_fd = build->operation->cancel_fd;
     int r = fork_last(build, operation, step, vm, error);
     if (r < 0)
         return r;
-    r = step_work(build->home, &vm->row, step, build->options->fd, cancel_fd, &failure);
+    r = step_work(build->home, build->operation, &vm->row, step, build->options->fd, &failure);
     if (r < 0) {
         keep_broken(build, vm, &failure);
         return error_move(error, &failure);
@@ -173,13 +180,12 @@ static int do_in_vm(Build *build, Operation *operation, const RecipeStep *step, 
                  : step_vm_freeze(build->home, operation, vm, PURPOSE_STEP, step->key, done, error);
 }
 
-static int do_step(Build *build, const RecipeStep *step, Error *error) {
+static int make_step(Build *build, const RecipeStep *step, Error *error) {
     _cleanup_snapshot_row_ SnapshotRow done = {0};
     uint64_t start = clock_monotonic_usec();
     Operation operation;
     StepVm vm = {0};
     int r;
-    begin(build, step);
     operation_init(&operation, 0, build->operation->cancel_fd);
     operation_enter(&operation, "plan");
     r = do_in_vm(build, &operation, step, &vm, &done, error);
@@ -189,6 +195,19 @@ static int do_step(Build *build, const RecipeStep *step, Error *error) {
     move_on(build, &done);
     report(build, step, false, clock_monotonic_usec() - start);
     return 0;
+}
+
+static int do_step(Build *build, const RecipeStep *step, Error *error) {
+    _cleanup_close_ int lock_fd = -1;
+    int r;
+    begin(build, step);
+    r = home_wait_for_turn(build->home, "step", step->key, build->operation->cancel_fd, &lock_fd,
+                           error);
+    if (r >= 0)
+        r = take_done(build, step, error);
+    if (r > 0)
+        report(build, step, true, 0);
+    return r != 0 ? r : make_step(build, step, error);
 }
 
 /* ---- all of it ---- */
@@ -238,6 +257,19 @@ static bool is_warm_already(Build *build) {
                0;
 }
 
+static int make_image_ready(Build *build, json_t **image, Error *error) {
+    _cleanup_close_ int lock_fd = -1;
+    int r;
+    if (!build->plan.ready)
+        return make_image(build, image, error);
+    r = home_wait_for_turn(build->home, "warm", build->last.id, build->operation->cancel_fd,
+                           &lock_fd, error);
+    if (r < 0)
+        return r;
+    return is_warm_already(build) ? make_image(build, image, error)
+                                  : make_warm(build, image, error);
+}
+
 int recipe_build(Home *home, Operation *operation, const RecipeOptions *options, json_t **image,
                  Error *error) {
     _cleanup_(build_free) Build build = {
@@ -252,10 +284,8 @@ int recipe_build(Home *home, Operation *operation, const RecipeOptions *options,
         r = find_base(&build, error);
     if (r >= 0)
         r = do_steps(&build, error);
-    if (r >= 0 && build.plan.ready && !is_warm_already(&build))
-        r = make_warm(&build, &made, error);
-    else if (r >= 0)
-        r = make_image(&build, &made, error);
+    if (r >= 0)
+        r = make_image_ready(&build, &made, error);
     boot_cache_reconcile(home);
     bases_collect(home); /* seeds that were made in vain, or lost their image */
     if (r < 0)

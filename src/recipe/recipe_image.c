@@ -9,8 +9,8 @@
 #include "catalog/images.h"
 #include "frozen/layers.h"
 #include "home/inside.h"
-#include "recipe/recipe_seeds.h"
 #include "storage/bases.h"
+#include "storage/image_seeds.h"
 
 #define OF_RECIPE "recipe file "
 
@@ -73,7 +73,8 @@ bool recipe_image_is_there(Home *home, const RecipePlan *plan, const RecipeOptio
 static int find_seeds(const Making *making, const ImageRow *there, json_t **seeds, Error *error) {
     json_t *known = json_object_get(there->detail, "seeds");
     if (!*there->digest)
-        return recipe_seeds_take(making->home, making->operation, making->last, seeds, error);
+        return image_seeds_take(making->home, making->operation, making->last, "a recipe", seeds,
+                                error);
     *seeds = known ? json_incref(known) : NULL;
     return 0;
 }
@@ -106,6 +107,7 @@ int recipe_image_make(Home *home, Operation *operation, const RecipePlan *plan,
                                  .digest = of_step ? there.digest : NULL,
                                  .minimum_disk_bytes = last->data.spec.disk_bytes,
                                  .default_memory_bytes = last->data.spec.memory_bytes,
+                                 .default_cpus = last->data.spec.cpus,
                                  .init = init_of(base),
                                  .step = last->id,
                                  .settings = settings,

@@ -219,7 +219,10 @@ static int read_spec(RecipePlan *plan, Error *error) {
         if (value)
             (void)json_object_set(spec, members[i], value);
     }
-    return vm_spec_parse(spec, &plan->spec, error);
+    r = json_opt_u64("the recipe", plan->json, "base_line", &plan->base_line, error);
+    if (r >= 0)
+        r = vm_spec_parse(spec, &plan->spec, error);
+    return r < 0 ? error_add_context(error, "%s", plan->file) : 0;
 }
 
 /* ---- how the image is run ---- */

@@ -39,7 +39,7 @@ typedef struct RecipePlan {
     size_t n_steps;
     RecipeStep *steps; /* owned */
     const char *ready; /* a line; NULL: the image does not start warm */
-    uint64_t ready_line, ready_timeout_s;
+    uint64_t base_line, ready_line, ready_timeout_s;
 } RecipePlan;
 
 /* Reads and checks what a client sent: of `fd` the last json_bytes are the recipe, and what is

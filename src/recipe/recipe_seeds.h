@@ -3,23 +3,17 @@
 #define RAMET_RECIPE_RECIPE_SEEDS_H
 
 /* Seeds of a recipe. The steps' VMs have them, and a step may write to them; what the last one
- * leaves is a seed of the image. So are those that the base brings. */
+ * leaves is a seed of the image (storage/image_seeds.h). So are those that the base brings. */
 
 #include "home/home.h"
 #include "home/operation.h"
 #include "recipe/recipe.h"
 #include "recipe/recipe_plan.h"
-#include "store/snapshots.h"
 
 /* Makes a base of each folder, and the VMs of the plan have them. The caller holds the bases
  * (storage/bases.h) until what stands on them is there. ERROR_PERMISSION: the client must not have
  * folders read. */
 int recipe_seeds_add(Home *home, Operation *operation, const RecipeOptions *options,
                      RecipePlan *plan, Error *error);
-
-/* What the disks beside the root have become, as an image's `seeds`: the caller's; NULL: there are
- * none. The caller holds the bases until the image is there. */
-int recipe_seeds_take(Home *home, Operation *operation, const SnapshotRow *last, json_t **seeds,
-                      Error *error);
 
 #endif

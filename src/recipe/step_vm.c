@@ -10,7 +10,7 @@
 #include "machine/clone.h"
 #include "machine/create.h"
 #include "machine/remove.h"
-#include "machine/snapshot_create.h"
+#include "machine/snapshot/snapshot_create.h"
 #include "machine/start.h"
 #include "run/restore.h"
 

@@ -20,6 +20,7 @@
 #include "proto/frame.h"
 #include "proto/tlv.h"
 #include "run/guest_stream.h"
+#include "run/guest_wait.h"
 
 #define PIECE_BYTES 32768u
 
@@ -105,41 +106,36 @@ static int read_frames(Copying *copying, Error *error) {
 
 /* ---- both ---- */
 
-static int move_some(Copying *copying, struct pollfd fds[2], Error *error) {
+static int move_some(Copying *copying, int fd, short revents, Error *error) {
     int r = 0;
-    if (fds[1].revents)
-        return error_set(error, ERROR_CANCELLED, ECANCELED, "the client went away");
-    if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
-        r = guest_stream_read(&copying->reader, fds[0].fd, error);
+    if (revents & (POLLIN | POLLHUP | POLLERR))
+        r = guest_stream_read(&copying->reader, fd, error);
     if (r >= 0)
         r = read_frames(copying, error);
-    if (r >= 0 && !copying->done && (fds[0].revents & POLLOUT))
-        r = send_some(copying, fds[0].fd, error);
+    if (r >= 0 && !copying->done && (revents & POLLOUT))
+        r = send_some(copying, fd, error);
     return r;
 }
 
-static int move_all(Copying *copying, int fd, uint64_t deadline_usec, int cancel_fd, Error *error) {
-    struct pollfd fds[2] = {{.fd = fd}, {.fd = cancel_fd, .events = POLLIN}};
+static int move_all(Copying *copying, GuestWait *wait, Error *error) {
     int r = 0;
     while (r >= 0 && !copying->done) {
-        int n;
-        fds[0].events = (short)(POLLIN | (has_more(copying) ? POLLOUT : 0));
-        n = poll(fds, 2, clock_poll_timeout(deadline_usec));
-        if (n < 0 && errno == EINTR)
-            continue;
-        r = n <= 0 ? error_set(error, ERROR_TIMEOUT, ETIMEDOUT, "the copy does not end")
-                   : move_some(copying, fds, error);
+        short revents = 0;
+        r = guest_wait(wait, (short)(POLLIN | (has_more(copying) ? POLLOUT : 0)), &revents, error);
+        if (r >= 0)
+            r = move_some(copying, wait->fd, revents, error);
     }
     return r;
 }
 
-int guest_copy_in(Home *home, const VmRow *row, const GuestCopy *copy, uint64_t timeout_usec,
-                  int cancel_fd, Error *error) {
+int guest_copy_in(Home *home, Operation *operation, const VmRow *row, const GuestCopy *copy,
+                  uint64_t timeout_usec, Error *error) {
     uint64_t deadline = clock_monotonic_usec() + timeout_usec;
     _cleanup_json_ json_t *request =
         json_pack("{s:s, s:o, s:I}", "op", "copy_in", "path", json_from_cstring(copy->path),
                   "flags", (json_int_t)copy->flags);
     _cleanup_free_ Copying *copying = calloc(1, sizeof(*copying));
+    GuestWait wait;
     int pair[2], r;
     if (!copying || frame_reader_init(&copying->reader) < 0)
         return error_set_errno(error, ENOMEM, "cannot copy into the VM");
@@ -150,8 +146,10 @@ int guest_copy_in(Home *home, const VmRow *row, const GuestCopy *copy, uint64_t 
     if (r >= 0) {
         r = guest_stream_hand(home, row, request, pair[1], error);
         (void)fd_close(pair[1]);
+        guest_wait_begin(&wait, home, operation, row, pair[0], deadline);
         if (r >= 0)
-            r = move_all(copying, pair[0], deadline, cancel_fd, error);
+            r = move_all(copying, &wait, error);
+        guest_wait_end(&wait);
         (void)fd_close(pair[0]);
     }
     frame_reader_free(&copying->reader);

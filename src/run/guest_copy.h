@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "home/home.h"
+#include "home/operation.h"
 #include "store/vms.h"
 
 typedef struct GuestCopy {
@@ -14,8 +15,8 @@ typedef struct GuestCopy {
 } GuestCopy;
 
 /* Unpacks a tar archive in a VM whose keeper says that it runs, as a `ramet cp` into it does. What
- * the guest says against it is the error. */
-int guest_copy_in(Home *home, const VmRow *row, const GuestCopy *copy, uint64_t timeout_usec,
-                  int cancel_fd, Error *error);
+ * the guest says against it is the error; ERROR_TIMEOUT, ERROR_NO_SPACE: guest_wait.h. */
+int guest_copy_in(Home *home, Operation *operation, const VmRow *row, const GuestCopy *copy,
+                  uint64_t timeout_usec, Error *error);
 
 #endif

@@ -20,9 +20,9 @@
 #include "home/row.h"
 #include "proto/agent.h"
 #include "proto/frame.h"
-#include "proto/keeper.h"
 #include "proto/tlv.h"
 #include "run/guest_stream.h"
+#include "run/guest_wait.h"
 #include "store/vms.h"
 
 static int hand(Home *home, const VmRow *row, const char *const *argv, int stream_fd,
@@ -35,7 +35,7 @@ static int hand(Home *home, const VmRow *row, const char *const *argv, int strea
 }
 
 /* The last GUEST_OUTPUT_MAX bytes. */
-static void keep_output(StrBuf *output, const Frame *frame) {
+static void keep_last(StrBuf *output, const Frame *frame) {
     size_t room = GUEST_OUTPUT_MAX, length = MIN_OF((size_t)frame->length, room);
     const char *bytes = (const char *)frame->payload + (frame->length - length);
     if (output->size + length > room) {
@@ -44,6 +44,12 @@ static void keep_output(StrBuf *output, const Frame *frame) {
         output->size -= drop;
     }
     strbuf_add(output, bytes, length);
+}
+
+static void take_output(GuestOutput *output, const Frame *frame) {
+    keep_last(&output->last, frame);
+    if (output->on_bytes)
+        output->on_bytes(output->data, (const char *)frame->payload, frame->length);
 }
 
 static int read_exit_status(const Frame *frame, int *status, Error *error) {
@@ -60,12 +66,12 @@ static int read_exit_status(const Frame *frame, int *status, Error *error) {
 }
 
 /* 1: it ended. */
-static int read_frames(FrameReader *reader, int *status, StrBuf *output, Error *error) {
+static int read_frames(FrameReader *reader, int *status, GuestOutput *output, Error *error) {
     Frame frame;
     int r = 0;
     while (r == 0 && frame_reader_next(reader, &frame) > 0) {
         if (output && (frame.type == FRAME_DATA || frame.type == FRAME_DATA_ERR))
-            keep_output(output, &frame);
+            take_output(output, &frame);
         else if (frame.type == FRAME_EXIT)
             r = read_exit_status(&frame, status, error) < 0 ? -EBADMSG : 1;
         else if (frame.type == FRAME_ERROR)
@@ -74,23 +80,16 @@ static int read_frames(FrameReader *reader, int *status, StrBuf *output, Error *
     return r;
 }
 
-static int wait_exit(int fd, uint64_t deadline_usec, int cancel_fd, int *status, StrBuf *output,
-                     Error *error) {
-    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = cancel_fd, .events = POLLIN}};
+static int wait_exit(GuestWait *wait, int *status, GuestOutput *output, Error *error) {
     FrameReader reader;
     int r = frame_reader_init(&reader);
     if (r < 0)
         return error_set_errno(error, -r, "cannot read from the VM");
     while (r == 0) {
-        int n = poll(fds, 2, clock_poll_timeout(deadline_usec));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            r = error_set(error, ERROR_TIMEOUT, ETIMEDOUT, "the command does not end");
-        else if (fds[1].revents)
-            r = error_set(error, ERROR_CANCELLED, ECANCELED, "the client went away");
-        else
-            r = guest_stream_read(&reader, fd, error);
+        short revents = 0;
+        r = guest_wait(wait, POLLIN, &revents, error);
+        if (r == 0 && revents)
+            r = guest_stream_read(&reader, wait->fd, error);
         if (r == 0)
             r = read_frames(&reader, status, output, error);
     }
@@ -98,16 +97,19 @@ static int wait_exit(int fd, uint64_t deadline_usec, int cancel_fd, int *status,
     return r < 0 ? r : 0;
 }
 
-int guest_run(Home *home, const VmRow *row, const char *const *argv, uint64_t timeout_usec,
-              int cancel_fd, int *exit_status, StrBuf *output, Error *error) {
+int guest_run(Home *home, Operation *operation, const VmRow *row, const char *const *argv,
+              uint64_t timeout_usec, int *exit_status, GuestOutput *output, Error *error) {
     uint64_t deadline = clock_monotonic_usec() + timeout_usec;
+    GuestWait wait;
     int pair[2], r;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return error_set_errno(error, errno, "cannot make a socket pair");
     r = hand(home, row, argv, pair[1], error);
     (void)fd_close(pair[1]);
+    guest_wait_begin(&wait, home, operation, row, pair[0], deadline);
     if (r >= 0)
-        r = wait_exit(pair[0], deadline, cancel_fd, exit_status, output, error);
+        r = wait_exit(&wait, exit_status, output, error);
+    guest_wait_end(&wait);
     (void)fd_close(pair[0]);
     return r;
 }

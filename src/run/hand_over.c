@@ -101,11 +101,7 @@ static int check_running(const VmRow *row, const Op *op, Error *error) {
     if (row->state == STATE_RUNNING || (op->needs_no_run && row->state == STATE_PAUSED))
         return 0;
     error_set(error, ERROR_CONFLICT, EBUSY, "%s is %s", row->name, vm_state_name(row->state));
-    if (row->state == STATE_PAUSED)
-        error_set_hint(error, "unpause it first");
-    else if (!vm_state_is_active(row->state))
-        error_set_hint(error, "start it first: ramet start %s", row->name);
-    return -EBUSY;
+    return vm_state_hint(row->state, row->name, error);
 }
 
 static int ask(Home *home, const VmRow *row, const Op *op, const json_t *request, const int *fds,

@@ -219,6 +219,7 @@ static void note_troubles(Home *home, VmRow *row, const json_t *status) {
 static int adopt(Home *home, VmRow *row, int dir_fd, const json_t *status, Error *error) {
     const char *id = json_string_value(json_object_get(status, "vm_id"));
     ProcessIdentity keeper;
+    bool program_ended;
     VmState state;
     int r;
     if (id && *id && !str_equal(id, row->id))
@@ -237,8 +238,11 @@ static int adopt(Home *home, VmRow *row, int dir_fd, const json_t *status, Error
     if (r < 0)
         return r;
     note_troubles(home, row, status);
+    program_ended = row_read_program(row, status);
     vm_set_nice(row, &keeper, NICE_RUNNING); /* the daemon may have died while it started */
     r = row_set_state(home, row, state, NULL, error);
+    if (r >= 0 && program_ended && !row_is_hidden(row))
+        home_event(home, "vm.program_ended", row->id, row->name, row->runtime.program);
     return r == -ENOENT ? -ESTALE : r; /* a warm clone was claimed: it is its claimer's now */
 }
 

@@ -60,6 +60,12 @@ static const char *machine_id(const VmRow *row) {
     return *row->runtime.machine_id ? row->runtime.machine_id : row->id;
 }
 
+/* Nothing of it is the VM's: others go on from what it is when it waits. */
+static void plan_waiting(Launch *launch) {
+    launch->plan.kernel_only = true;
+    launch->plan.cmdline = str_format("%s ramet.wait=disks", qemu_default_cmdline(launch->accel));
+}
+
 static int plan_cmdline(Launch *launch, Error *error) {
     StrBuf text = {0};
     strbuf_add_format(&text, "%s systemd.machine_id=%s systemd.hostname=%s%s",
@@ -100,7 +106,10 @@ static int plan_kernel(Launch *launch, Error *error) {
     if (r < 0)
         return error_add_context(error, "the kernel");
     str_set(launch->row->runtime.initramfs_key, key);
-    return plan_cmdline(launch, error);
+    if (!row_is_booted_kernel(launch->row))
+        return plan_cmdline(launch, error);
+    plan_waiting(launch);
+    return 0;
 }
 
 static int note_memory(Launch *launch, int fd, const char *name, Error *error) {
@@ -179,6 +188,7 @@ static int plan_restore(Launch *launch, Error *error) {
     Plan *plan = &launch->plan;
     int r;
     plan->boot = PLAN_BOOT_RESTORE;
+    plan->kernel_only = launch->restore->kernel_only;
     plan->start_paused = launch->restore->paused;
     plan->counter = snapshot->data.counter;
     plan->mailbox = snapshot->data.mailbox;
@@ -188,6 +198,8 @@ static int plan_restore(Launch *launch, Error *error) {
     r = plan_state(launch, error);
     if (r >= 0)
         r = check_state(launch, error);
+    if (r >= 0 && plan->kernel_only)
+        r = plan_cmdline(launch, error);
     if (r < 0)
         return r;
     str_set(launch->row->runtime.boot, launch->restore->boot);
@@ -231,7 +243,8 @@ static void choose_mac(const Launch *launch, size_t index, const PlanCard *card,
     VmAddress address = vm_address(row, index);
     bool translated = card->network == PLAN_NETWORK_DGRAM && !card->unplugged &&
                       !*row->spec.cards.items[index].mac;
-    bool keeps = launch->restore && launch->restore->keep;
+    /* by which the agent of a booted kernel finds its cards */
+    bool keeps = launch->restore && (launch->restore->keep || launch->restore->kernel_only);
     if ((translated || keeps) && guest_macs_get(frozen, index, mac))
         return;
     if (!*address.mac)
@@ -389,8 +402,8 @@ static void plan_identity(Launch *launch) {
     const Plan *plan = &launch->plan;
     (void)snprintf(identity->hostname, sizeof(identity->hostname), "%s", row->runtime.hostname);
     (void)snprintf(identity->machine_id, sizeof(identity->machine_id), "%s", machine_id(row));
-    identity->grow_root =
-        !launch->restore; /* a clone's disk grows after that: machine/resize_disk.c */
+    /* a clone's disk grows after that: machine/resize_disk.c */
+    identity->grow_root = !launch->restore || launch->restore->kernel_only;
     if (launch->restore && launch->restore->clone)
         plan_clone(identity, launch->restore->keep);
     if (launch->restore && launch->restore->clone && launch->restore->snapshot)

@@ -14,7 +14,7 @@
 #include "home/ssh_identity.h"
 
 static bool becomes_another(const VmRow *row, const Restore *restore) {
-    if (!restore)
+    if (!restore || restore->kernel_only)
         return !*row->runtime.ssh_host_key;
     return restore->clone && !restore->keep && restore->snapshot;
 }

@@ -110,6 +110,14 @@ static char *describe_end(const VmRow *row, const json_t *ended) {
     return strbuf_steal(&text);
 }
 
+bool row_read_program(VmRow *row, const json_t *facts) {
+    json_t *program = json_object_get(facts, "program");
+    if (!json_is_object(program) || json_equal(program, row->runtime.program))
+        return false;
+    json_replace(&row->runtime.program, json_incref(program));
+    return true;
+}
+
 /* By the time at which its QEMU began. */
 static uint64_t ran_usec(const VmRow *row, const Now *now) {
     uint64_t hertz = (uint64_t)sysconf(_SC_CLK_TCK);
@@ -137,6 +145,7 @@ static VmState note_end(VmRow *row, json_t *ended) {
         json_replace(&row->runtime.error, failure_json(text, "see ramet logs"));
     }
     plan_next_run(row, cause);
+    (void)row_read_program(row, ended);
     json_replace(&row->runtime.exit,
                  ended ? json_incref(ended) : json_pack("{s:s}", "cause", "keeper-gone"));
     row_clear_processes(row);

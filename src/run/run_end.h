@@ -21,6 +21,10 @@ typedef enum RunEnd {
  * is left, takes exit.json. */
 int run_record_end(Home *home, VmRow *row, RunEnd *end, Error *error);
 
+/* Takes what a keeper says of how the VM's program ended (its status, or exit.json) into the
+ * runtime. False: nothing new. */
+bool row_read_program(VmRow *row, const json_t *facts);
+
 /* Ends one process, by identity; that it is gone already is success. who: "keeper". */
 int run_end_process(const ProcessIdentity *identity, const char *who, Error *error);
 

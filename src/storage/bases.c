@@ -74,24 +74,29 @@ bool base_is_held(Home *home, const char *base) {
     return held;
 }
 
+int base_begin(Home *home, int cancel_fd, Publish **publish, Error *error) {
+    _cleanup_free_ char *name = scratch_name("base");
+    _cleanup_free_ char *lock = str_format("%s/locks/" SEED_KIND "-%s.lock", home->path, name);
+    const PublishOptions options = {
+        .home = home->path, .kind = SEED_KIND, .name = name, .cancel_fd = cancel_fd};
+    bool exists;
+    int r = publish_begin(&options, publish, &exists, error);
+    (void)unlink(lock); /* nobody else can choose its name */
+    return r;
+}
+
 static int build(Home *home, Operation *operation, BaseFill *fill, void *data,
                  char base[BASE_ID_SIZE], Error *error) {
-    _cleanup_free_ char *lock = scratch_name("base");
-    _cleanup_free_ char *lock_path = str_format("%s/locks/" SEED_KIND "-%s.lock", home->path, lock);
-    const PublishOptions options = {
-        .home = home->path, .kind = SEED_KIND, .name = lock, .cancel_fd = operation->cancel_fd};
     _cleanup_(publish_free_p) Publish *publish = NULL;
-    bool exists;
-    int fd, r = publish_begin(&options, &publish, &exists, error);
+    int cancel_fd = operation->cancel_fd, fd, r = base_begin(home, cancel_fd, &publish, error);
     if (r < 0)
         return r;
-    (void)unlink(lock_path); /* nobody else can choose its name */
     fd = publish_scratch_fd(publish);
-    r = fill(data, publish_scratch_path(publish), fd, operation->cancel_fd, error);
+    r = fill(data, publish_scratch_path(publish), fd, cancel_fd, error);
     if (r >= 0)
         r = operation_check(operation, error);
     if (r >= 0)
-        r = base_digest(fd, operation->cancel_fd, base, error);
+        r = base_digest(fd, cancel_fd, base, error);
     return r < 0 ? r : base_publish(publish, base, error);
 }
 

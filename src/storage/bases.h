@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "disk/base_file.h"
+#include "disk/publish.h"
 #include "home/home.h"
 #include "home/operation.h"
 
@@ -26,6 +27,9 @@ void bases_collect(Home *home);
 
 /* Is it there, and does somebody hold the bases? */
 bool base_is_held(Home *home, const char *base);
+
+/* Begins one in a scratch file of the caller's own, for base_publish (disk/base_file.h). */
+int base_begin(Home *home, int cancel_fd, Publish **publish, Error *error);
 
 /* Makes one of what `fill` writes into an empty file; whose it is, the caller sees to, who holds
  * the bases. */

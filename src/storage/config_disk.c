@@ -13,6 +13,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "disk/rootfs/iso_folder.h"
+#include "disk/sniff.h"
 #include "disk/sparse.h"
 #include "home/mount.h"
 #include "storage/bases.h"
@@ -38,14 +39,16 @@ void config_disk_release_p(Home **home) {
 /* ---- of a file ---- */
 
 static int check_file(const char *path, int fd, const struct stat *info, Error *error) {
-    char magic[4] = "";
+    ExtractKind kind;
+    int r;
     if (info->st_size == 0 || (uint64_t)info->st_size > FILE_MAX_BYTES)
         return error_set(error, ERROR_USAGE, EFBIG, "%s is %s", path,
                          info->st_size ? "larger than 1 GiB" : "empty");
-    if (fd_pread_full(fd, magic, sizeof(magic), 0) != (ssize_t)sizeof(magic) ||
-        memcmp(magic, "QFI\xfb", sizeof(magic)) != 0)
-        return 0;
-    error_set(error, ERROR_USAGE, EINVAL, "%s is a qcow2 file, and a config disk is raw", path);
+    r = sniff_image(fd, &kind, error);
+    if (r < 0 || kind == EXTRACT_RAW)
+        return MIN_OF(r, 0);
+    error_set(error, ERROR_USAGE, EINVAL, "%s is a %s file, and a config disk is raw", path,
+              extract_kind_name(kind));
     error_set_hint(error, "qemu-img convert -O raw %s FILE", path);
     return -EINVAL;
 }
@@ -142,7 +145,7 @@ int config_disk_replace(VmMounts *mounts, const VmMount *mount, Error *error) {
     }
     error_set(error, ERROR_USAGE, EINVAL,
               "its source has no config disk, and a clone has the disks of its source");
-    error_set_hint(error, "make the source with --config-disk");
+    error_set_hint(error, "make the source with --config-disk; an empty folder will do");
     return -EINVAL;
 }
 

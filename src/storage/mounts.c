@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "frozen/disks.h"
 #include "home/inside.h"
+#include "home/mount.h"
 #include "storage/bases.h"
 #include "store/disks/seeds.h"
 #include "store/disks/volumes.h"
@@ -35,10 +36,14 @@ static int resolve_seed(Home *home, VmMount *mount, Error *error) {
         str_set(mount->name, row.name);
         str_set(mount->base, row.digest);
     }
-    if (base_bytes(home, mount->base, &bytes) < 0)
-        return error_set(error, ERROR_NOT_FOUND, ENOENT, "the file of %s %s is gone: %s",
-                         mount->kind == VM_MOUNT_CONFIG ? "its config disk" : "seed", mount->name,
-                         mount->base);
+    if (base_bytes(home, mount->base, &bytes) < 0) {
+        error_set(error, ERROR_NOT_FOUND, ENOENT, "the file of %s %s is gone: %s",
+                  mount->kind == VM_MOUNT_CONFIG ? "its config disk" : "seed", mount->name,
+                  mount->base);
+        if (mount->kind == VM_MOUNT_SEED)
+            error_set_hint(error, "ramet seed create --replace makes it again of its folder");
+        return -ENOENT;
+    }
     if (!mount->bytes)
         mount->bytes = bytes;
     return check_size(mount, bytes, error);
@@ -96,9 +101,8 @@ void mounts_add_of_image(Home *home, Operation *operation, const json_t *seeds, 
     json_array_foreach(seeds, i, seed) {
         _cleanup_error_ Error error = ERROR_INIT;
         const char *path = str_or_empty(json_string_value(json_object_get(seed, "path")));
-        int r = mounts->count < VM_MOUNTS_MAX
-                    ? add_one(home, seed, mounts, &error)
-                    : error_set(&error, ERROR_CONFLICT, E2BIG, "the VM has no room for more disks");
+        int r = mounts->count < VM_MOUNTS_MAX ? add_one(home, seed, mounts, &error)
+                                              : vm_mounts_too_many(path, &error);
         if (r < 0)
             operation_note(operation,
                            "the image's seed for %s cannot be had (%s); the VM has there what is "

@@ -13,6 +13,7 @@
 #include "store/disks/seeds.h"
 
 #define USERS_MAX 256
+#define USERS_NAMED 4
 
 /* ---- as JSON ---- */
 
@@ -22,8 +23,9 @@ static json_t *describe_users(Home *home, const char *digest) {
     size_t count = 0;
     (void)disk_uses_list_of_base(home->store, digest, users, USERS_MAX, &count, NULL);
     for (size_t i = 0; i < count; i++)
-        (void)json_array_append_new(
-            list, json_pack("{s:s, s:s}", "name", users[i].name, "state", users[i].state));
+        if (!users[i].automatic)
+            (void)json_array_append_new(
+                list, json_pack("{s:s, s:s}", "name", users[i].name, "state", users[i].state));
     return list;
 }
 
@@ -148,9 +150,49 @@ int seed_create(Home *home, Operation *operation, const SeedOptions *options, js
     return r < 0 ? r : seed_inspect(home, options->name, seed, error);
 }
 
+/* ---- removing ---- */
+
+/* "VM web1, snapshot ready and 2 more"; "" when nobody is left. The caller owns it. */
+static char *name_users(Home *home, const char *digest) {
+    DiskUser users[USERS_MAX];
+    size_t count = 0, named = 0, more = 0;
+    char *text = str_copy("");
+    (void)disk_uses_list_of_base(home->store, digest, users, USERS_MAX, &count, NULL);
+    for (size_t i = 0; i < count; i++) {
+        bool is_snapshot = str_has_suffix(users[i].state, "snapshot");
+        if (users[i].automatic || (named == USERS_NAMED && ++more))
+            continue;
+        _cleanup_free_ char *before = text;
+        text = str_format("%s%s%s %s", before, named++ > 0 ? ", " : "",
+                          is_snapshot ? users[i].state : "VM", users[i].name);
+    }
+    if (more > 0) {
+        _cleanup_free_ char *before = text;
+        text = str_format("%s and %zu more", before, more);
+    }
+    return text;
+}
+
+/* As of images: with another name for the same content, its VMs have that one. */
+static int check_unused(Home *home, const SeedRow *row, Error *error) {
+    _cleanup_free_ char *users = NULL;
+    uint64_t names;
+    int r = seeds_count_digest(home->store, row->digest, &names, error);
+    if (r < 0 || names > 1)
+        return MIN_OF(r, 0);
+    users = name_users(home, row->digest);
+    if (*users == '\0')
+        return 0;
+    error_set(error, ERROR_CONFLICT, EBUSY, "seed %s is in use by %s", row->name, users);
+    error_set_hint(error, "remove those first, or move the name with ramet seed create --replace");
+    return -EBUSY;
+}
+
 int seed_remove(Home *home, const char *reference, Error *error) {
     _cleanup_seed_row_ SeedRow row = {0};
     int r = seeds_find(home->store, reference, &row, error);
+    if (r >= 0)
+        r = check_unused(home, &row, error);
     if (r >= 0)
         r = seeds_delete(home->store, row.name, error);
     if (r < 0)

@@ -26,7 +26,8 @@ int seed_create(Home *home, Operation *operation, const SeedOptions *options, js
 int seed_list(Home *home, json_t **list, Error *error);
 int seed_inspect(Home *home, const char *reference, json_t **seed, Error *error);
 
-/* Takes the name away. What VMs, snapshots and images stand on stays as long as they do. */
+/* Takes the name away. ERROR_CONFLICT when it is the last of its content, and a VM has that, or a
+ * snapshot that somebody asked for. What images stand on stays as long as they do. */
 int seed_remove(Home *home, const char *reference, Error *error);
 
 /* Makes the base of a folder; whose it is, the caller sees to, who holds the bases. */

@@ -24,6 +24,7 @@
 #include "disk/base_file.h"
 #include "disk/convert.h"
 #include "disk/rootfs/seed.h"
+#include "disk/sniff.h"
 #include "disk/sparse.h"
 #include "frozen/disks.h"
 #include "home/admission.h"
@@ -36,6 +37,7 @@
 #define USERS_MAX 256
 #define LOCK_BYTE 1
 #define SIZE_LEAST (2 * MIB)
+#define EMPTY_LEAST (8 * MIB) /* of ext4 with a journal */
 #define SIZE_MOST (1024 * 1024 * GIB)
 #define EXPORT_TIMEOUT_USEC (3600 * USEC_PER_SEC)
 
@@ -127,6 +129,8 @@ static json_t *describe(Home *home, const VolumeRow *row) {
                        (json_int_t)info.st_blocks * 512, "created_at", created, "users",
                        describe_users(home, row->id));
     (void)json_object_update_missing(volume, row->detail);
+    if (!json_object_get(volume, "source"))
+        (void)json_object_set_new(volume, "source", json_null());
     return volume;
 }
 
@@ -183,13 +187,14 @@ static int lock_source(const VolumeOptions *options, Error *error) {
 }
 
 static int fill_from_file(const VolumeOptions *options, int fd, int cancel_fd, Error *error) {
-    char magic[4] = "";
+    ExtractKind kind;
     int r = lock_source(options, error);
+    if (r >= 0)
+        r = sniff_image(options->fd, &kind, error);
     if (r < 0)
         return r;
-    if (fd_pread_full(options->fd, magic, sizeof(magic), 0) == (ssize_t)sizeof(magic) &&
-        memcmp(magic, "QFI\xfb", sizeof(magic)) == 0)
-        return convert_image(EXTRACT_QCOW2, options->fd, fd, SIZE_MOST, cancel_fd, error);
+    if (kind != EXTRACT_RAW)
+        return convert_image(kind, options->fd, fd, SIZE_MOST, cancel_fd, error);
     return file_clone_or_sparse_copy(options->fd, fd, NULL, error);
 }
 
@@ -201,8 +206,11 @@ static int grow(int fd, uint64_t bytes, Error *error) {
         return error_set_errno(error, errno, "cannot look at the volume");
     wanted = (MAX_OF(bytes, bytes ? 0 : (uint64_t)info.st_size) + 4095) / 4096 * 4096;
     r = check_size(wanted, MAX_OF((uint64_t)info.st_size, SIZE_LEAST), error);
-    if (r >= 0 && ftruncate(fd, (off_t)wanted) < 0)
-        r = error_set_errno(error, errno, "cannot make the volume that large");
+    if (r < 0 || ftruncate(fd, (off_t)wanted) == 0)
+        return r;
+    r = error_set_errno(error, errno, "a file of %llu MiB is more than this file system takes",
+                        (unsigned long long)(wanted / MIB));
+    error_set_hint(error, "try a smaller --size");
     return r;
 }
 
@@ -215,12 +223,10 @@ static int fill(Home *home, Operation *operation, const VolumeOptions *options, 
     else if (options->fd >= 0)
         r = fill_from_file(options, fd, operation->cancel_fd, error);
     else
-        r = check_size(bytes, SIZE_LEAST, error);
-    if (r < 0)
-        return r;
-    if (options->seed || options->fd >= 0)
+        r = check_size(bytes, EMPTY_LEAST, error);
+    if (r >= 0)
         r = grow(fd, options->size_bytes, error);
-    else
+    if (r >= 0 && !options->seed && options->fd < 0)
         r = seed_make_empty(path, bytes, "volume", operation->cancel_fd, error);
     if (r >= 0 && fsync(fd) < 0)
         r = error_set_errno(error, errno, "cannot make the volume durable");

@@ -15,7 +15,7 @@ typedef struct VolumeOptions { /* all borrowed */
     const char *name;
     uint64_t size_bytes; /* 0: as what it is made of */
     const char *seed;    /* name of a seed; NULL: none */
-    int fd;              /* a raw or qcow2 file; -1: none */
+    int fd;              /* a raw, qcow2, VMDK or VHDX file; -1: none */
     const char *source;  /* its path, for people */
 } VolumeOptions;
 

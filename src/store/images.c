@@ -54,6 +54,10 @@ void image_row_id(const ImageRow *row, char id[IMAGE_ID_SIZE]) {
     (void)snprintf(id, IMAGE_ID_SIZE, "%.*s", IMAGE_ID_SIZE - 1, hex);
 }
 
+unsigned image_row_cpus(const ImageRow *row) {
+    return (unsigned)MAX_OF(json_integer_value(json_object_get(row->detail, "default_cpus")), 1);
+}
+
 static int read_row(Query *query, void *row, Error *error) {
     ImageRow found = {0};
     int r;

@@ -41,6 +41,9 @@ int images_get(Store *store, const char *name, ImageRow *row, Error *error);
  * from its name and the time when it was made. */
 void image_row_id(const ImageRow *row, char id[IMAGE_ID_SIZE]);
 
+/* So many virtual CPUs its VMs have unless they say otherwise; at least 1. */
+unsigned image_row_cpus(const ImageRow *row);
+
 /* By name, by id, by digest, or by the start of a digest (6 digits or more, its kind before them
  * allowed) that fits only one digest. ERROR_NOT_FOUND, or ERROR_CONFLICT when it fits several. */
 int images_find(Store *store, const char *reference, ImageRow *row, Error *error);

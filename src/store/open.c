@@ -2,13 +2,19 @@
 #include "store/open.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/fd.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "store/query.h"
 #include "store/schema.h"
 
 #define BUSY_TIMEOUT_MSEC 30000
+#define LOG_BYTES (4 << 20) /* as the checkpoints of SQLite and journal_size_limit keep it */
+#define CHUNK_BYTES (1 << 20)
 
 static int configure(Store *store, Error *error) {
     (void)sqlite3_extended_result_codes(store->connection, 1);
@@ -20,6 +26,18 @@ static int configure(Store *store, Error *error) {
                          "PRAGMA cache_size=-2048;" /* KiB: the daemon stays small */
                          "PRAGMA journal_size_limit=4194304;",
                          error);
+}
+
+/* On a disk that is full what happened must be noted all the same, such as that what was half made
+ * is undone: the log has its room from the beginning, and the file grows in chunks. Where that
+ * cannot be, it is as it was. */
+static void reserve_room(Store *store, const char *path) {
+    _cleanup_free_ char *log = str_format("%s-wal", path);
+    _cleanup_close_ int fd = open(log, O_RDWR | O_CLOEXEC);
+    int chunk = CHUNK_BYTES;
+    (void)sqlite3_file_control(store->connection, "main", SQLITE_FCNTL_CHUNK_SIZE, &chunk);
+    if (fd < 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOG_BYTES) < 0)
+        log_debug("no room is reserved for %s: errno %d", log, errno);
 }
 
 /* Damage shows early or never: quick_check reads all pages, which for this file are few. */
@@ -69,6 +87,8 @@ int store_open(const char *path, Store **store, Error *error) {
         r = check_whole(opened, error);
     if (r >= 0)
         r = schema_migrate(opened, error);
+    if (r >= 0)
+        reserve_room(opened, path);
     if (r < 0) {
         (void)error_add_context(error, "%s", path);
         return r;

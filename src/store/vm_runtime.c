@@ -84,6 +84,7 @@ static const RowField fields[] = {
     FIELD(ROW_JSON, exit),
     FIELD(ROW_JSON, error),
     FIELD(ROW_JSON, fallback),
+    FIELD(ROW_JSON, program),
     FIELD(ROW_BOOL, silent),
     FIELD(ROW_BOOL, no_room),
     FIELD(ROW_STRING, memory_base),

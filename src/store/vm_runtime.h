@@ -39,7 +39,7 @@ typedef struct VmRuntime {
     char ip6[46];
     VmAddresses further; /* of its other cards: vm_address() */
     Impairment impair;   /* of its place in its networks */
-    char hidden[8];      /* "cache", "pool": the daemon's own, never shown */
+    char hidden[8];      /* "cache", "kernel", "pool": the daemon's own, never shown */
     VmTimers timers;     /* what happens to it by itself */
     bool has_cgroup;     /* its processes are in one of their own, or were in its last run */
     bool half_run;       /* made by a `run` that has not got ready yet */
@@ -62,6 +62,8 @@ typedef struct VmRuntime {
     json_t *exit;        /* owned: how its last run ended */
     json_t *error;       /* owned: why it failed */
     json_t *fallback;    /* owned: the way to start that was tried first, and failed */
+    json_t *program;     /* owned: how its program ended: {"exit_status","ended_at"}; NULL: it did
+                            not, as far as is known */
     bool silent;         /* its guest does not answer */
     bool no_room;        /* it is paused until the host has room for what it writes */
 

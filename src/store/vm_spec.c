@@ -173,7 +173,7 @@ const RowField vm_spec_fields[] = {
 };
 
 void vm_spec_init(VmSpec *spec) {
-    *spec = (VmSpec){.cpus = 1};
+    *spec = (VmSpec){0};
     vm_cards_set(&spec->cards, "user");
 }
 

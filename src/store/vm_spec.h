@@ -33,12 +33,12 @@ typedef struct VmSpec {
     char lab[33]; /* id of the lab that it is made for; empty: none. A row has it elsewhere */
     char image[64];
     uint64_t memory_bytes; /* 0: as the image suggests */
-    unsigned cpus;
-    uint64_t disk_bytes; /* 0: as the image is */
-    VmMounts mounts;     /* its other disks */
-    char *config_disk;   /* owned: what one more is to be made of; NULL: nothing. In no row */
-    VmCards cards;       /* at least one */
-    NetLimit net_limit;  /* of each card */
+    unsigned cpus;         /* 0 until it is made: as the image suggests */
+    uint64_t disk_bytes;   /* 0: as the image is */
+    VmMounts mounts;       /* its other disks */
+    char *config_disk;     /* owned: what one more is to be made of; NULL: nothing. In no row */
+    VmCards cards;         /* at least one */
+    NetLimit net_limit;    /* of each card */
     PortForwards forwards;
     StrList env;             /* owned: "K=V", for every command in it */
     StrList ssh_keys;        /* owned: lines of those who may log in, beside the home's owner */
@@ -51,8 +51,9 @@ typedef struct VmSpec {
     bool router;             /* it passes on what others of its networks send */
     bool remove;             /* --rm */
     bool cold;               /* never from the boot cache */
-    ImageConfig config;      /* owned: how its image is run, as it was changed for it */
-    bool has_program;        /* entrypoint and command of it run in each start */
+    bool microvm;       /* without firmware, also where the image has a boot loader. In no row */
+    ImageConfig config; /* owned: how its image is run, as it was changed for it */
+    bool has_program;   /* entrypoint and command of it run in each start */
     bool warm;          /* what it is forked from in its first start runs the program already */
     bool agent_is_init; /* even where the image has an init */
     bool own_entrypoint,

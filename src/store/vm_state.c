@@ -56,3 +56,27 @@ bool vm_state_is_active(VmState state) {
 bool vm_state_is_hidden(VmState state) {
     return state == STATE_CREATING || state == STATE_REMOVING;
 }
+
+int vm_state_hint(VmState state, const char *name, Error *error) {
+    const char *verb = "ps -a -f name=", *what = "wait until that is over";
+    switch (state) {
+    case STATE_CREATED:
+    case STATE_STOPPED:
+    case STATE_FAILED:
+        verb = "start ", what = "start it";
+        break;
+    case STATE_STANDBY:
+        verb = "resume ", what = "resume it";
+        break;
+    case STATE_PAUSED:
+        verb = "unpause ", what = "unpause it";
+        break;
+    case STATE_RUNNING:
+        verb = "stop ", what = "stop it";
+        break;
+    default:
+        break;
+    }
+    error_set_hint(error, "%s: ramet %s%s", what, verb, name);
+    return -EBUSY;
+}

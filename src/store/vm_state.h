@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+#include "base/error.h"
+
 typedef enum VmState {
     STATE_CREATING, /* half made or half removed: never shown, and removed by */
     STATE_REMOVING, /* reconcile */
@@ -35,5 +37,9 @@ bool vm_state_is_active(VmState state);
 
 /* creating, removing: nobody but the one who does it sees such a VM. */
 bool vm_state_is_hidden(VmState state);
+
+/* The hint of an error that this state is the reason for: what takes the VM out of it. Returns
+ * -EBUSY, so that it can end a function. */
+int vm_state_hint(VmState state, const char *name, Error *error);
 
 #endif

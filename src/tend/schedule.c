@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "home/inside.h"
 #include "home/operation.h"
-#include "machine/snapshot_create.h"
+#include "machine/snapshot/snapshot_create.h"
 #include "store/snapshots.h"
 #include "verbs/verbs.h"
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "archive/archive_member.h"
 #include "base/str.h"
 
 #define WORDS_MAX 4096
@@ -64,8 +65,7 @@ int transfer_config_check(const ImageConfig *config, Error *error) {
         text_fits(config->ready) && config->stop_signal <= SIGNAL_MAX &&
         config->ready_timeout_s <= TIMEOUT_MAX && labels_fit(config->labels))
         return 0;
-    return error_set(error, ERROR_CORRUPT, EBADMSG,
-                     "the archive's manifest is damaged: how the image is run");
+    return archive_manifest_damaged(error, "how the image is run");
 }
 
 int transfer_config_read(const json_t *json, json_t **settings, Error *error) {

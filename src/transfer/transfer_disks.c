@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/path.h"
 #include "disk/base_file.h"
 #include "home/inside.h"
@@ -56,23 +55,6 @@ void transfer_bases_end(TransferBases *bases) {
     bases->home = NULL;
 }
 
-static int begin_publish(TransferBases *bases, size_t i, ArchiveMember *member, int cancel_fd,
-                         Error *error) {
-    _cleanup_free_ char *name = scratch_name("adopt");
-    const PublishOptions options = {
-        .home = bases->home->path, .kind = SEED_KIND, .name = name, .cancel_fd = cancel_fd};
-    _cleanup_free_ char *lock =
-        str_format("%s/locks/" SEED_KIND "-%s.lock", bases->home->path, name);
-    bool exists;
-    int r = publish_begin(&options, &bases->items[i].publish, &exists, error);
-    (void)unlink(lock); /* nobody else can choose its name */
-    if (r < 0)
-        return r;
-    member->file.fd = fcntl(publish_scratch_fd(bases->items[i].publish), F_DUPFD_CLOEXEC, 3);
-    member->wanted = true;
-    return member->file.fd < 0 ? error_set_errno(error, errno, "cannot keep a descriptor") : 0;
-}
-
 static bool is_digest(const char *text) {
     uint8_t bytes[SHA256_SIZE];
     return str_has_prefix(text, TREE_DIGEST_PREFIX) &&
@@ -84,10 +66,10 @@ int transfer_bases_want(TransferBases *bases, ArchiveReader *reader, const char 
     size_t i = bases->count;
     _cleanup_free_ char *name = member_name(i);
     ArchiveMember *member = archive_members_find(&reader->members, name);
+    int r;
     if (i == VM_MOUNTS_MAX || !is_digest(digest) ||
         (member && (!str_equal(member->digest, digest) || member->file.n_parts > 0)))
-        return error_set(error, ERROR_CORRUPT, EBADMSG,
-                         "the archive's manifest is damaged: a disk beside the root");
+        return archive_manifest_damaged(error, "a disk beside the root");
     bases->count++;
     str_set(bases->items[i].digest, digest);
     if (base_bytes(bases->home, digest, &bases->items[i].bytes) >= 0)
@@ -97,7 +79,9 @@ int transfer_bases_want(TransferBases *bases, ArchiveReader *reader, const char 
                          "the archive stands on a disk beside the root (%.22s) that is not here",
                          digest);
     bases->items[i].bytes = member->file.bytes;
-    return begin_publish(bases, i, member, cancel_fd, error);
+    r = base_begin(bases->home, cancel_fd, &bases->items[i].publish, error);
+    return r < 0 ? r
+                 : archive_member_want(member, publish_scratch_fd(bases->items[i].publish), error);
 }
 
 int transfer_bases_finish(TransferBases *bases, Error *error) {

@@ -15,6 +15,7 @@
 #include "home/admission.h"
 #include "home/inside.h"
 #include "home/mount.h"
+#include "home/spec.h"
 #include "proto/archive_format.h"
 #include "store/images.h"
 #include "transfer/transfer.h"
@@ -25,8 +26,13 @@
 /* ---- going out ---- */
 
 static json_t *describe(const ImageRow *row, const char *digest) {
-    static const char *const KEPT[] = {
-        "minimum_disk_bytes", "default_memory_bytes", "init", "source", "config", "seeds"};
+    static const char *const KEPT[] = {"minimum_disk_bytes",
+                                       "default_memory_bytes",
+                                       "default_cpus",
+                                       "init",
+                                       "source",
+                                       "config",
+                                       "seeds"};
     json_t *json = json_pack("{s:s, s:s}", "name", row->name, "digest", digest);
     for (size_t i = 0; i < ARRAY_SIZE(KEPT); i++) {
         json_t *value = json_object_get(row->detail, KEPT[i]);
@@ -125,12 +131,9 @@ static int read_all(Arrival *arrival, Error *error) {
 static int write_disk(void *data, int fd, const char *path, Error *error) {
     Arrival *arrival = data;
     ArchiveMember *disk = archive_members_find(&arrival->reader->members, TRANSFER_BASE);
+    int r = archive_member_want(disk, fd, error);
     (void)path;
-    disk->file.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (disk->file.fd < 0)
-        return error_set_errno(error, errno, "cannot keep a descriptor");
-    disk->wanted = true;
-    return read_all(arrival, error);
+    return r < 0 ? r : read_all(arrival, error);
 }
 
 static uint64_t number_of(const json_t *json, const char *key, uint64_t most) {
@@ -143,7 +146,7 @@ static int find_source(const json_t *json, const char *absent, char **source, Er
     *source = str_copy(text ? text : absent);
     for (char *p = *source; *p; p++)
         if ((unsigned char)*p < ' ')
-            return error_set(error, ERROR_CORRUPT, EBADMSG, "the archive's manifest is damaged");
+            return archive_manifest_damaged(error, "its source");
     if (strlen(*source) > 255)
         (*source)[255] = '\0';
     return 0;
@@ -153,12 +156,10 @@ static int check_seed_path(const Arrival *arrival, const char *path, Error *erro
     const json_t *seed;
     size_t i;
     if (vm_mount_path_check(path, NULL) < 0)
-        return error_set(error, ERROR_CORRUPT, EBADMSG,
-                         "the archive's manifest is damaged: where a seed is mounted");
+        return archive_manifest_damaged(error, "where a seed is mounted");
     json_array_foreach(arrival->seeds, i, seed) {
         if (str_equal(json_string_value(json_object_get(seed, "path")), path))
-            return error_set(error, ERROR_CORRUPT, EBADMSG,
-                             "the archive's manifest is damaged: two seeds at one place");
+            return archive_manifest_damaged(error, "two seeds at one place");
     }
     return 0;
 }
@@ -211,6 +212,7 @@ static int adopt(Arrival *arrival, const ArchiveImport *import, json_t **image, 
         .checked = true,
         .minimum_disk_bytes = number_of(json, "minimum_disk_bytes", (uint64_t)1 << 50),
         .default_memory_bytes = number_of(json, "default_memory_bytes", (uint64_t)1 << 42),
+        .default_cpus = (unsigned)number_of(json, "default_cpus", VM_CPUS_MAX),
         .init = image_init_from_name(json_string_value(json_object_get(json, "init"))),
         .settings = arrival->settings,
         .seeds = arrival->seeds,

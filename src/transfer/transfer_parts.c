@@ -28,7 +28,8 @@ int transfer_open(ArchiveReader *reader, int fd, const char *kind, Error *error)
     if (!str_equal(found, "image") && !str_equal(found, "snapshot"))
         return error_set(error, ERROR_CORRUPT, EBADMSG,
                          "the archive does not say whether it holds an image or a snapshot");
-    error_set(error, ERROR_USAGE, EINVAL, "the archive holds a %s, no %s", found, kind);
+    error_set(error, ERROR_USAGE, EINVAL, "the archive holds a%s %s, no %s",
+              str_equal(found, "image") ? "n" : "", found, kind);
     error_set_hint(error, "ramet %s import", found);
     return -EINVAL;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "archive/archive_member.h"
 #include "base/clock.h"
 #include "base/path.h"
 #include "base/str.h"
@@ -12,10 +13,6 @@
 #include "home/mount.h"
 #include "home/spec.h"
 #include "transfer/transfer_config.h"
-
-static int bad(Error *error, const char *what) {
-    return error_set(error, ERROR_CORRUPT, EBADMSG, "the archive's manifest is damaged: %s", what);
-}
 
 static const char *text_of(const json_t *json, const char *key) {
     return str_or_empty(json_string_value(json_object_get(json, key)));
@@ -35,9 +32,10 @@ static int check_env(const VmSpec *spec, Error *error) {
     const json_t *one;
     size_t i;
     if (json_array_size(env) > SPEC_ENV_MAX)
-        return bad(error, "its environment");
-    json_array_foreach(env, i, one) if (vm_env_check(one, NULL) < 0) return bad(error,
-                                                                                "its environment");
+        return archive_manifest_damaged(error, "its environment");
+    json_array_foreach(env, i, one) if (vm_env_check(one, NULL) <
+                                        0) return archive_manifest_damaged(error,
+                                                                           "its environment");
     return 0;
 }
 
@@ -46,7 +44,7 @@ static int check_labels(const VmSpec *spec, Error *error) {
     _cleanup_vm_spec_ VmSpec empty = {0};
     vm_spec_init(&empty);
     return spec->labels && vm_spec_add_labels(&empty, spec->labels, NULL) < 0
-               ? bad(error, "its labels")
+               ? archive_manifest_damaged(error, "its labels")
                : 0;
 }
 
@@ -61,7 +59,7 @@ static int check_mounts(VmMounts *mounts, Error *error) {
             (*mount->name && !name_is_valid(mount->name)) ||
             (mount->kind == VM_MOUNT_SEED && mount->bytes % 512 != 0) || mount->bytes == 0 ||
             mount->bytes > (uint64_t)1 << 50 || vm_mounts_add(seen, mount, NULL) < 0)
-            return bad(error, "a disk beside its root");
+            return archive_manifest_damaged(error, "a disk beside its root");
         mount->base[0] = mount->volume[0] = '\0';
     }
     return 0;
@@ -72,13 +70,13 @@ static int check_spec(VmSpec *spec, Error *error) {
     if (r >= 0)
         r = check_labels(spec, error);
     if (r >= 0 && *spec->hostname && vm_hostname_check(spec->hostname, NULL) < 0)
-        r = bad(error, "its host name");
+        r = archive_manifest_damaged(error, "its host name");
     if (r >= 0)
         r = check_mounts(&spec->mounts, error);
     if (r >= 0)
         r = transfer_config_check(&spec->config, error);
-    if (r >= 0 && vm_spec_check(spec, NULL) < 0)
-        r = bad(error, "its memory, CPUs, disk or networks");
+    if (r >= 0 && (spec->cpus == 0 || vm_spec_check(spec, NULL) < 0))
+        r = archive_manifest_damaged(error, "its memory, CPUs, disk or networks");
     return r;
 }
 
@@ -87,11 +85,11 @@ static int check_data(SnapshotData *data, bool has_memory, Error *error) {
     if (r < 0)
         return r;
     if (!is_hex_or_empty(data->marker) || !is_hex_or_empty(data->ram_nonce))
-        return bad(error, "what its agent is greeted with");
+        return archive_manifest_damaged(error, "what its agent is greeted with");
     if (has_memory && (data->memory_bytes != data->spec.memory_bytes ||
                        data->memory_bytes != data->facts.memory_bytes ||
                        data->memory_bytes % 4096 != 0 || data->facts.cpus != data->spec.cpus))
-        return bad(error, "the size of its memory");
+        return archive_manifest_damaged(error, "the size of its memory");
     return 0;
 }
 
@@ -115,7 +113,7 @@ static int read_names(const json_t *json, const char *name, SnapshotRow *row, Er
     if (!is_id(id) || name_check_existing("VM", vm, NULL) < 0 ||
         (*text_of(json, "vm_id") && !is_id(text_of(json, "vm_id"))) || strlen(image) > 63 ||
         json_get_u64("snapshot", json, "created_at_usec", &created, NULL) < 0)
-        return bad(error, "what the snapshot is called");
+        return archive_manifest_damaged(error, "what the snapshot is called");
     name = name ? name : text_of(json, "name");
     if (*name && name_check("snapshot", name, error) < 0)
         return -EINVAL;
@@ -136,7 +134,7 @@ int transfer_row_read(ArchiveReader *reader, const char *name, SnapshotRow *row,
     if (r < 0)
         return r;
     if (memory != (archive_members_find(&reader->members, "state") != NULL))
-        return bad(error, "memory without a state, or a state without memory");
+        return archive_manifest_damaged(error, "memory without a state, or a state without memory");
     snapshot_data_from_json(json_object_get(json, "data"), &made.data);
     r = check_data(&made.data, memory, error);
     if (r < 0)

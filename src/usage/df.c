@@ -80,7 +80,6 @@ int home_df(Home *home, bool items, json_t **usage, Error *error) {
                        "reclaimable_bytes", (json_int_t)disk.reclaimable_bytes,
                        "reclaimable_memory_bytes", (json_int_t)memory.reclaimable_bytes,
                        "free_bytes", (json_int_t)free_bytes(home));
-    if (items)
-        (void)json_object_set_new(*usage, "items", list_items(&all));
+    (void)json_object_set_new(*usage, "items", items ? list_items(&all) : json_null());
     return 0;
 }

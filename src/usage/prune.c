@@ -28,15 +28,16 @@
 #include "store/disks/seeds.h"
 #include "store/images.h"
 #include "store/snapshots.h"
+#include "usage/boot_files.h"
 #include "usage/usage_collect.h"
 #include "usage/usage_disk.h"
 
 typedef struct Pruning {
     Home *home; /* borrowed */
     const PruneOptions *options;
-    Usage usage;                               /* owned */
-    json_t *snapshots, *images, *seeds, *kept; /* owned */
-    size_t layers, hot, fetched, scratch;
+    Usage usage;                                         /* owned */
+    json_t *snapshots, *images, *seeds, *removed, *kept; /* owned */
+    size_t layers, hot, fetched, boot_files, scratch;
     uint64_t freed_bytes, freed_memory_bytes;
 } Pruning;
 
@@ -45,15 +46,35 @@ static void pruning_free(Pruning *pruning) {
     json_decref(pruning->snapshots);
     json_decref(pruning->images);
     json_decref(pruning->seeds);
+    json_decref(pruning->removed);
     json_decref(pruning->kept);
 }
 
+/* What people call one that has a name or an id; NULL: such are only counted. */
+static const char *what_is(const UsageItem *item) {
+    switch (item->kind) {
+    case USAGE_SNAPSHOT:
+        return "snapshot";
+    case USAGE_CACHE:
+        return "boot cache entry";
+    case USAGE_STEP:
+        return "recipe step";
+    case USAGE_IMAGE:
+        return "image";
+    case USAGE_SEED:
+        return "seed";
+    default:
+        return NULL;
+    }
+}
+
 static void keep(Pruning *pruning, const UsageItem *item, const char *why) {
-    const char *what = item->kind == USAGE_IMAGE  ? "image"
-                       : item->kind == USAGE_SEED ? "seed"
-                                                  : "snapshot";
-    (void)json_array_append_new(
-        pruning->kept, json_pack("{s:s, s:s, s:s}", "id", item->id, what, item->label, "why", why));
+    const char *member = item->kind == USAGE_IMAGE  ? "image"
+                         : item->kind == USAGE_SEED ? "seed"
+                                                    : "snapshot";
+    (void)json_array_append_new(pruning->kept,
+                                json_pack("{s:s, s:s*, s:s, s:s}", "id", item->id, "what",
+                                          what_is(item), member, item->label, "why", why));
 }
 
 /* ---- removing one ---- */
@@ -126,6 +147,9 @@ static int remove_item(Pruning *pruning, const UsageItem *item, Error *error) {
         return usage_remove_fetched(pruning->home->home_fd, item->id, error);
     case USAGE_SEED:
         return remove_seed(pruning, item, error);
+    case USAGE_KERNEL:
+    case USAGE_INITRAMFS:
+        return usage_remove_boot_file(pruning->home->home_fd, item, error);
     case USAGE_SCRATCH:
         return remove_scratch(pruning, item, error);
     case USAGE_HOT:
@@ -141,10 +165,18 @@ static bool is_snapshot(const UsageItem *item) {
     return item->kind == USAGE_SNAPSHOT || item->kind == USAGE_CACHE || item->kind == USAGE_STEP;
 }
 
+static bool is_boot_file(const UsageItem *item) {
+    return item->kind == USAGE_KERNEL || item->kind == USAGE_INITRAMFS;
+}
+
 static void tell(Pruning *pruning, const UsageItem *item) {
     uint64_t *freed =
         item->kind == USAGE_HOT ? &pruning->freed_memory_bytes : &pruning->freed_bytes;
     *freed += item->bytes;
+    if (what_is(item))
+        (void)json_array_append_new(pruning->removed,
+                                    json_pack("{s:s, s:s, s:I}", "what", what_is(item), "name",
+                                              item->label, "bytes", (json_int_t)item->bytes));
     if (is_snapshot(item))
         (void)json_array_append_new(pruning->snapshots, json_string(item->label));
     else if (item->kind == USAGE_IMAGE)
@@ -154,6 +186,7 @@ static void tell(Pruning *pruning, const UsageItem *item) {
     pruning->layers += item->kind == USAGE_LAYER;
     pruning->hot += item->kind == USAGE_HOT;
     pruning->fetched += item->kind == USAGE_FETCHED;
+    pruning->boot_files += is_boot_file(item);
     pruning->scratch += item->kind == USAGE_SCRATCH;
 }
 
@@ -192,7 +225,8 @@ static int run(Pruning *pruning, Operation *operation, Error *error) {
         int gone = pruning->options->dry_run ? 1 : remove_item(pruning, item, &trouble);
         if (gone > 0)
             tell(pruning, item);
-        else if (gone < 0 && item->kind != USAGE_HOT && item->kind != USAGE_FETCHED)
+        else if (gone < 0 && item->kind != USAGE_HOT && item->kind != USAGE_FETCHED &&
+                 !is_boot_file(item))
             keep(pruning, item, error_message(&trouble));
         r = operation_check(operation, error);
     }
@@ -210,6 +244,7 @@ int home_prune(Home *home, Operation *operation, const PruneOptions *options, js
                                                .snapshots = json_array(),
                                                .images = json_array(),
                                                .seeds = json_array(),
+                                               .removed = json_array(),
                                                .kept = json_array()};
     int r;
     operation_enter(operation, "prune");
@@ -222,12 +257,13 @@ int home_prune(Home *home, Operation *operation, const PruneOptions *options, js
         return r;
     for (size_t i = 0; i < pruning.usage.count; i++)
         tell_kept(&pruning, &pruning.usage.items[i]);
-    *report = json_pack("{s:O, s:O, s:O, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:O}", "snapshots",
-                        pruning.snapshots, "images", pruning.images, "seeds", pruning.seeds,
-                        "layers", (json_int_t)pruning.layers, "hot_memory", (json_int_t)pruning.hot,
-                        "fetched", (json_int_t)pruning.fetched, "scratch",
-                        (json_int_t)pruning.scratch, "freed_bytes", (json_int_t)pruning.freed_bytes,
-                        "freed_memory_bytes", (json_int_t)pruning.freed_memory_bytes, "dry_run",
-                        options->dry_run, "kept", pruning.kept);
+    *report = json_pack(
+        "{s:O, s:O, s:O, s:O, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:O}", "removed",
+        pruning.removed, "snapshots", pruning.snapshots, "images", pruning.images, "seeds",
+        pruning.seeds, "layers", (json_int_t)pruning.layers, "hot_memory", (json_int_t)pruning.hot,
+        "fetched", (json_int_t)pruning.fetched, "boot_files", (json_int_t)pruning.boot_files,
+        "scratch", (json_int_t)pruning.scratch, "freed_bytes", (json_int_t)pruning.freed_bytes,
+        "freed_memory_bytes", (json_int_t)pruning.freed_memory_bytes, "dry_run", options->dry_run,
+        "kept", pruning.kept);
     return 0;
 }

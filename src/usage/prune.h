@@ -8,9 +8,10 @@
 #include "home/operation.h"
 #include "usage/usage.h"
 
-/* Removes what nothing needs, or tells what it would (dry_run): {"snapshots":[…],"images":[…],
- * "layers","hot_memory","scratch","freed_bytes","freed_memory_bytes","dry_run",
- * "kept":[{"id","snapshot" or "image","why"}]}. The caller owns *report. */
+/* Removes what nothing needs, or tells what it would (dry_run):
+ * {"removed":[{"what","name","bytes"}],"snapshots":[…],"images":[…],"layers","hot_memory",
+ * "scratch","freed_bytes","freed_memory_bytes","dry_run",
+ * "kept":[{"id","what","snapshot" or "image","why"}]}. The caller owns *report. */
 typedef struct PruneOptions {
     UsagePlan plan;
     bool dry_run;

@@ -80,8 +80,6 @@ static const char *find_reason(const UsageItem *item, const UsagePlan *plan) {
         return item->held;
     switch (item->kind) {
     case USAGE_VM:
-    case USAGE_KERNEL:
-    case USAGE_INITRAMFS:
     case USAGE_VOLUME:
         return "it is not pruned";
     case USAGE_LAYER:

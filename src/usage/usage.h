@@ -14,10 +14,10 @@ typedef enum UsageKind {
     USAGE_LAYER,
     USAGE_VM, /* its overlays and logs; never goes */
     USAGE_SNAPSHOT,
-    USAGE_CACHE,     /* an entry of the boot cache */
-    USAGE_STEP,      /* of a recipe */
-    USAGE_KERNEL,    /* never goes */
-    USAGE_INITRAMFS, /* the same */
+    USAGE_CACHE, /* an entry of the boot cache */
+    USAGE_STEP,  /* of a recipe */
+    USAGE_KERNEL,
+    USAGE_INITRAMFS, /* or a disk for cloud-init */
     USAGE_SEED,      /* the base of a disk beside the root */
     USAGE_VOLUME,    /* never goes */
     USAGE_HOT,       /* in RAM */

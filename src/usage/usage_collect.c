@@ -29,6 +29,7 @@
 #include "store/pools.h"
 #include "store/snapshots.h"
 #include "store/vms.h"
+#include "usage/boot_files.h"
 #include "usage/usage_disk.h"
 
 typedef struct Collect {
@@ -147,9 +148,20 @@ static void add_snapshot(Collect *all, const SnapshotRow *row) {
     item->held = why_held(all->home, row);
 }
 
+/* Who forks a snapshot uses its hot memory: so old is what was made ahead, and is in use. */
+static void note_use(Usage *usage, const char *id, uint64_t at_usec) {
+    static const UsageKind kinds[] = {USAGE_CACHE, USAGE_STEP};
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        size_t index = usage_find(usage, kinds[i], id);
+        if (index != SIZE_MAX)
+            usage->items[index].at_usec = MAX_OF(usage->items[index].at_usec, at_usec);
+    }
+}
+
 /* With the clock that everything else has. */
 static void add_hot(Collect *all, const HotMemoryInfo *hot) {
     uint64_t ago = clock_monotonic_usec() - hot->used_usec;
+    note_use(all->usage, hot->id, clock_realtime_usec() - ago);
     UsageItem *item = usage_add(all->usage, USAGE_HOT, hot->id, "");
     (void)snprintf(item->label, sizeof(item->label), "%.12s", hot->id);
     item->bytes = hot->bytes;
@@ -158,32 +170,8 @@ static void add_hot(Collect *all, const HotMemoryInfo *hot) {
         item->held = hot->only ? "no file has it yet" : "it is being made";
 }
 
-static void add_shared(Collect *all, UsageKind kind, const char *folder, const char *key) {
-    bool cpio = kind == USAGE_INITRAMFS && !str_has_suffix(key, ".iso"); /* image/nocloud.h */
-    _cleanup_free_ char *file = cpio ? str_format("%s.cpio", key) : str_copy(key);
-    UsageItem *item;
-    if (!*key || firmware_is(key) || usage_find(all->usage, kind, key) != SIZE_MAX)
-        return;
-    item = usage_add(all->usage, kind, key, "");
-    (void)snprintf(item->label, sizeof(item->label), "%.12s", key);
-    item->bytes = bytes_of(all, folder, file);
-}
-
 static const char *kernel_of(const ImageRow *row) {
     return str_or_empty(json_string_value(json_object_get(row->detail, "kernel_key")));
-}
-
-static void add_boot_files(Collect *all) {
-    for (size_t i = 0; i < all->n_images; i++)
-        add_shared(all, USAGE_KERNEL, "kernels", kernel_of(&all->images[i]));
-    for (size_t i = 0; i < all->n_vms; i++) {
-        add_shared(all, USAGE_KERNEL, "kernels", all->vms[i].runtime.kernel_key);
-        add_shared(all, USAGE_INITRAMFS, "initramfs", all->vms[i].runtime.initramfs_key);
-    }
-    for (size_t i = 0; i < all->n_snapshots; i++) {
-        add_shared(all, USAGE_KERNEL, "kernels", all->snapshots[i].data.kernel_key);
-        add_shared(all, USAGE_INITRAMFS, "initramfs", all->snapshots[i].data.initramfs_key);
-    }
 }
 
 static UsageItem *add_seed(Collect *all, const char *base) {
@@ -254,7 +242,8 @@ static void add_things(Collect *all) {
     for (size_t i = 0; i < all->n_vms; i++)
         (void)add_base(all, all->vms[i].image_digest);
     for (size_t i = 0; i < all->n_snapshots; i++)
-        (void)add_base(all, all->snapshots[i].image_digest);
+        if (*all->snapshots[i].image_digest) /* a booted kernel is of none */
+            (void)add_base(all, all->snapshots[i].image_digest);
     for (size_t i = 0; i < all->n_layers; i++) {
         _cleanup_free_ char *name = str_format("%s.qcow2", all->layers[i].id);
         UsageItem *item = usage_add(usage, USAGE_LAYER, all->layers[i].id, "");
@@ -268,7 +257,7 @@ static void add_things(Collect *all) {
         add_snapshot(all, &all->snapshots[i]);
     for (size_t i = 0; i < all->n_hot; i++)
         add_hot(all, &all->hot[i]);
-    add_boot_files(all);
+    usage_add_boot_files(all->usage, all->home->home_fd);
     usage_add_fetched(usage, all->home->home_fd);
     add_seeds(all);
     add_volumes(all);

@@ -34,7 +34,7 @@
 #include "machine/create.h"
 #include "machine/look/describe.h"
 #include "machine/remove.h"
-#include "machine/snapshot_create.h"
+#include "machine/snapshot/snapshot_create.h"
 #include "machine/start.h"
 #include "machine/start_slots.h"
 #include "pool/pool.h"
@@ -215,7 +215,6 @@ static int make_and_restore(Group *group, Clone *clone, VmRow *planned) {
                               &clone->row, &clone->error);
     if (r < 0)
         return r;
-    clone->row.remove = clone->row.attached = group->options->owned;
     if (!snapshot_has_memory(&group->snapshot))
         return boot(group, clone);
     return clone_restore(group->home, &clone->operation, &clone->row, &restore,
@@ -226,6 +225,8 @@ static int make_clone(Group *group, Clone *clone) {
     _cleanup_json_ json_t *failure = NULL;
     _cleanup_vm_row_ VmRow planned = {0};
     int r = clone_plan(&group->snapshot, clone->name, &group->shape, &planned, &clone->error);
+    planned.remove = group->options->remove || group->options->owned;
+    planned.attached = group->options->owned;
     if (r >= 0)
         r = limits_check(group->home, &planned.spec.limits, &clone->error);
     if (r >= 0 && group->has_pool)

@@ -127,8 +127,24 @@ static json_t *describe_gone(const VmRow *row) {
                      vm_state_name(STATE_STOPPED), "removed", 1);
 }
 
-/* 1: it is in that state (or gone); 0: not yet. */
-static int check_state(Home *home, const VmRow *known, VmState state, json_t **vm, Error *error) {
+/* Has its program ended, or will it never? */
+static int program_is_over(const VmRow *row, Error *error) {
+    if (!row->spec.has_program) {
+        error_set(error, ERROR_CONFLICT, EINVAL, "%s has no program of its own", row->name);
+        error_set_hint(error, "wait for the VM: ramet wait %s", row->name);
+        return -EINVAL;
+    }
+    return row->runtime.program || state_meets(row->state, STATE_STOPPED) ||
+           row->state == STATE_CREATED;
+}
+
+static int is_met(const VmRow *row, VmState state, bool program, Error *error) {
+    return program ? program_is_over(row, error) : state_meets(row->state, state);
+}
+
+/* 1: it is in that state (or gone), or its program has ended; 0: not yet. */
+static int check_state(Home *home, const VmRow *known, VmState state, bool program, json_t **vm,
+                       Error *error) {
     _cleanup_vm_row_ VmRow row = {0};
     _cleanup_error_ Error failure = ERROR_INIT;
     int r = vms_get(home->store, known->id, &row, &failure);
@@ -139,8 +155,9 @@ static int check_state(Home *home, const VmRow *known, VmState state, json_t **v
     }
     if (r < 0)
         return error_move(error, &failure);
-    if (!state_meets(row.state, state))
-        return 0;
+    r = is_met(&row, state, program, error);
+    if (r <= 0)
+        return r;
     r = vm_answer(home, &row, vm, error);
     return r < 0 ? r : 1;
 }
@@ -158,7 +175,7 @@ static int read_state(const char *name, VmState *state, Error *error) {
 }
 
 int vm_wait(Home *home, Operation *operation, const char *reference, const char *wanted,
-            json_t **vm, Error *error) {
+            bool program, json_t **vm, Error *error) {
     _cleanup_vm_row_ VmRow row = {0};
     VmState state = STATE_STOPPED;
     int fd, r = read_state(wanted, &state, error);
@@ -169,7 +186,7 @@ int vm_wait(Home *home, Operation *operation, const char *reference, const char 
     fd = home_subscribe(home);
     if (fd < 0)
         return error_set_errno(error, -fd, "cannot follow the events");
-    while ((r = check_state(home, &row, state, vm, error)) == 0) {
+    while ((r = check_state(home, &row, state, program, vm, error)) == 0) {
         r = wait_event(fd, operation->cancel_fd, error);
         if (r < 0)
             break;

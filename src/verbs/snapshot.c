@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* `snapshot create`: what a user asks for, on top of machine/snapshot_create.c. */
+/* `snapshot create`: what a user asks for, on top of machine/snapshot/snapshot_create.c. */
 
 #include <errno.h>
 
@@ -15,7 +15,7 @@
 #include "home/row.h"
 #include "lineage/snapshot_describe.h"
 #include "machine/adopt.h"
-#include "machine/snapshot_create.h"
+#include "machine/snapshot/snapshot_create.h"
 #include "store/snapshots.h"
 #include "store/vms.h"
 #include "verbs/verbs.h"

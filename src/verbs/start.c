@@ -54,8 +54,11 @@ int vm_restart(Home *home, Operation *operation, const char *reference, bool col
         return r;
     remove = row.remove;
     row.remove = false; /* this end is not its end; stored with the next change of state */
-    if (vm_state_is_active(row.state))
+    if (vm_state_is_active(row.state)) {
         r = vm_stop_locked(home, &row, "stop", timeout_usec, operation->cancel_fd, NULL, error);
+        if (r >= 0)
+            vm_note_killed(operation, &row);
+    }
     row.remove = remove;
     if (r < 0)
         return r;

@@ -40,9 +40,10 @@ int vm_remove(Home *home, Operation *operation, const char *reference, bool forc
 
 /* Until it is in one of the states ("stopped" is also met by "failed"), or gone: *vm is then
  * {"id","name","state":"stopped","removed":true}.
- * Ends early only with the client. wanted NULL: stopped. */
+ * Ends early only with the client. wanted NULL: stopped. program: until its program has ended, or
+ * it stopped, instead; ERROR_CONFLICT when it has none. */
 int vm_wait(Home *home, Operation *operation, const char *reference, const char *wanted,
-            json_t **vm, Error *error);
+            bool program, json_t **vm, Error *error);
 
 /* All that is known of it. */
 int vm_inspect(Home *home, const char *reference, json_t **vm, Error *error);
@@ -98,6 +99,7 @@ typedef struct ForkOptions {
     bool clone_volumes;      /* of a VM: copies of volumes that it writes to */
     const char *config_disk; /* borrowed: what all of them have in place of the source's */
     bool keep_going;         /* keep those that got ready when others did not */
+    bool remove;             /* each goes once it has stopped */
     bool owned; /* they end and go with the stream that is attached to each of them next
                    (vm_hand_stream, "attach", owner) */
     CloneShape shape;

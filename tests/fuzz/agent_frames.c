@@ -13,12 +13,12 @@ static void take_request(Session *session, const Frame *frame) {
     Result result = {0};
     ExecRequest request;
     GuestIdentity identity;
-    uint16_t port;
+    ConnectRequest connection;
     if (frame->type == FRAME_EXEC &&
         exec_parse(frame->payload, frame->length, &request, &result) == 0)
         exec_request_free(&request);
     if (frame->type == FRAME_CONNECT)
-        (void)connect_parse(frame->payload, frame->length, &port, &result);
+        (void)connect_parse(frame->payload, frame->length, &connection, &result);
     if (frame->type == FRAME_IDENTITY)
         (void)guest_identity_parse(frame->payload, frame->length, &identity, &result);
     Stream *stream = session_add_stream(session, frame->stream);

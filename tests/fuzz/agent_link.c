@@ -18,6 +18,11 @@ static void on_announced(void *data) {
 }
 static void on_welcomed(void *data, const LinkWelcome *welcome) {
 }
+static void on_program_ended(void *data, const LinkProgram *program) {
+    if (!program->ended)
+        abort();
+}
+
 static void on_failed(void *data, const char *text, size_t size) {
 }
 static void on_lost(void *data, const char *why) {
@@ -95,7 +100,8 @@ static void step(Link *link, uint8_t kind, const uint8_t *data, size_t size) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const LinkHandlers handlers = {on_announced, on_welcomed, on_failed, on_lost};
+    static const LinkHandlers handlers = {on_announced, on_welcomed, on_program_ended, on_failed,
+                                          on_lost};
     static Link link;
     memset(streams, 0, sizeof(streams));
     if (link_init(&link, &handlers, NULL) < 0)

@@ -450,7 +450,7 @@ def test_left_overs(home):
 
 def count_answers(home, vm, target, count):
     """Of pings of 1,000 bytes that come one after the other."""
-    out = home.ramet("exec", vm, "--", "sh", "-c", f"ping -q -s 1000 -i 0.05 -c {count} {target}; true").out
+    out = home.ramet("exec", vm, "--", "sh", "-c", f"ping -q -s 1000 -i 0.05 -W 2 -c {count} {target}; true").out
     return int(re.search(r"(\d+) packets received", out).group(1))
 
 

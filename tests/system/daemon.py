@@ -108,6 +108,26 @@ def test_stop_by_a_client(home):
 
 
 @without_template
+def test_removed_socket(home):
+    """Nobody finds the daemon any more: it ends, and who comes next has one of his own at once."""
+    daemon = start(home)
+    os.unlink(os.path.join(home.path, "ramet.sock"))
+    expect(home.ramet("ps", "--json").json() == [], "the next command")
+    daemon.communicate(timeout=harness.BOUND)
+    expect(daemon.returncode == 0, f"exit status {daemon.returncode}")
+    home.ramet("daemon", "stop")
+
+
+@without_template
+def test_served_elsewhere(home):
+    """Who looks for it at another place is told where it is."""
+    daemon = start(home)
+    error = home.ramet("ps", env={"RAMET_SOCKET": f"{home.folder}/other.sock"}, status=None).err
+    expect(f"process {daemon.pid} serves it at {home.path}/ramet.sock" in error, error)
+    end(daemon)
+
+
+@without_template
 def test_long_path(home):
     home.path = os.path.join(home.folder, "a" * 100, "b" * 100)
     home.env["RAMET_HOME"] = home.path

@@ -241,8 +241,8 @@ def test_bounds_are_named(home):
 
     expect_equal(refusal({"argv": ["a" * 131072]})["message"], "argv is longer than 131071 bytes")
     expect_equal(refusal({"argv": ["a"], "env": ["A=" + "a" * 131070]})["message"], "env is longer than 131071 bytes")
-    expect_equal(refusal({"argv": ["a"] * 262145})["message"], "argv has more than 262144 members")
-    expect_equal(refusal({"argv": ["a"], "env": ["A=1"] * 65537})["message"], "env has more than 65536 members")
+    expect_equal(refusal({"argv": ["a"] * 262145})["message"], "too many argv: 262145, and at most 262144 can be given")
+    expect_equal(refusal({"argv": ["a"], "env": ["A=1"] * 65537})["message"], "too many env: 65537, and at most 65536 can be given")
     expect_equal(refusal({"argv": ["a"], "directory": "/" * 4097})["message"], "directory is longer than 4096 bytes")
     expect_equal(refusal({"argv": ["a" * 100000] * 200})["message"], "the request is longer than 16384 KiB")
 

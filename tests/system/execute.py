@@ -230,13 +230,14 @@ def test_copy_as_an_archive(home):
 
 def test_copy_that_is_interrupted(home):
     started(home)
-    home.ramet("exec", "x", "--", "sh", "-c", "mkdir /big && echo 1 > /big/first && "
-               "dd if=/dev/zero of=/big/data bs=1M count=80 2>/dev/null")
+    # 16 GB that the guest need not have: more than is copied before the signal, however busy the machine is
+    home.ramet("exec", "x", "--", "sh", "-c", "mkdir /big && echo 1 > /big/first && dd if=/dev/zero of=/data bs=1M count=8 2>/dev/null && "
+               "for i in $(seq 2000); do ln -s /data /big/$i; done")
     place = f"{home.folder}/interrupted"
     os.makedirs(place)
     with open(f"{place}/mine", "w", encoding="utf-8") as file:
         file.write("mine")
-    client = subprocess.Popen([harness.RAMET, "cp", "x:/big", f"{place}/big"], env=home.env, stderr=subprocess.DEVNULL)
+    client = subprocess.Popen([harness.RAMET, "cp", "-L", "x:/big", f"{place}/big"], env=home.env, stderr=subprocess.DEVNULL)
     harness.wait_until(lambda: len(os.listdir(place)) > 1, "the copy to begin")
     client.send_signal(signal.SIGINT)
     client.wait(harness.BOUND)

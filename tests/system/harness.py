@@ -26,6 +26,8 @@ import tempfile
 import time
 import traceback
 
+import guard
+
 BUILD = os.environ.get("RAMET_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 TEMPLATE = os.environ.get("RAMET_TEMPLATE", os.path.join(BUILD, "test-home"))
 BOOTED = TEMPLATE + "-booted"
@@ -34,6 +36,10 @@ RAMET = os.path.join(BUILD, "ramet")
 # What the leak sanitizer says when a thread that was joined has not quite left yet; it looks at the others all the same.
 THREAD_ENDED = re.compile(r"==\d+==Unable to get registers from thread \d+\.")
 BOUND = 180  # seconds that anything may take on a slow machine
+
+
+# What a shell starts in the background ignores it, and so would the clients that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Skip(Exception):
@@ -58,16 +64,7 @@ def wait_until(condition, what, bound=BOUND):
 
 def processes_of(home):
     """The ids of all processes that belong to a home: their environment names it."""
-    found = []
-    needle = b"RAMET_HOME=" + home.encode()
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{entry}/environ", "rb") as file:
-                if needle in file.read().split(b"\0"):
-                    found.append(int(entry))
-    return found
+    return guard.processes_below(home)
 
 
 class Result:
@@ -84,6 +81,7 @@ class Home:
     def __init__(self, template=TEMPLATE, parent=None):
         """template: the home to start as, KERNELS, or None for an empty one."""
         self.folder = tempfile.mkdtemp(prefix="ramet-test-", dir=parent)
+        guard.note("+", self.folder)
         self.path = os.path.join(self.folder, "home")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("RAMET_")}
         self.env.update(RAMET_HOME=self.path, RAMET_ACCEL=os.environ.get("RAMET_ACCEL", "auto"))
@@ -185,15 +183,8 @@ class Home:
 
     def close(self):
         """Ends everything that belongs to this home, whatever state it is in."""
-        for _ in range(50):
-            found = processes_of(self.path)
-            if not found:
-                break
-            for pid in found:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        guard.remove(self.folder)
+        guard.note("-", self.folder)
 
 
 class ServiceManager:
@@ -393,6 +384,7 @@ def check_contiguous(stages):
 def main(template=TEMPLATE):
     """Runs all test_ functions of the calling script, or those named on its command line, each in a home that starts as
     the template unless the function is marked otherwise."""
+    guard.start()
     module = sys.modules["__main__"]
     names = sys.argv[1:] or [name for name in vars(module) if name.startswith("test_")]
     failed = ran = 0

@@ -44,13 +44,13 @@ def start_web(home, *options, network="n"):
 
 def test_clients(home):
     """exec, cp and proxy wake it; a session that goes on keeps it awake, and so does work."""
-    home.ramet("run", "-d", "--name", "w", "--idle-standby", "2s", "busybox")
+    home.ramet("run", "-d", "--name", "w", "--idle-standby", "4s", "busybox")
     await_sleep(home)
     expect_equal(home.ramet("exec", "w", "hostname").out, "w\n")
     expect_equal(events(home, "w", "vm.waking")[-1]["detail"], {"by": "client"})
     slept = len(events(home, "w", "vm.standby"))
-    expect_equal(home.ramet("exec", "w", "sleep", "7").status, 0)
-    expect_equal(home.ramet("exec", "w", "sh", "-c", "end=$(($(date +%s) + 6)); while [ $(date +%s) -lt $end ]; do :; done").status, 0)
+    expect_equal(home.ramet("exec", "w", "sleep", "10").status, 0)
+    expect_equal(home.ramet("exec", "w", "sh", "-c", "end=$(($(date +%s) + 9)); while [ $(date +%s) -lt $end ]; do :; done").status, 0)
     expect_equal(len(events(home, "w", "vm.standby")), slept, "how often it slept while it was in use")
     await_sleep(home)
     home.ramet("cp", "w:/etc/passwd", os.path.join(home.folder, "passwd"))
@@ -95,7 +95,7 @@ def check_connections(home, network):
     check_answers(port, 2)
     # it sleeps for a port that is led to it later, too
     home.ramet("port", "rm", "w", str(port))
-    expect(not is_open(port), "a port that leads nowhere is open")
+    expect(not leads_here(port), "a port that leads nowhere is open")
     home.ramet("port", "add", "w", f"{port}:80")
     await_sleep(home)
     check_answers(port, 1)
@@ -106,11 +106,19 @@ def check_connections(home, network):
     check_answers(other, 1)
     await_sleep(home)
     home.ramet("port", "rm", "w", str(other))
-    expect(not is_open(other), "a port that was removed is open")
+    expect(not leads_here(other), "a port that was removed is open")
     expect_equal(home.vm("w")["state"], "standby", "state after a port went")
     home.ramet("stop", "w")
-    expect(not is_open(port), "the port of a VM that was stopped is open")
+    expect(not leads_here(port), "the port of a VM that was stopped is open")
     home.ramet("rm", "w")
+
+
+def leads_here(port):
+    """Another program may have been given a port that is free again."""
+    try:
+        return ask(port).endswith(b"world\n")
+    except OSError:
+        return False
 
 
 def is_open(port):

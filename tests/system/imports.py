@@ -119,6 +119,13 @@ def test_formats(home):
             file.write(b"\0" * at + magic + b"\0" * 4096)
         result = home.ramet("image", "import", f"{home.folder}/other", "--name", "x", status=None)
         expect(result.status != 0 and name in result.err, f"{name}: {result.err}")
+    os.makedirs(f"{home.folder}/appliance")
+    for name in ("vm.ovf", "vm-disk1.vmdk"):
+        with open(f"{home.folder}/appliance/{name}", "wb") as file:
+            file.write(b"KDMV" + b"\0" * 8192)
+    subprocess.run(["tar", "-C", f"{home.folder}/appliance", "-cf", f"{home.folder}/vm.ova", "vm.ovf", "vm-disk1.vmdk"], check=True)
+    result = home.ramet("image", "import", f"{home.folder}/vm.ova", "--name", "x", status=None)
+    expect(result.status != 0 and "this is an OVA archive" in result.err, result.err)
     # A disk that was cut off is found now, not when it starts.
     copy_into(home, path, 0, os.stat(base).st_size)
     os.truncate(path, os.stat(base).st_size - MIB)
@@ -189,6 +196,12 @@ def test_archives(home):
                              env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")).stdout
         line = next(line for line in out.splitlines() if "mtime:" in line)
         expect(f"{wanted[0]}:{wanted[1]}" in line, f"time of {name}: {line}, expected {wanted}")
+    expect("curl -LO" in home.ramet("image", "import", "https://example.org/x.img", "--name", "x", status=3).err, "hint of an address")
+    # A program and nothing else: names are kept all the same.
+    with tarfile.open(path, "w") as tar:
+        tar.add("/bin/busybox", "bin/busybox")
+    home.ramet("image", "import", path, "--name", "bare")
+    expect_equal(home.ramet("run", "--rm", "--name", "n", "bare", "--", "/bin/busybox", "hostname", "-f").out, "n\n", "name")
     # Made one folder too high.
     with tarfile.open(path, "w") as tar:
         for folder in ("rootfs", "rootfs/etc", "rootfs/bin"):

@@ -14,7 +14,7 @@ from harness import expect, expect_equal, expect_match, wait_until
 from networks import ping
 
 # Each client counts over one connection, whose end would end it; the server says back what it hears.
-COUNT = "until nc a 7000 < /dev/null; do sleep 0.3; done; (n=0; while :; do n=$((n+1)); echo $n; sleep 0.05; done) | nc a 7000 > /run/heard"
+COUNT = "until nc a 7000 < /dev/null; do sleep 0.3; done; (n=0; while :; do n=$((n+1)); echo $n; sleep 0.3; done) | nc a 7000 > /run/heard"
 LAB = f"""
 networks:
   lan: {{subnet: 10.207.0.0/24}}
@@ -134,7 +134,7 @@ def test_connections_go_on(home):
     home.ramet("lab", "down", "base-3")
     ping(home, "base-2/a", "c")
     guest(home, "base-1/c", "ip link set eth0 down")
-    home.ramet("exec", "base-1/a", "--", "ping", "-c", "2", "-w", "3", "c", status=1)
+    home.ramet("exec", "base-1/a", "--", "ping", "-c", "2", "-W", "3", "c", status=1)
     ping(home, "base-2/a", "c")
     check_connections(home, "lab", "base-2")
     end(home)

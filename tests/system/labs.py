@@ -114,12 +114,14 @@ def test_mistakes(home):
 
 def test_all_or_nothing(home):
     """One VM that does not get ready undoes all; which one it was, and what it said, is told."""
-    failed = up(home, PAIR + "  c: {image: busybox, ready: 'echo not yet; false', ready_timeout: 1}\n", status=5)
+    failed = up(home, PAIR + "  c: {image: busybox, ready: 'echo not yet; false', ready_timeout: 3}\n", status=5)
     expect_match(failed.err, "cannot bring up lab lab: VM c, ready: .*it said: not yet; give it longer with ready_timeout")
     check_nothing_left(home)
     failed = up(home, PAIR + "  c: {image: busybox, memory: 512G}\n", status=None)
-    expect_match(failed.err, "VM c")
+    too_large = "524288 MiB of memory are more than this host has .*; ask for less memory"
+    expect_match(failed.err, "VM c.*" + too_large)
     check_nothing_left(home)
+    expect_match(home.ramet("run", "-m", "512G", "busybox", status=125).err, too_large)
     home.ramet("lab", "up", "--name", "lab", "-", stdin=PAIR)
     expect_match(up(home, PAIR, status=4).err, "there is a lab lab already")
     expect_match(home.ramet("lab", "logs", "lab").out, r"(?m)^a \| ONE says a")
@@ -214,7 +216,8 @@ def test_daemon_killed_at_every_step_of_up(home):
 def test_daemon_killed_at_every_step_of_down(home):
     def check(finished):
         home.ramet("ps")
-        wait_until(lambda: not any(rows(home)) or not finished and home.json("lab", "ls")[0]["state"] == "ready", "an end of it")
+        wait_until(lambda: not any(rows(home)) or not finished and [lab["state"] for lab in home.json("lab", "ls")] == ["ready"],
+                   "an end of it")
         if any(rows(home)):
             home.ramet("lab", "down", "lab")
         check_nothing_left(home)

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -35,6 +36,58 @@ def test_states_and_disk_survive_a_stop(home):
     home.ramet("kill", "a", status=4)
     home.ramet("rm", "a")
     home.check_no_leftovers()
+
+
+def test_refusals_say_what_to_do(home):
+    """Each error object has a hint, and one for a VM's state names the verb that takes it out of it."""
+    def refusal(*words, status=4):
+        return home.json(*words, status=status)["error"]
+    home.ramet("create", "--name", "a", "busybox")
+    for verb in ("kill", "standby", "resume", "pause"):
+        expect_match(refusal(verb, "a")["hint"], "ramet start a", f"hint of {verb} of one that was created")
+    refused = home.ramet("exec", "--json", "a", "--", "true", status=125).json()
+    expect_match(refused["error"]["hint"], "ramet start a", "hint of exec")
+    home.ramet("start", "a")
+    expect_match(refusal("start", "a")["hint"], "ramet restart a", "hint of a start of one that runs")
+    expect_match(refusal("unpause", "a")["hint"], "ramet stop a", "hint of an unpause of one that runs")
+    home.ramet("pause", "a")
+    for verb in ("pause", "start"):
+        expect_match(refusal(verb, "a")["hint"], "ramet unpause a", f"hint of {verb} of one that is paused")
+    home.ramet("standby", "a")
+    expect_match(refusal("standby", "a")["hint"], "ramet resume a", "hint of a standby of one in standby")
+    expect_equal(refusal("update", "a", status=2)["hint"], "", "where nothing can be said")
+    home.ramet("rm", "-f", "a")
+
+
+def test_clock_after_a_pause(home):
+    """The guest's clocks stand still in it; its wall clock is right again before the next command runs."""
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    home.ramet("pause", "a")
+    time.sleep(5)  # that is what is tested: how late it would be
+    home.ramet("unpause", "a")
+    before = time.time()
+    shown = home.ramet("exec", "a", "adjtimex").out
+    after = time.time()
+    seconds, microseconds = (int(re.search(rf"time\.{part}: +(\d+)", shown)[1]) for part in ("tv_sec", "tv_usec"))
+    guest = seconds + microseconds / 1e6
+    expect(before - 1 < guest < after + 1, f"its clock shows {guest:.3f} between {before:.3f} and {after:.3f}")
+    home.ramet("rm", "-f", "a")
+
+
+def test_clock_of_the_host_jumps(home):
+    """As after the host slept: its guests' clocks stood still meanwhile, and are told what time it is. The host's clock is
+    set to what it shows, which the kernel tells like any other jump."""
+    def is_late():
+        return time.time() - int(home.ramet("exec", "a", "date", "+%s").out) > 1000
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    home.ramet("exec", "a", "date", "-s", "@1700000000")
+    expect(is_late(), "the guest's clock was not set")
+    try:
+        time.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_REALTIME))
+    except PermissionError:
+        raise harness.Skip("may not set the clock") from None
+    wait_until(lambda: not is_late(), "the guest to be told the time")
+    home.ramet("rm", "-f", "a")
 
 
 def test_power_off_from_inside(home):

@@ -106,11 +106,12 @@ def switches(home, user=False):
 def ping_until_answered(target):
     """For a guest's shell. A frame that waits for a neighbour's address is lost when a slow guest tells it too late, so it
     is tried again."""
-    return f"for i in $(seq 30); do ping -c 1 -w 5 {target} && exit 0; done; exit 1"
+    return f"for i in $(seq 30); do ping -c 1 -W 5 {target} && exit 0; done; exit 1"
 
 
 def ping(home, vm, target, status=0):
-    script = ping_until_answered(target) if status == 0 else f"ping -c 1 -w 2 {target}"
+    """With -W, since busybox waits ten seconds for an answer whatever -w says."""
+    script = ping_until_answered(target) if status == 0 else f"ping -c 1 -W 2 {target}"
     return home.ramet("exec", vm, "--", "sh", "-c", script, status=status, timeout=2 * harness.BOUND)
 
 
@@ -281,7 +282,7 @@ def test_plugged_in_later(home):
     """What was in no network when it was frozen may be in one as a clone."""
     home.ramet("network", "create", "lan", "--backend", "switch")
     home.ramet("run", "-d", "--name", "cut", "--network", "none", "busybox")
-    home.ramet("exec", "cut", "--", "sh", "-c", "ip addr add 10.9.9.9/24 dev eth0; ping -c 20 -i 0.01 10.9.9.1 >/dev/null; ip addr del 10.9.9.9/24 dev eth0")
+    home.ramet("exec", "cut", "--", "sh", "-c", "ip addr add 10.9.9.9/24 dev eth0; ping -c 20 -i 0.01 -W 1 10.9.9.1 >/dev/null; ip addr del 10.9.9.9/24 dev eth0")
     for name in ("a", "b"):
         home.ramet("fork", "cut", "--name", name, "--network", "lan")
     ping(home, "a", "b")

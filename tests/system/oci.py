@@ -112,6 +112,61 @@ def check_fetched(home):
     expect_equal(os.listdir(folder), [])
 
 
+def save(folder, tag, kind, file, name=""):
+    subprocess.run(["skopeo", "copy", "--quiet", f"oci:{folder}:{tag}", f"{kind}:{file}{name}"], check=True)
+
+
+def of_docker(file, images):
+    """What docker save wrote before it knew the OCI layout: {name: image}."""
+    with tarfile.open(file, "w") as archive:
+        said = []
+        for name, image in images.items():
+            config, layers = json.dumps(image.config).encode(), [image.blobs[one["digest"]] for one in image.manifest["layers"]]
+            names = [f"{oci_images.digest(data)[7:]}.tar" for data in layers]
+            for path, data in [(f"{oci_images.digest(config)[7:]}.json", config), *zip(names, layers)]:
+                oci_images.add_to(archive, path, data)
+            said.append({"Config": f"{oci_images.digest(config)[7:]}.json", "RepoTags": [name], "Layers": names})
+        oci_images.add_to(archive, "manifest.json", json.dumps(said).encode())
+
+
+def test_archives(home):
+    """Files as docker save, podman save and skopeo write them."""
+    folder, files = f"{home.path}-layout", os.path.join(home.folder, "files")
+    os.makedirs(files)
+    oci_images.write_folder(folder, {"web": Image(two_layers(), {"Entrypoint": ["/bin/cat", "/srv/two"]})})
+    for kind, file, name in (("docker-archive", f"{files}/one.tar", ":web:1"), ("oci-archive", f"{files}/two.tar", ":v1")):
+        save(folder, "web", kind, file, name)
+        made = os.path.basename(file)[:3]
+        expect_equal(home.ramet("image", "pull", f"{kind}:{os.path.relpath(file)}").out, made + "\n", "name")
+        expect_equal(home.ramet("run", "--rm", made).out, "2\n", kind)
+        error = home.ramet("image", "import", file, "--name", "wrong", status=2).err
+        expect_match(error, f"image pull {kind}:FILE", "hint of an import")
+        subprocess.run(["gzip", "-k", file], check=True)
+        home.ramet("image", "pull", f"{kind}:{file}.gz{name}", "--name", made)
+        home.ramet("image", "pull", f"{kind}:{file}:none", "--name", "wrong", status=3)
+        with open(file, "rb+") as cut:
+            cut.truncate(os.path.getsize(file) // 2)
+        home.ramet("image", "pull", f"{kind}:{file}", "--name", "wrong", status=1)
+        home.ramet("image", "pull", f"{kind}:{files}/none.tar", status=3)
+        home.ramet("image", "pull", f"{kind}:{files}", "--name", "wrong", status=1)
+    of_docker(f"{files}/both.tar", {"a:1": Image([oci_images.base_layer(), layer(entry("srv/which", b"a"))], compress=bytes),
+                                    "b:1": Image([oci_images.base_layer(), layer(entry("srv/which", b"b"))], compress=bytes)})
+    home.ramet("image", "pull", f"docker-archive:{files}/both.tar:b:1", "--name", "both")
+    expect_equal(run(home, "both", "cat", "/srv/which"), "b", "one of two")
+    home.ramet("image", "pull", f"docker-archive:{files}/both.tar", "--name", "wrong", status=2)
+    with tarfile.open(f"{files}/out.tar", "w") as archive:
+        link = tarfile.TarInfo("index.json")
+        link.type, link.linkname = tarfile.SYMTYPE, f"{folder}/index.json"
+        archive.addfile(link)
+        oci_images.add_to(archive, "../../escaped", b"x")
+    home.ramet("image", "pull", f"oci-archive:{files}/out.tar", "--name", "wrong", status=3)
+    home.ramet("image", "inspect", "wrong", status=3)
+    expect_equal(os.listdir(f"{home.path}/tmp"), [], "what was left")
+    expect(not os.path.exists(f"{home.path}/escaped"), "an archive led out")
+    for name in ("one", "two", "both"):
+        home.ramet("image", "rm", name)
+
+
 def test_private(home):
     """A registry that asks for a password, which comes from the caller's auth.json."""
     registry = oci_images.Registry(private=True)
@@ -127,9 +182,44 @@ def test_private(home):
                         registry.address], input=b"secret", stdout=subprocess.DEVNULL, check=True)
         home.ramet("image", "pull", reference, "--insecure", env={"REGISTRY_AUTH_FILE": authfile})
         home.ramet("image", "pull", reference, "--insecure", "--authfile", authfile, "--name", "again")
+        pushed = f"docker://{registry.address}/out:1"
+        expect_match(home.ramet("image", "push", "again", pushed, "--insecure", status=1).err, "skopeo login", "hint of a push")
+        home.ramet("image", "push", "again", pushed, "--tls-verify=false", "--authfile", authfile)
+        home.ramet("image", "pull", pushed, "--tls-verify=false", "--authfile", authfile)
+        home.ramet("image", "rm", "out")
         os.unlink(authfile)
         home.ramet("image", "rm", "secret")
         home.ramet("image", "rm", "again")
+    finally:
+        registry.close()
+
+
+def test_policy(home):
+    """What the host's policy refuses is refused also when all of it is there already."""
+    registry = oci_images.FakeRegistry({"app:1": Image([oci_images.base_layer()])})
+    user = f"{home.folder}/user/.config/containers"
+    os.makedirs(user)
+
+    def set_policy(**scopes):
+        policy = {"default": [{"type": "insecureAcceptAnything"}],
+                  "transports": {"docker": {scope: [{"type": kind}] for scope, kind in scopes.items()}}}
+        with open(f"{user}/policy.json", "w", encoding="utf-8") as file:
+            json.dump(policy, file)
+
+    reference = f"docker://{registry.address}/app:1"
+    home.ramet("daemon", "stop", status=None)
+    home.env["HOME"] = f"{home.folder}/user"
+    try:
+        set_policy()
+        home.ramet("image", "pull", reference, "--insecure")
+        set_policy(**{f"{registry.address}/app": "reject"})
+        for name in ("app", "other"):
+            error = home.json("image", "pull", reference, "--insecure", "--name", name, status=1)["error"]
+            expect_equal((error["code"], "policy.json" in error["hint"]), ("permission", True), str(error))
+        expect_equal([image["name"] for image in home.json("image", "ls")], ["app", "busybox"], "images")
+        set_policy(**{f"{registry.address}/another": "reject"})
+        home.ramet("image", "pull", reference, "--insecure", "--name", "other")
+        home.ramet("image", "rm", "app", "other")
     finally:
         registry.close()
 
@@ -204,9 +294,14 @@ def test_killed(home):
             os.kill(pid, signal.SIGKILL)
         expect_match(end(pull), "app:1.*skopeo.*signal", "what is told of skopeo's end")
         pull = begin()
+        base = image.manifest["layers"][0]["digest"]
+        cached = f"{home.path}/oci/sha256/{base.removeprefix('sha256:')}"
+        harness.wait_until(lambda: os.path.exists(cached), "the layer that is not held")
         home.kill_daemon()
         end(pull)
+        registry.asked.clear()
         home.ramet("image", "pull", reference, "--insecure")
+        expect(base not in registry.asked, "the layer that had come was fetched again")
         expect_match(look(home, "app", "/big"), f"Size: {1 << 20}", "the layer")
         home.ramet("image", "rm", "app")
     finally:

@@ -47,6 +47,11 @@ def layer(*entries):
     return stream.getvalue()
 
 
+def add_to(archive, name, data):
+    """A regular file into a tar that is being written."""
+    archive.addfile(*(part if isinstance(part, tarfile.TarInfo) else io.BytesIO(part) for part in entry(name, data)))
+
+
 def base_layer():
     """A static busybox with what tests call, and a user."""
     with open(BUSYBOX, "rb") as file:

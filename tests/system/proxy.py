@@ -53,6 +53,19 @@ def test_both_ways(home):
     home.check_no_leftovers()
 
 
+def test_wait(home):
+    """Who does not listen yet is waited for, and what was said meanwhile is not lost."""
+    started(home)
+    proxy = home.start("proxy", "--wait", "900", "x", "7", stdin=subprocess.PIPE)
+    proxy.stdin.write(b"early")
+    proxy.stdin.close()
+    expect_match(home.ramet("proxy", "--wait", "1", "x", "7", status=1).err, r"port 7 in the guest: Connection refused")
+    expect_equal(proxy.poll(), None, "the one that waits")
+    serve(home, 7, "cat")
+    expect_equal(proxy.stdout.read(), b"early")
+    expect_equal(proxy.wait(harness.BOUND), 0)
+
+
 def test_ends(home):
     """The server's end is seen while ours is open, and a client that is killed leaves nothing in the guest."""
     started(home)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Images that are built step by step in guests: what is kept, what is told, and that nothing half made stays."""
+import concurrent.futures
 import os
 import signal
 import sqlite3
@@ -167,18 +168,45 @@ def test_failures(home):
     err = build(home, "base: busybox\nsteps:\n  - run: echo begun; sleep 1000\n    timeout: 10\n", status=1).err
     expect_match(err, r"recipe\.yaml:3: step 1 of 1, run echo begun; sleep 1000: it did not end within 10 s; it printed last:\nbegun")
     expect_match(build(home, "base: busybox\nsteps:\n  - packages: [vim]\n", status=1).err, r"neither apt-get, apk nor dnf")
-    expect_match(build(home, "base: busybox\nsteps:\n  - run: poweroff -f\n", status=1).err, r"recipe\.yaml:3: step 1 of 1, run poweroff -f: ")
+    err = build(home, "base: busybox\nsteps:\n  - run: echo going; sleep 1; poweroff -f\n", status=1).err
+    expect_match(err, r"recipe\.yaml:3: step 1 of 1, run echo going; sleep 1; poweroff -f: the VM has ended: .*; it printed last:\ngoing")
     expect_match(build(home, "base: busybox\nsteps:\n  - copy: absent\n    to: /x\n", status=3).err, r"recipe\.yaml:3: copy: cannot read .*absent")
     expect_match(build(home, "base: busybox\nsteps:\n  - copy: ../x\n    to: /x\n", status=2).err, r"recipe\.yaml:3: copy: \.\./x is not below")
     write(home, "x", "file")
     expect_match(build(home, "base: busybox\nsteps:\n  - copy: file\n    to: /proc/version/x\n", status=1).err, r"recipe\.yaml:3: step 1 of 1, copy file")
-    expect_match(build(home, "base: absent\nsteps: []\n", status=3).err, r"recipe\.yaml: base absent: ")
-    expect_match(build(home, "base: busybox\nsteps:\n  - rum: x\n", status=2).err, r"recipe\.yaml:3: there is no key rum here")
+    expect_match(build(home, "base: absent\nsteps: []\n", status=3).err, r"recipe\.yaml:1: base absent: ")
+    expect_match(build(home, "base: busybox\nsteps:\n  - rum: x\n", status=2).err, r"recipe\.yaml:3: the key rum is not known here")
+    expect_match(build(home, "cpus: 1\nbase: none\n", status=3).err, r"recipe\.yaml:2: base none: there is no image none")
+    expect_match(build(home, "base: busybox\nmemory: 1M\n", status=2).err, r"recipe\.yaml: 1 MiB of memory are too few")
     expect_match(build(home, recipe, name="busybox", status=4).err, "there is another image busybox already")
     home.ramet("image", "build", "made", status=2)
     home.ramet("image", "build", "made", "-f", write(home, recipe), "--from", "busybox", status=2)
     expect_equal(hidden(home), 0, "VMs")
     home.check_no_leftovers()
+
+
+PRINTING = r"""base: busybox
+steps:
+  - run: printf '\n\na line\n\nten\rfifty\rdone\n\033[31mred\n\377\n'; yes | head -c 5000 | tr -d '\n'; echo; echo early; sleep 1000
+"""
+
+
+@harness.booted
+def test_what_steps_print(home):
+    """It is told as it comes, line by line, and drives no terminal."""
+    process = home.start("image", "build", "made", "-f", write(home, PRINTING))
+    lines = []
+    for line in process.stderr:
+        lines.append(line.decode())
+        if lines[-1] == "  early\n":
+            break
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=harness.BOUND)
+    told = lines[[index for index, line in enumerate(lines) if "step 1 of 1" in line][0] + 1:]
+    expect_equal(told[:6], ["  a line\n", "  ten\n", "  fifty\n", "  done\n", "  ?[31mred\n", "  \\xff\n"])
+    expect_equal((len(told), sum(line.count("y") for line in told[6:-1])), (10, 2500), "a long line comes in parts")
+    result = home.ramet("image", "build", "made", "-q", "-f", write(home, PRINTING.replace("sleep 1000", "true")))
+    expect_equal((result.out, result.err), ("made\n", ""), "--quiet")
 
 
 @harness.booted
@@ -191,6 +219,7 @@ def test_shell_on_failure(home):
 
 
 WARM = """base: busybox
+cpus: 2
 steps:
   - run: mkdir -p /srv && echo page > /srv/page
 entrypoint: [sh, -c, "echo started >> /starts; exec httpd -f -p 80 -h /srv"]
@@ -224,7 +253,8 @@ def test_warm(home):
     """VMs of the image find its program running, whichever way they come up."""
     build(home, WARM)
     expect_equal(home.ramet("run", "-d", "--name", "a", "made").out, "a\n")
-    expect_equal(home.vm("a")["boot"], "forked")
+    expect_equal((home.vm("a")["boot"], home.vm("a")["cpus"]), ("forked", 2))
+    expect_equal(home.json("image", "inspect", "made")["default_cpus"], 2)
     expect_equal(home.ramet("exec", "a", "--", *ASK).out, "page\n1\nstarted\n", "in a fork")
     expect_equal(home.ramet("run", "--rm", "made", "--", *ASK).out, "page\n1\nstarted\n", "beside a command")
     home.ramet("create", "--name", "b", "made")
@@ -254,7 +284,7 @@ def test_warm(home):
 @harness.booted
 def test_not_ready(home):
     recipe = WARM.replace("httpd", "false") + "snapshot-timeout: 3\n"
-    expect_match(build(home, recipe, status=5).err, r"recipe\.yaml:5: snapshot-after: .* did not (succeed|end) within 3 s")
+    expect_match(build(home, recipe, status=5).err, r"recipe\.yaml:6: snapshot-after: .* did not (succeed|end) within 3 s")
     expect_equal([image["name"] for image in home.json("image", "ls")], ["busybox"], "images")
     expect_equal(hidden(home), 0, "VMs")
 
@@ -278,6 +308,18 @@ def test_interrupted(home):
         wait_until(lambda: hidden(home) == 0, "the VM to go")
         expect_equal(steps(home), 0, "steps")
     home.check_no_leftovers()
+
+
+@harness.booted
+def test_two_at_once(home):
+    """Of two builds of the same steps one does each, and the other takes what that made."""
+    recipe = "base: busybox\nsteps:\n  - run: echo one > /one; sleep 1\n  - run: echo two > /two\n"
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        images = list(pool.map(lambda name: build_json(home, recipe, name), ["first", "second"]))
+    for step in zip(*(cached(image) for image in images)):
+        expect_equal(sorted(step), [False, True], "who did it")
+    expect_equal(steps(home), 2, "steps")
+    expect_equal(len({image["digest"] for image in images}), 1, "what they made")
 
 
 @harness.booted

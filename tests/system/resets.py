@@ -157,7 +157,7 @@ def test_silent_guest_is_noticed(home):
     wait_until(lambda: shown_state(home, "stands") == "running", "the other to go on")
     expect_equal(home.ramet("exec", "stands", "echo", "back").out, "back\n")
     expect_equal(home.vm("stands")["responsive"], True)
-    home.ramet("stop", "spins")
+    expect_match(home.ramet("stop", "--time", "1800", "spins").err, "spins did not shut down in time, and was killed")
     expect_equal([home.vm("spins")[key] for key in ("state", "responsive")], ["stopped", None])
 
 

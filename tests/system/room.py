@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """What takes room, and what of it goes: ramet df adds up, prune keeps what something grows from, also beside creates."""
+import datetime
 import os
 import shutil
 import threading
 
 import harness
 import oci
-from harness import expect, expect_equal, wait_until
+from harness import expect, expect_equal, expect_match, wait_until
 
 
 def kinds(home):
@@ -26,6 +27,29 @@ def other_image(home, name):
 
 
 @harness.booted
+def test_what_is_told(home):
+    """A dry run speaks of what would be, and calls each thing what it is; what was made ahead is as old as its last use."""
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    home.ramet("snapshot", "create", "a", "warm")
+    told = home.ramet("prune", "-n")
+    expect_match(told.err, r"would keep boot cache entry \w+: needed by VM a, snapshot warm\n")
+    expect_match(told.err, r"would remove boot cache entry \w+, [\d.]+ MiB\n")
+    expect_match(told.err, r"would keep snapshot warm: it has a name\n")
+    expect_match(told.out, r"^1 boot cache entry\b.* would be removed")
+    home.ramet("rm", "-f", "a")
+    home.ramet("snapshot", "rm", "warm")
+    since = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    home.ramet("run", "--rm", "busybox", "--", "true")
+    removed = home.json("prune", "--until", since)["removed"]
+    expect_equal([one["what"] for one in removed], ["boot cache entry"], "the booted kernel; the entry was used since")
+    began = [event["id"] for event in home.json("events", "--no-follow")][-1]
+    home.ramet("run", "-d", "--name", "b", "busybox")
+    made = [event for event in home.json("events", "--no-follow") if event["id"] > began and event["type"] == "snapshot.created"]
+    expect_equal(made, [], "what was booted for it")
+    home.ramet("rm", "-f", "b")
+
+
+@harness.booted
 def test_df_and_prune(home):
     home.ramet("run", "-d", "--name", "a", "busybox")
     home.ramet("snapshot", "create", "a", "warm")
@@ -37,7 +61,7 @@ def test_df_and_prune(home):
     expect_equal(shown["images"]["used"], 1, "images in use")
     expect_equal(shown["VM disks"]["count"], 2)
     expect_equal(shown["snapshots"]["count"], 2)
-    expect_equal(shown["boot cache"]["count"], 1)
+    expect_equal(shown["boot cache"]["count"], 2, "the image's entry, and the kernel that it was booted from")
     expect(shown["images"]["shared_bytes"] > 0, "busybox is shared")
     for one in shown.values():
         expect(0 <= one["reclaimable_bytes"] <= one["bytes"], f"does not add up: {one}")
@@ -56,8 +80,10 @@ def test_df_and_prune(home):
     kept = home.json("prune", "--until", "1h")["kept"]
     expect(any(one.get("image") == "spare" and "old" in one["why"] for one in kept), f"{kept}")
     expect_equal(home.json("prune", "--keep-bytes", "100G")["images"], [], "it is within the budget")
-    first = home.json("prune")  # the snapshot without a name; names stay
-    expect_equal(len(first["snapshots"]), 1, "snapshots that went")
+    first = home.json("prune")  # the snapshot without a name, and the booted kernel; names stay
+    expect_equal(len(first["snapshots"]), 2, "snapshots that went")
+    expect_equal(sorted(one["what"] for one in first["removed"]), ["boot cache entry", "snapshot"], "what they are called")
+    expect_equal(sorted(one["what"] for one in first["removed"]), ["boot cache entry", "snapshot"], "what they are called")
     expect_equal(first["images"], [])
     home.ramet("snapshot", "inspect", "warm")
     expect_equal(home.json("prune", "--keep-bytes", "0")["images"], ["spare"])
@@ -85,6 +111,46 @@ def test_scratch(home):
     expect_equal(sorted(os.listdir(os.path.join(home.path, "tmp"))), sorted([names["new"], names["else"]]))
     for name in ("new", "else"):
         shutil.rmtree(os.path.join(home.path, "tmp", names[name]))
+
+
+@harness.booted
+def test_boot_files(home):
+    """Kernels and initramfs go as images do, but for those that something stands on or that were just used."""
+
+    def folders():
+        return {name: set(os.listdir(os.path.join(home.path, name))) - {"debian.json"} for name in ("kernels", "initramfs")}
+
+    def age(name):
+        os.utime(os.path.join(home.path, name), (0, 0))
+
+    home.json("prune", "--all")  # what the template was made with
+    home.ramet("run", "-d", "--name", "a", "busybox")
+    used = folders()
+    left = {"initramfs": {"0" * 64 + ".cpio", "1" * 64 + ".iso"}, "kernels": {"2" * 64}}
+    os.mkdir(os.path.join(home.path, "kernels", "2" * 64))
+    for name in left["initramfs"]:
+        with open(os.path.join(home.path, "initramfs", name), "wb") as file:
+            file.write(bytes(100000))
+    shown = kinds(home)
+    expect_equal((shown["initramfs"]["count"], shown["initramfs"]["used"]), (len(used["initramfs"]) + 2, 1))
+    expect_equal(shown["kernels"]["count"], len(used["kernels"]) + 1)
+    expect_equal(home.json("prune", "--all", "--dry-run")["boot_files"], 0, "just made")
+    for folder in ("kernels", "initramfs"):
+        for name in folders()[folder]:
+            age(os.path.join(folder, name))
+    expect_equal(home.json("prune")["boot_files"], 0, "by itself")
+    report = home.json("prune", "--all")
+    expect(report["boot_files"] >= 3 and report["freed_bytes"] >= 200000, f"{report}")
+    expect(not any(left[name] & folders()[name] for name in left), f"{folders()}")
+    home.ramet("restart", "a")
+    home.ramet("rm", "-f", "a")
+    for folder in ("kernels", "initramfs"):
+        for name in folders()[folder]:
+            age(os.path.join(folder, name))
+    home.json("prune", "--all")
+    expect_equal(folders(), {"kernels": set(), "initramfs": set()}, "with the last that stood on them")
+    expect_equal(home.ramet("run", "--rm", "busybox", "--", "echo", "again").out, "again\n", "they are made again")
+    home.check_no_leftovers()
 
 
 @harness.booted

@@ -7,7 +7,6 @@ import socket
 import harness
 from harness import expect, expect_equal, expect_match
 
-
 def test_prints_and_returns_the_command(home):
     result = home.ramet("run", "--rm", "busybox", "--", "sh", "-c", "echo out; echo err >&2; exit 7", status=7)
     expect_equal(result.out, "out\n", "stdout")
@@ -60,51 +59,6 @@ def test_vm_json_has_the_contract_fields(home):
         expect(harness.is_alive(pid), f"process {pid} is not alive")
     expect_equal(home.ramet("exec", vm["id"], "nproc").out.strip(), "2")
     home.ramet("rm", "-f", vm["id"])
-
-
-def read_schemas(home):
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(os.path.join(home.path, "ramet.sock"))
-        client.sendall(b"GET /v1/openapi.json HTTP/1.0\r\n\r\n")
-        with client.makefile("rb") as file:
-            return json.loads(file.read().split(b"\r\n\r\n", 1)[1])["components"]["schemas"]
-
-
-def check_document(schemas, schema, value, where):
-    """All that is described is there, and what it is said to be, or null."""
-    types = {"string": str, "integer": int, "boolean": bool, "number": (int, float)}
-    if "$ref" in schema:
-        schema = schemas[schema["$ref"].rsplit("/", 1)[1]]
-    if value is None:
-        return
-    if schema.get("type") == "array":
-        for i, item in enumerate(value):
-            check_document(schemas, schema["items"], item, f"{where}[{i}]")
-    elif "properties" in schema:
-        for key, inner in schema["properties"].items():
-            expect(key in value, f"{where}.{key} is missing")
-            check_document(schemas, inner, value[key], f"{where}.{key}")
-    elif schema.get("type") in types:
-        expect(isinstance(value, types[schema["type"]]), f"{where} is no {schema['type']}: {value!r}")
-
-
-def test_documents_are_as_described(home):
-    home.ramet("run", "-d", "--name", "v", "busybox")
-    home.ramet("snapshot", "create", "v", "s")
-    home.ramet("pool", "set", "--wait", "s", "1")
-    home.ramet("create", "--name", "c", "busybox")
-    schemas = read_schemas(home)
-    image = home.json("image", "inspect", "busybox")
-    documents = [("VM", home.vm("v")), ("VM", home.vm("c")), ("Image", image), ("Image", home.json("image", "ls")[0]),
-                 ("Snapshot", home.json("snapshot", "inspect", "s")), ("Pool", home.json("pool", "ls")[0]),
-                 ("Doctor", home.json("doctor")), ("Verification", home.json("snapshot", "verify", "s")),
-                 ("Stages", home.json("stages", "v"))]
-    for name, document in documents:
-        check_document(schemas, schemas[name], document, name)
-    expect_equal(home.json("image", "inspect", image["id"]), image, "the image by its id")
-    home.ramet("pool", "set", "s", "0")
-    home.ramet("rm", "-f", "v", "c")
-    home.ramet("snapshot", "rm", "s")
 
 
 def test_refuses_what_is_wrong(home):

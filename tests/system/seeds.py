@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Seeds: frozen folders, over which VMs have disks of their own."""
 import os
+import shutil
 import socket
 import sqlite3
 import stat
@@ -29,7 +30,7 @@ def bases(home):
 
 def cache_keys(home):
     with sqlite3.connect(f"file:{home.path}/ramet.db?mode=ro", uri=True) as store:
-        return store.execute("SELECT count(DISTINCT key) FROM snapshots WHERE purpose = 'cache'").fetchone()[0]
+        return store.execute("SELECT count(DISTINCT key) FROM snapshots WHERE purpose = 'cache' AND image != ''").fetchone()[0]
 
 
 def guest(home, vm, line):
@@ -41,10 +42,19 @@ def test_life_of_a_seed(home):
     seed = home.json("seed", "create", "work", "--from", folder)
     expect_equal(seed["entries"], 3)
     expect_equal(home.json("seed", "create", "again", "--from", folder)["digest"], seed["digest"], "the same folder")
-    home.ramet("seed", "rm", "again")
+    copy = os.path.join(home.folder, "copy")
+    os.mkdir(copy, 0o700)
+    for name in sorted(os.listdir(folder), reverse=True):  # another order on the host
+        subprocess.run(["cp", "-a", os.path.join(folder, name), copy], check=True)
+    shutil.copystat(folder, copy)
+    os.chown(copy, os.stat(folder).st_uid, os.stat(folder).st_gid)
+    expect_equal(home.json("seed", "create", "copied", "--from", copy)["digest"], seed["digest"], "a copy of the folder")
+    home.ramet("seed", "rm", "again", "copied")
     home.ramet("run", "-d", "--name", "a", "--seed", "work:/srv/work:8G", "busybox")
     expect_equal(guest(home, "a", "cat /srv/work/link; stat -c '%a %u %g' /srv/work/greeting; stat -c %a /srv/work"),
                  "hello\n640 1000 1001\n750\n")
+    expect_equal(guest(home, "a", "ls -A /srv/work"), "greeting\nlink\nsub\n", "what the folder has")
+    expect_equal([user["name"] for user in home.json("seed", "ls")[0]["users"]], ["a"], "not the boot cache")
     blocks = int(guest(home, "a", "df -k /srv/work | tail -1").split()[1])
     expect(blocks > 7 << 20, f"it did not grow: {blocks} KiB")
     disks = home.vm("a")["disks"]
@@ -100,8 +110,13 @@ def test_what_knows_of_seeds(home):
     home.ramet("image", "rm", "made")
     home.ramet("prune")
     expect_equal(len(home.json("seed", "ls")), 2)
+    expect("in use by VM a, snapshot s;" in home.ramet("seed", "rm", "work", status=4).err, "who has it is not told")
     home.ramet("rm", "-f", "a")
+    home.ramet("seed", "create", "other", "--from", folder)  # the content has another name, and then no other
     home.ramet("seed", "rm", "work")
+    home.ramet("seed", "rm", "other", status=4)
+    home.ramet("seed", "create", "other", "--from", os.path.join(folder, "sub"), "--replace")
+    home.ramet("seed", "rm", "other")
     would = home.json("prune", "--dry-run", "--all")  # the snapshot, too, and with it what it stands on
     expect_equal((len(would["seeds"]), "idle" in would["seeds"]), (2, True))
     home.ramet("seed", "create", "work", "--from", folder)
@@ -130,6 +145,44 @@ def test_odd_content(home):
                  "socket 1\nfifo 1\ncharacter special file 1\nregular file 2\n5000000000\n")
     expect_equal(guest(home, "a", "cd /srv && stat -c %b $(printf '\\377\\376')"), "0\n", "a hole")
     listener.close()
+
+
+def test_sizes(home):
+    folder = make_folder(home)
+    with open(os.path.join(folder, "large"), "wb") as file:
+        file.write(bytes(range(256)) * (8 << 12))
+    for size in (4, 10):
+        err = home.ramet("seed", "create", "work", "--from", folder, "--size", f"{size}M", status=1).err
+        expect(f"{size} MiB are too little for it: it needs at least 14 MiB" in err and "leave the size out" in err, err)
+    expect_equal(bases(home), [])
+    home.ramet("seed", "create", "least", "--from", folder, "--size", "14M")
+    home.ramet("seed", "rm", "least")
+    err = home.ramet("seed", "create", "work", "--from", os.path.join(folder, "sub"), "--size", "4M", status=1).err
+    expect("4 MiB are too little for it: it needs at least 8 MiB" in err, err)
+    seed = home.json("seed", "create", "work", "--from", folder, "--size", "1G")
+    head = subprocess.run(["dumpe2fs", "-h", seed["path"]], check=True, capture_output=True, encoding="utf-8").stdout
+    expect("Flex block group size:    256" in head, f"it grows in steps of few groups: {head}")
+    expect_equal(seed["virtual_bytes"], 1 << 30)
+    expect("smaller than the seed work" in home.ramet("create", "--seed", "work:/root:512M", "busybox", status=2).err, "size")
+    os.unlink(seed["path"])
+    expect("seed create --replace" in home.ramet("create", "--seed", "work:/root", "busybox", status=3).err, "no file")
+    home.ramet("seed", "create", "work", "--from", folder, "--size", "1G", "--replace")
+    home.ramet("create", "--seed", "work:/root", "busybox")
+
+
+def test_growing_by_much(home):
+    """More than a TiB is told on the console, TiB by TiB, and the file system is whole."""
+    home.ramet("seed", "create", "work", "--from", make_folder(home))
+    home.ramet("run", "-d", "--cold", "--name", "a", "--seed", "work:/mnt:2T", "busybox")
+    mib = int(home.ramet("exec", "a", "--", "sh", "-c", "df -m /mnt | tail -1 | awk '{print $2}'").out)
+    expect(mib > 2000000, f"{mib} MiB")
+    expect("growing /mnt: 1 of 2 TiB" in home.ramet("logs", "a").out, "what its console says")
+    home.ramet("stop", "a")
+    raw = f"{home.folder}/raw"
+    overlay = f"{home.path}/vms/{home.vm('a')['id']}/seed-1.qcow2"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", "-S", "4k", overlay, raw], check=True)
+    subprocess.run(["e2fsck", "-fn", raw], check=True, capture_output=True)
+    os.unlink(raw)
 
 
 def test_no_room(home):
@@ -181,6 +234,10 @@ def test_refusals(home):
         home.ramet("create", "--seed", place, "busybox", status=2)
     home.ramet("create", "--seed", "work:/root", "--seed", "work:/root", "busybox", status=2)
     home.ramet("create", "--seed", "work:/root:4M", "busybox", status=2)
+    many = [word for n in range(8) for word in ("--seed", f"work:/m{n}")]
+    expect("too many seeds: 8, and at most 7 can be given" in home.ramet("create", *many, "busybox", status=2).err, "eight seeds")
+    error = home.ramet("create", *many[:14], "--config-disk", folder, "busybox", status=2).err
+    expect("/media/config is one disk too many: a VM has at most 7 beside its root" in error, error)
     home.ramet("create", "--seed", "absent:/root", "busybox", status=3)
     home.ramet("seed", "inspect", "absent", status=3)
     home.ramet("seed", "create", "other", "--from", os.path.join(folder, "greeting"), status=2)
@@ -324,6 +381,17 @@ def test_lab(home):
     expect_equal(out, "mine\nhello\nthen\nhello\nhello\n")
     expect_equal(home.ramet("lab", "exec", "copy", "two", "--", "cat", "/mnt/greeting").out, "hello\n")
     expect_equal(home.ramet("lab", "exec", "lab", "one", "--", "cat", "/srv/own").out, "now\n")
+
+    # what the lab's snapshot has is told by its name, and stays
+    for lab in ("lab", "copy"):
+        home.ramet("lab", "down", lab)
+    expect_equal([(user["name"], user["state"]) for user in home.json("volume", "inspect", "shared")["users"]],
+                 [("frozen", "lab snapshot")])
+    expect("in use by lab snapshot frozen;" in home.ramet("seed", "rm", "work", status=4).err, "who has it is not told")
+    home.ramet("volume", "rm", "shared", status=4)
+    home.ramet("lab", "snapshot", "rm", "frozen")
+    home.ramet("seed", "rm", "work")
+    home.ramet("volume", "rm", "shared", "data")
 
 
 if __name__ == "__main__":

@@ -183,17 +183,33 @@ def test_standby_and_resume(home):
     home.ramet("standby", "a")
     home.kill_daemon()
     expect_equal(home.vm("a")["state"], "standby")
+    check_damaged_standby(home)
+    run(home, "a", "echo late >/root/late")  # right before, and nobody syncs
+    home.ramet("standby", "a")
     result = home.ramet("stop", "a")
     expect_match(result.err, "discard", "what stop says")
     home.ramet("start", "a")
-    expect_equal(run(home, "a", "cat /root/file; ls /run/secret 2>/dev/null; true"), "kept\n")
+    expect_equal(run(home, "a", "cat /root/file /root/late; ls /run/secret 2>/dev/null; true"), "kept\nlate\n")
     home.ramet("standby", "a")
     home.ramet("start", "--cold", "a")
     expect_equal(home.vm("a")["boot"], "cold")
-    home.ramet("rm", "-f", "a", "f")
+    expect_match(home.ramet("rm", "-f", "a", "nosuch", "f", status=3).err, "nosuch", "what cannot be removed")
     home.ramet("snapshot", "rm", "s")
     expect_equal((folder(home, "snapshots"), folder(home, "layers")), ([], []), "files that are left")
     home.check_no_leftovers()
+
+
+def check_damaged_standby(home):
+    """Nothing is made of it, not even a cold start that would lose what is in it; once it is mended it goes on."""
+    memory = next(one for one in home.json("snapshot", "ls", "-a") if one["purpose"] == "standby")["memory"]
+    damage_unseen(memory["path"])
+    if memory["protection"] == "sealed memfd":  # else nobody reads it before the guest does
+        for verb in ("resume", "start"):
+            expect_match(home.ramet(verb, "a", status=1).err, "SHA-256|damaged", f"what {verb} says")
+            expect_equal(home.vm("a")["state"], "standby", f"state after {verb}")
+    damage_unseen(memory["path"])
+    home.ramet("resume", "a")
+    expect_same_memory(home, "a")
 
 
 def test_removal(home):
@@ -238,6 +254,26 @@ def test_commands_in_forks(home):
     result = home.ramet("fork", "s", "--rm", "--", "cat", "/run/secret")
     expect_equal(result.out, "secret\n")
     expect_equal([vm["name"] for vm in home.json("ps", "-a")], ["a"], "VMs after --rm")
+    home.ramet("fork", "s", "--name", "y", "--rm")
+    expect_equal(home.vm("y")["state"], "running", "one that no command ends")
+    home.ramet("stop", "y")
+    wait_until(lambda: len(home.json("ps", "-a")) == 1, "the removal of one that has stopped")
+
+
+def test_clones_end_with_their_client(home):
+    """Those of fork --rm, whether they were made for it or waited in a pool."""
+    source(home)
+    snapshot(home, "a", "s")
+    for warm in (0, 1):
+        home.ramet("pool", "set", "s", str(warm), "--wait")
+        client = home.start("fork", "s", "-n", "2", "--name", "x", "--rm", "--", "sh", "-c", "echo begun; sleep 1000")
+        for _ in range(2):
+            expect_match(client.stdout.readline().decode(), "begun", "a command's first line")
+        expect_equal(sorted(vm["boot"] for vm in home.json("ps") if vm["name"] != "a"),
+                     ["claimed", "forked"] if warm else ["forked", "forked"])
+        client.kill()
+        client.communicate()
+        wait_until(lambda: [vm["name"] for vm in home.json("ps", "-a")] == ["a"], "the end of both clones")
 
 
 def damage(path, change):

@@ -2,40 +2,23 @@
 """ssh, scp and sftp to a Debian guest without a network, by the settings that `ramet ssh-config` prints: with the home's key
 and that of --ssh-key, and host keys that ssh knows before it sees them."""
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 
+import debian
 import harness
 from harness import expect, expect_equal, expect_match
 
-IMAGE = "sshd"
-SSHD = harness.TEMPLATE + "-sshd"
+IMAGE = debian.IMAGE  # has a server, and nothing else of Ramet's settings for ssh
 COPIED = 50 << 20
 
 
-def build_image(home):
-    """Once for each build folder, as debian.py has it; Ramet's own ssh-config needs nothing of the image but a server."""
-    for program in "ssh", "scp", "sftp", "ssh-keygen", "mmdebstrap":
+def require():
+    for program in "ssh", "scp", "sftp", "ssh-keygen":
         if not shutil.which(program):
             raise harness.Skip(f"{program} is missing")
-    with open(SSHD + ".lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(SSHD):
-            harness.copy_home(harness.TEMPLATE, SSHD)
-        env = {"RAMET_HOME": SSHD}
-        if home.ramet("image", "inspect", IMAGE, status=None, env=env).status != 0:
-            built = home.ramet("image", "build", IMAGE, "--from", "debian", "--include", "openssh-server", status=None,
-                               timeout=900, env=env)
-            if built.status != 0 and ("resolve" in built.err or "fetch" in built.err):
-                raise harness.Skip("Debian's mirror cannot be reached: " + built.err.strip().splitlines()[-1])
-            expect_equal(built.status, 0, built.err)
-        home.ramet("daemon", "stop", status=None, env=env)
-    home.ramet("daemon", "stop", status=None)
-    shutil.rmtree(home.path)
-    harness.copy_home(SSHD, home.path)
 
 
 class Client:
@@ -109,7 +92,8 @@ def check_files(home, client):
 
 
 def test_ssh(home):
-    build_image(home)
+    require()
+    debian.build_image(home)
     client = Client(home)
     home.ramet("run", "-d", "--name", "web1", "--network", "none", "--memory", "512M", "--ssh-key", client.key, IMAGE, timeout=900)
     await_server(home, "web1")
@@ -130,8 +114,7 @@ def test_ssh(home):
     # a clone has a key of its own, and is found without a block of its own
     client.configure()
     home.ramet("fork", "web1", "--name", "web2", timeout=900)
-    # its sshd was told of its new keys, and for a moment listens to nobody then
-    await_server(home, "web2")
+    # its sshd was told of its new keys, and for a moment listens to nobody then: that is waited for
     done = client.run("ssh", "web2.ramet", "hostname")
     expect_equal((done.stdout, done.stderr), ("web2\n", ""), "what ssh said of a clone")
     expect(home.vm("web2")["ssh_host_key"] != home.vm("web1")["ssh_host_key"], "a clone has its source's key")

@@ -29,7 +29,7 @@ def test_networks(home):
     before = stats(home)
     expect_equal(sorted(before), ["a", "b"])
     ping(home, "a", gateway, 5)
-    home.ramet("exec", "a", "--", "sh", "-c", f"ping -c 3 -w 2 {b}; true")
+    home.ramet("exec", "a", "--", "sh", "-c", f"ping -c 3 -W 2 {b}; true")
     after = stats(home)
     card, old = after["a"]["networks"][0], before["a"]["networks"][0]
     expect_equal((card["name"], card["card"]), ("lan", "eth0"))

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import guard
 import harness
 
 IMAGES = [("busybox", ["--from", "busybox"])]
@@ -39,6 +40,9 @@ def boot_images(home):
 
 
 def main():
+    guard.start()
+    for home in (harness.TEMPLATE, harness.BOOTED):
+        guard.note("=", home)
     build_images(harness.TEMPLATE)
     boot_images(harness.BOOTED)
 

@@ -115,6 +115,7 @@ def test_schedule(home):
     """Taken again and again, the oldest removed unless something grows from it; not in a burst after a pause of the daemon."""
     home.ramet("run", "-d", "--name", "a", "busybox")
     home.ramet("snapshot", "create", "a", "own")
+    home.ramet("snapshot", "schedule", "a", "--every", "0s", status=2)
     home.ramet("snapshot", "schedule", "a", "--every", "2s", "--keep", "2")
     expect_match(home.ramet("snapshot", "schedule").out, r"^a  every 2s  keep 2  next 20")
     first = wait_until(lambda: scheduled(home), "the first snapshot")[0]

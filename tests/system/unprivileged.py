@@ -85,6 +85,25 @@ def check_runs(home):
     home.ramet("rm", "-f", "u1")
 
 
+def check_seed(home):
+    """Of a folder whose files belong to others; one that may not be read is named."""
+    folder = os.path.join(home.folder, "work")
+    os.makedirs(folder)
+    for name, mode in (("open", 0o644), ("secret", 0o600)):
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write(name + "\n")
+        os.chmod(file.name, mode)
+        os.chown(file.name, 7, 8)
+    result = home.ramet("seed", "create", "work", "--from", folder, status=1)
+    expect_match(result.err, "cannot read .*/work/secret: Permission denied$", "what may not be read")
+    os.unlink(os.path.join(folder, "secret"))
+    home.ramet("seed", "create", "work", "--from", folder)
+    out = home.ramet("run", "--rm", "--seed", "work:/srv", "busybox", "--", "stat", "-c", "%u:%g %a", "/srv/open").out
+    expect_equal(out, "7:8 644\n", "owner and mode in the seed")
+    home.ramet("image", "rm", "busybox")  # and with it what its boot cache holds
+    home.ramet("seed", "rm", "work")
+
+
 def check_lab(home):
     """Networks and VMs of a lab need no privilege."""
     three = os.path.join(home.folder, "three.yaml")
@@ -117,6 +136,7 @@ def test_unprivileged(_):
         check_runs(home)
         check_lab(home)
         check_import(home)
+        check_seed(home)
         check_debian_says_what_is_missing(home)
         expect_equal(home.json("ps", "-a"), [], "VMs at the end")
         home.check_no_leftovers()

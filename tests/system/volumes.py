@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Volumes: disks that outlive VMs; one VM writes to one, or several read it."""
+import filecmp
 import os
 import signal
 import subprocess
 import threading
 
 import harness
-from harness import expect, expect_equal, wait_until
+from harness import expect, expect_equal, expect_match, wait_until
 
 
 def guest(home, vm, line):
@@ -47,8 +48,11 @@ def test_life_of_a_volume(home):
 
     for form in ("raw", "qcow2"):
         path = os.path.join(home.folder, f"out.{form}")
-        home.ramet("volume", "export", "data", path, "--format", form)
+        home.ramet("volume", "export", "data", path)  # by its name
+        with open(path, "rb") as file:
+            expect_equal(file.read(4) == b"QFI\xfb", form == "qcow2", path)
         home.ramet("volume", "export", "data", path, status=4)
+        home.ramet("volume", "export", "data", "-", status=2)
         home.ramet("volume", "create", form, "--from", path)
         expect_equal(home.ramet("run", "--rm", "--volume", f"{form}:/mnt:ro", "busybox", "--", "cat", "/mnt/file").out,
                      "one\n", form)
@@ -102,10 +106,14 @@ def test_snapshots(home):
     expect_equal(guest(home, "b", "cat /srv/file; echo b >/srv/file; cat /srv/file"), "then\nb\n")
     expect_equal(guest(home, "c", "cat /srv/file"), "then\n")
     expect_equal(guest(home, "a", "cat /srv/file"), "now\n")
+    home.ramet("fork", "b", "--name", "e")  # a clone's is its own already
+    expect_equal(guest(home, "e", "cat /srv/file; echo e >/srv/file; cat /srv/file"), "b\ne\n")
+    home.ramet("standby", "b")  # right after it wrote, and nobody syncs
     home.ramet("stop", "b")
     home.ramet("start", "b")
     expect_equal(guest(home, "b", "cat /srv/file"), "b\n")
     home.ramet("commit", "a", "made")
+    check_nothing_swells(home)
 
     # in standby it goes on with the volume that it left, and nobody writes to that meanwhile
     home.ramet("standby", "a")
@@ -114,10 +122,27 @@ def test_snapshots(home):
     home.ramet("resume", "a")
     expect_equal(guest(home, "a", "cat /srv/file"), "now\n")
     home.ramet("volume", "rm", "data", status=4)
-    home.ramet("rm", "-f", "a", "b", "c", "d")
+    home.ramet("rm", "-f", "a", "b", "c", "d", "e")
     home.ramet("snapshot", "rm", "s")
     expect_equal(os.listdir(os.path.join(home.path, "seeds")), [], "copies that nobody has")
     home.ramet("volume", "rm", "data")
+
+
+def check_nothing_swells(home):
+    """Zeros that a guest writes take no room on the host, and what it trims is given back."""
+    root = home.vm("a")["disk"]["path"]
+
+    def allocated():
+        return os.stat(root).st_blocks * 512, volume(home)["allocated_bytes"]
+    before = allocated()
+    guest(home, "a", "for at in / /srv; do dd if=/dev/zero of=$at/zeros bs=1M count=16 2>&- || exit; done; sync")
+    grown = [now - then for now, then in zip(allocated(), before)]
+    expect(max(grown) < 4 << 20, f"root and volume grew by {grown} bytes for 16 MiB of zeros")
+    guest(home, "a", "rm /srv/zeros && dd if=/dev/urandom of=/srv/noise bs=1M count=8 2>&- && sync")
+    full = allocated()[1]
+    expect(full - before[1] > 6 << 20, f"{full} bytes with 8 MiB of noise, {before[1]} before")
+    guest(home, "a", "rm /srv/noise && sync && fstrim /srv")
+    expect(full - allocated()[1] > 6 << 20, f"{allocated()[1]} bytes after a trim, {full} before")
 
 
 def test_reader_of_what_changed(home):
@@ -155,8 +180,8 @@ def test_config_disks(home):
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", "mine", "-d", make_config(home, "three", "three"), raw, "3M"],
                    check=True)
     home.ramet("run", "-d", "--name", "a", "--config-disk", one, "busybox")
-    expect_equal(config(home, "a", "cd /media/config; cat link deep/er/A*; stat -c '%a %u' name; echo x 2>&- >name || echo ro"),
-                 "one\none\n640 0\nro")
+    expect_equal(config(home, "a", "cd /media/config; cat link deep/er/A*; stat -c '%a %u %h' name; echo x 2>&- >name || echo ro"),
+                 "one\none\n640 0 1\nro")
     disk = home.vm("a")["disks"][1]
     expect_equal((disk["kind"], disk["serial"], disk["mounted_at"], disk["read_only"]),
                  ("config", "config-1", "/media/config", True))
@@ -167,6 +192,11 @@ def test_config_disks(home):
     expect_equal(sum(check["what"] == "config disk" and check["ok"] for check in checks), 1, checks)
     home.ramet("fork", "s", "--name", "b")
     expect_equal(config(home, "b"), "one")
+    os.makedirs(f"{home.folder}/empty")
+    home.ramet("run", "-d", "--name", "nothing", "--config-disk", f"{home.folder}/empty", "busybox")
+    home.ramet("fork", "nothing", "--name", "something", "--config-disk", one)
+    expect_equal(config(home, "something"), "one", "of a clone whose source had an empty folder")
+    home.ramet("rm", "-f", "something", "nothing")
     guest(home, "a", "cd /media/config && sleep 1000 >/dev/null 2>&1 &")
     for source, clone, path in (("a", "c", raw), ("s", "d", two), ("c", "e", two)):
         home.ramet("fork", source, "--name", clone, "--config-disk", path)
@@ -203,6 +233,10 @@ def test_config_disks_that_cannot_be(home):
         refused(named, text)
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", named, "1M"], check=True)
     refused(named, "qcow2")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "vmdk", named, "1M"], check=True)
+    refused(named, "vmdk")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "vdi", named, "1M"], check=True)
+    refused(named, "this is a VDI image", None)
     refused("/dev/null", "neither a file nor a folder")
     os.mkfifo(os.path.join(folder, "deep", "pipe"))
     refused(folder, "deep/pipe is a socket")
@@ -245,6 +279,7 @@ def test_config_disks_that_cannot_be(home):
     home.ramet("create", "--name", "plain", "busybox")
     result = home.ramet("fork", "plain", "--config-disk", folder, status=2)
     expect("has no config disk" in result.err, result.err)
+    expect("an empty folder will do" in result.err, result.err)
     home.ramet("create", "--name", "a", "--config-disk", folder, "busybox")
     home.ramet("create", "--config-disk", folder, "--volume", "absent:/srv", "busybox", status=3)
     expect_equal([vm["name"] for vm in home.json("ps", "-a")], ["plain", "a"])
@@ -265,7 +300,16 @@ def test_from_a_seed_and_refusals(home):
     expect(int(out[4]) > 900, f"its file system did not grow: {out}")
     home.ramet("volume", "create", "x", status=2)
     home.ramet("volume", "create", "x", "--size", "4K", status=2)
-    home.ramet("volume", "create", "../x", "--size", "4M", status=2)
+    home.ramet("volume", "create", "../x", "--size", "64M", status=2)
+    expect_match(home.ramet("volume", "create", "x", "--size", "4M", status=2).err, "needs 8 MiB", "the least that has a journal")
+    home.ramet("volume", "create", "least", "--size", "8M")
+    home.ramet("volume", "rm", "least")
+    with open(os.path.join(home.folder, "vast"), "wb") as file:
+        try:
+            file.truncate(1000 << 40)
+        except OSError:  # this file system has no such files
+            expect_match(home.ramet("volume", "create", "x", "--size", "1000T", status=1).err, "file system.*smaller --size", "why")
+    os.unlink(file.name)
     home.ramet("volume", "create", "x", "--from", os.path.join(home.folder, "absent"), status=3)
     home.ramet("create", "--volume", "absent:/srv", "busybox", status=3)
     home.ramet("create", "--volume", "data:/a", "--volume", "data:/b", "busybox", status=2)
@@ -273,7 +317,21 @@ def test_from_a_seed_and_refusals(home):
     bad = os.path.join(home.folder, "bad.qcow2")
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "/etc/hostname", bad], check=True)
     home.ramet("volume", "create", "x", "--from", bad, status=None)
+    foreign = os.path.join(home.folder, "foreign.vdi")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "vdi", foreign, "4M"], check=True)
+    expect("this is a VDI image" in home.ramet("volume", "create", "x", "--from", foreign, status=None).err, "a VDI")
     expect_equal([one["name"] for one in home.json("volume", "ls")], ["data"])
+    plain = os.path.join(home.folder, "plain")
+    with open(plain, "wb") as file:
+        file.write(b"what is on it\n" + os.urandom(4096))
+        file.truncate(8 << 20)
+    for form in ("vmdk", "vhdx"):  # taken as raw they would be another disk
+        image, out = (os.path.join(home.folder, f"{name}.{form}") for name in ("image", "out"))
+        subprocess.run(["qemu-img", "convert", "-O", form, plain, image], check=True)
+        home.ramet("volume", "create", form, "--from", image)
+        home.ramet("volume", "export", form, out)
+        expect(filecmp.cmp(plain, out, shallow=False), f"a volume of a {form} is another")
+        home.ramet("volume", "rm", form)
     expect_equal(len(os.listdir(os.path.join(home.path, "volumes"))), 1)
     expect_equal(os.listdir(os.path.join(home.path, "tmp")), [], "scratch")
 

@@ -4,7 +4,8 @@
 #  - the function declarations in a header stand below a comment, blank line by blank line (what only makes or frees a
 #    thing needs none);
 #  - no script of ours pipes into what may leave before its input ends (grep -q, head, sed with q, awk with exit): under pipefail the
-#    program before it dies of SIGPIPE now and then, and the script fails at random.
+#    program before it dies of SIGPIPE now and then, and the script fails at random;
+#  - rametd.service lets VMs, their groups and their hot memory outlive the daemon.
 set -uo pipefail
 shopt -s globstar
 here=$(dirname "$(realpath "$0")")
@@ -51,8 +52,16 @@ check_pipes() {
     done
 }
 
+check_service() {
+    local line
+    for line in KillMode=process Delegate=yes 'FileDescriptorStoreMax=[1-9].*'; do
+        grep -qx "$line" "$build/systemd/rametd.service" || wrong "rametd.service has no line $line"
+    done
+}
+
 python3 "$here/house.py" . "$build" || status=1
 check_comments
 check_json
 check_pipes
+check_service
 exit "$status"

@@ -23,6 +23,7 @@
 #include "agent/boot/modules.h"
 #include "agent/boot/power.h"
 #include "agent/boot/root.h"
+#include "agent/boot/wait_disks.h"
 #include "agent/disk/disks.h"
 #include "agent/emulated/timer_chip.h"
 #include "agent/identity/guest_identity.h"
@@ -32,6 +33,7 @@
 #include "proto/agent_unit.h"
 
 #define DEVICE_LIMIT_USEC 60000000u
+#define NO_CHANNEL "no channel to the host (virtio-serial port " AGENT_CHANNEL_NAME ")"
 #define UNIT_FOLDER "/run/systemd/system"
 
 /* A boot that fails, or that is asked to, ends in the second of them without the first. */
@@ -97,6 +99,7 @@ static void mount_for_programs(void) {
         (void)symlink(links[i][0], links[i][1]);
     if (mkdir("/tmp", 01777) == 0) /* an image without one gets it in memory */
         mount_kernel("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777");
+    (void)mkdir("/etc", 0755); /* for names, where the image is a program and nothing else */
     (void)network_raise_loopback();
 }
 
@@ -197,6 +200,14 @@ void init_run(char **argv, int *channel_fd) {
     modules_load();
     (void)timer_chip_stop();
     compact_on_demand();
+    if (wait_disks_is_asked()) {
+        int r = wait_disks(deadline);
+        if (r < 0) {
+            result_fail(&result, -r, NO_CHANNEL);
+            fail(&result, -1);
+        }
+        deadline = now_usec() + DEVICE_LIMIT_USEC;
+    }
     if (root_mount(uevents, deadline, &result) < 0 || root_switch(&result) < 0)
         fail(&result, -1);
     mount_run();
@@ -210,8 +221,7 @@ void init_run(char **argv, int *channel_fd) {
         mount_for_programs();
     *channel_fd = channel_find(AGENT_CHANNEL_NAME, deadline);
     if (*channel_fd < 0) {
-        result_fail(&result, -*channel_fd,
-                    "no channel to the host (virtio-serial port " AGENT_CHANNEL_NAME ")");
+        result_fail(&result, -*channel_fd, NO_CHANNEL);
         fail(&result, -1);
     }
 }

@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+
+#define VIRTIO_DEVICES_MAX 64
 
 /* Where each keeps its magic: Documentation/filesystems/ext4/super.rst (ext4 at 1024 + 0x38), the
  * btrfs on-disk format (65536 + 0x40), xfs_format.h (0), ECMA-119 (the
@@ -53,6 +56,27 @@ int block_find_serial(const char *wanted, char *name, size_t room) {
     }
     (void)closedir(folder);
     return found ? 0 : -ENOENT;
+}
+
+/* In the order of the bus, so that they are called what they were called before. A disk is a device
+ * of the type 2 (virtio 1.2, section 5). */
+static void write_for_each(const char *file) {
+    for (unsigned i = 0; i < VIRTIO_DEVICES_MAX; i++) {
+        char path[64], type[16], name[16];
+        (void)snprintf(name, sizeof(name), "virtio%u", i);
+        (void)snprintf(path, sizeof(path), "/sys/bus/virtio/devices/%s/device", name);
+        if (read_text(path, type, sizeof(type)) >= 0 && strtoul(type, NULL, 16) == 2 &&
+            write_text(file, name, 0200) < 0)
+            agent_log("cannot write %s to %s", name, file);
+    }
+}
+
+void block_let_go(void) {
+    write_for_each("/sys/bus/virtio/drivers/virtio_blk/unbind");
+}
+
+void block_take_up(void) {
+    write_for_each("/sys/bus/virtio/drivers/virtio_blk/bind");
 }
 
 /* Scheduling requests and holding back writers is for the host, which has the disk. In each clone

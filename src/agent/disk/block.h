@@ -14,6 +14,11 @@ const char *block_probe_type(const char *device);
  * negative errno. */
 int block_find_serial(const char *wanted, char *name, size_t room);
 
+/* Takes all disks from their driver, with all that the kernel knows of them, and gives them back:
+ * it then looks at them as if they had just come. */
+void block_let_go(void);
+void block_take_up(void);
+
 /* Scheduling requests and holding back writers is for the host, which has the disk. */
 void block_leave_scheduling_to_host(const char *disk);
 

@@ -13,6 +13,7 @@
 
 /* fs/ext4/ext4.h: the new size in blocks of the file system */
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
+#define STEP_BYTES ((uint64_t)1 << 40)
 
 static uint64_t get_le32(const uint8_t *p) {
     return p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24;
@@ -43,6 +44,21 @@ static int ext4_read(dev_t device, Ext4 *ext4) {
     return ext4->blocks > 0 ? 0 : -EIO;
 }
 
+/* The kernel takes some seconds for a TiB under software emulation: whoever waits hears, on the
+ * console, that it goes on. */
+static int grow_ext4(int fd, const char *path, uint64_t now, uint64_t blocks, uint64_t step,
+                     Result *result) {
+    while (now < blocks) {
+        now = MIN_OF((now / step + 1) * step, blocks);
+        if (ioctl(fd, EXT4_IOC_RESIZE_FS, &now) < 0)
+            return result_fail(result, errno, "cannot grow the ext4 file system at %s", path);
+        if (now < blocks)
+            agent_log("growing %s: %llu of %llu TiB", path, (unsigned long long)(now / step),
+                      (unsigned long long)((blocks + step - 1) / step));
+    }
+    return 0;
+}
+
 static int resize_ext4(int fd, const char *path, dev_t device, uint64_t block_bytes,
                        Result *result) {
     uint64_t sectors = 0;
@@ -51,12 +67,12 @@ static int resize_ext4(int fd, const char *path, dev_t device, uint64_t block_by
     if (r < 0)
         return result_fail(result, -r, "cannot find the size of the device of %s", path);
     uint64_t blocks = sectors * 512 / block_bytes;
-    if (ext4_read(device, &ext4) == 0 && blocks > ext4.most)
+    if (ext4_read(device, &ext4) < 0)
+        ext4 = (Ext4){.blocks = blocks - 1, .most = blocks}; /* in one step, then */
+    if (blocks > ext4.most)
         return result_say(result, EFBIG, "the ext4 file system at %s can have at most %llu GiB",
                           path, (unsigned long long)(ext4.most * block_bytes >> 30));
-    if (ioctl(fd, EXT4_IOC_RESIZE_FS, &blocks) < 0)
-        return result_fail(result, errno, "cannot grow the ext4 file system at %s", path);
-    return 0;
+    return grow_ext4(fd, path, ext4.blocks, blocks, STEP_BYTES / block_bytes, result);
 }
 
 bool fs_resize_is_needed(const char *path) {

@@ -108,7 +108,7 @@ void guest_identity_take_locks(void) {
     network_take_locks();
 }
 
-static int add_entropy(const GuestIdentity *identity, Result *result) {
+int guest_identity_add_entropy(const GuestIdentity *identity, Result *result) {
     _cleanup_close_ int own =
         prepared.random_fd < 0 ? open("/dev/urandom", O_RDWR | O_CLOEXEC) : -1;
     int fd = own < 0 ? prepared.random_fd : own;
@@ -260,7 +260,7 @@ static int set_generation(const GuestIdentity *identity, Result *result) {
 }
 
 int guest_identity_apply(const GuestIdentity *identity, Result *result) {
-    int r = add_entropy(identity, result);
+    int r = guest_identity_add_entropy(identity, result);
     if (r == 0)
         reseed_apply(); /* which takes new numbers from the kernel, later */
     if (r == 0)

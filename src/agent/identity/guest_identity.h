@@ -56,6 +56,9 @@ void guest_identity_finish(void *data, int in, int out, Result *result);
  * systems are frozen. */
 bool guest_identity_needs_disk(const GuestIdentity *identity);
 
+/* The first step alone: the kernel's random numbers. */
+int guest_identity_add_entropy(const GuestIdentity *identity, Result *result);
+
 /* Steps the clock when it is off by more than the limit. */
 int guest_identity_set_clock(const Clock *clock, Result *result);
 

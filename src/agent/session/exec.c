@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <termios.h>
 
 #include "agent/base/user.h"
 #include "agent/freeze/exclusive_cpu.h"
@@ -319,13 +320,24 @@ static int open_raised(const char *path, int flags, int *fd) {
     return *fd < 0 ? -errno : raise_fd(fd);
 }
 
-/* A program need not be able to open it: it gets it open. */
+/* A log is no terminal whose lines have to begin at its left: what the program prints is kept as it
+ * is. */
+static void keep_line_ends(int console_fd) {
+    struct termios settings;
+    if (tcgetattr(console_fd, &settings) < 0)
+        return;
+    settings.c_oflag &= ~(tcflag_t)ONLCR;
+    (void)tcsetattr(console_fd, TCSANOW, &settings);
+}
+
 static int open_console(Ends *ends) {
     int r = open_raised("/dev/null", O_RDONLY, &ends->in);
     if (r == 0)
         r = open_raised("/dev/console", O_WRONLY, &ends->out);
     if (r == 0)
         r = open_raised("/dev/console", O_WRONLY, &ends->err);
+    if (r == 0)
+        keep_line_ends(ends->out);
     return r;
 }
 
@@ -342,7 +354,7 @@ void exec_resize(const Stream *stream, uint16_t rows, uint16_t columns) {
         (void)ioctl(fd, TIOCSWINSZ, &size);
 }
 
-static int open_tty(Stream *stream, const ExecRequest *request, const User *user, Ends *ends) {
+static int open_tty(Stream *stream, const ExecRequest *request, Ends *ends) {
     int unlock = 0;
     stream->is_tty = true;
     stream->out_fd = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
@@ -357,17 +369,28 @@ static int open_tty(Stream *stream, const ExecRequest *request, const User *user
     stream->in_fd = fcntl(stream->out_fd, F_DUPFD_CLOEXEC, 3);
     if (ends->out < 0 || ends->err < 0 || stream->in_fd < 0)
         return -errno;
-    if (user->uid != 0)
-        (void)fchown(ends->in, user->uid, (gid_t)-1);
     exec_resize(stream, request->rows ? request->rows : 24,
                 request->columns ? request->columns : 80);
     return 0;
 }
 
+/* Servers write their logs to /dev/stdout, which is /proc/self/fd/1: opened anew, and that needs
+ * the right to. Devices that all have, such as /dev/null, stay root's. */
+static void give_ends(const Ends *ends, const User *user) {
+    const int fds[] = {ends->in, ends->out, ends->err};
+    struct stat status;
+    for (size_t i = 0; user->uid != 0 && i < ARRAY_SIZE(fds); i++)
+        if (fstat(fds[i], &status) == 0 && (status.st_mode & S_IWOTH) == 0)
+            (void)fchown(fds[i], user->uid, (gid_t)-1);
+}
+
 static int open_ends(Stream *stream, const ExecRequest *request, const User *user, Ends *ends) {
-    if (request->tty)
-        return open_tty(stream, request, user, ends);
-    return request->flags & EXEC_CONSOLE ? open_console(ends) : open_pipes(stream, ends);
+    int r = request->tty                    ? open_tty(stream, request, ends)
+            : request->flags & EXEC_CONSOLE ? open_console(ends)
+                                            : open_pipes(stream, ends);
+    if (r == 0)
+        give_ends(ends, user);
+    return r;
 }
 
 static void explain(const Child *child, int *exit_code, char *message, size_t room) {
@@ -408,6 +431,8 @@ int exec_start(Stream *stream, const ExecRequest *request, int *exit_code, char 
         env_default(&full, &full.n_env, term, "TERM=");
     fill_paths(full.argv[0], env_value(full.env, "PATH="), &paths);
 
+    if (request->flags & EXEC_PROGRAM)
+        (void)make_folders(full.directory, 0755); /* chdir(2) tells of what could not be made */
     r = open_ends(stream, request, &user, &ends);
     if (r < 0)
         return result_fail(result, -r, "cannot open a %s", request->tty ? "terminal" : "pipe");

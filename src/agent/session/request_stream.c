@@ -210,7 +210,9 @@ static int add_slot(struct pollfd *fds, size_t *n_fds, int fd, short events) {
 void stream_collect(Stream *stream, struct pollfd *fds, size_t *n_fds) {
     bool reads = stream->detached || (stream->out_credit > 0 && channel_has_room(stream->channel));
     stream->in_slot = stream->out_slot = stream->err_slot = -1;
-    if (stream->in_fd >= 0 && (stream->in_end > stream->in_start || stream->connecting))
+    if (stream->in_fd >= 0 && stream->connecting)
+        stream->in_slot = add_slot(fds, n_fds, stream->in_fd, POLLOUT | POLLIN);
+    else if (stream->in_fd >= 0 && stream->in_end > stream->in_start)
         stream->in_slot = add_slot(fds, n_fds, stream->in_fd, POLLOUT);
     if (stream->out_fd >= 0 && reads && !stream->connecting)
         stream->out_slot = add_slot(fds, n_fds, stream->out_fd, POLLIN);
@@ -307,9 +309,13 @@ static uint64_t bytes_in(int fd) {
     return fd >= 0 && ioctl(fd, FIONREAD, &n) == 0 && n > 0 ? (uint64_t)n : 0;
 }
 
+int stream_exit_code(int status) {
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
 void stream_reap(Stream *stream, int status) {
     stream->reaped = true;
-    stream->exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    stream->exit_code = stream_exit_code(status);
     stream->out_left = stream->is_tty ? TTY_LEFT_BYTES : bytes_in(stream->out_fd);
     stream->err_left = bytes_in(stream->err_fd);
     close_input(stream);

@@ -11,8 +11,9 @@
  * to it; see request_stream.c for how it lives and ends. */
 typedef struct Stream Stream;
 
-/* A socket that was being connected can be written, or has failed. 0: it is connected;
- * -EINPROGRESS: another one is, in its place; else the errno of the failure. */
+/* A socket that was being connected can be written, or has failed, or a timer in its place has run
+ * out. 0: it is connected; -EINPROGRESS: another one is, in its place; else the errno of the
+ * failure. */
 typedef int (*StreamConnected)(Stream *stream);
 
 struct Stream {
@@ -49,9 +50,10 @@ struct Stream {
     int in_slot;           /* places in the poll set of this turn, or -1 */
     int out_slot;
     int err_slot;
-    StreamConnected connecting; /* NULL: the socket is connected */
-    uint16_t port;              /* of a socket */
-    int failed;                 /* errno of what ended a socket; 0: nothing did */
+    StreamConnected connecting;  /* NULL: the socket is connected */
+    uint16_t port;               /* of a socket */
+    uint64_t connect_until_usec; /* refused before that: it is tried again */
+    int failed;                  /* errno of what ended a socket; 0: nothing did */
 };
 
 /* An empty stream with no descriptors; NULL when there is no memory. */
@@ -82,6 +84,9 @@ void stream_collect(Stream *stream, struct pollfd *fds, size_t *n_fds);
 
 /* Moves data, for those descriptors that poll found ready. */
 void stream_pump(Stream *stream, const struct pollfd *fds);
+
+/* The exit code of a process that has ended so (wait(2) status): 128 + n for signal n. */
+int stream_exit_code(int status);
 
 /* Its process has ended (wait(2) status). */
 void stream_reap(Stream *stream, int status);

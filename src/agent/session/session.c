@@ -133,17 +133,35 @@ static void cancel_stream(Session *session, Stream *stream) {
     session->n_attached--;
 }
 
+static void send_program_end(Session *session) {
+    uint8_t buffer[64];
+    TlvWriter writer;
+    tlv_start(&writer, buffer, sizeof(buffer));
+    tlv_add_u64(&writer, TAG_EXIT_CODE, (uint64_t)session->program_exit_code);
+    tlv_add_u64(&writer, TAG_REALTIME_USEC, session->program_ended_usec);
+    channel_send(&session->channel, 0, FRAME_PROGRAM, buffer, writer.size);
+}
+
+void session_begin_program(Session *session, pid_t pid) {
+    session->program = pid;
+    session->program_ended = false;
+}
+
 /* What it said last is still on its way. */
-static void program_ended(Session *session) {
+void session_end_program(Session *session, int exit_code) {
     uint64_t soon = now_usec() + PROGRAM_SAID_USEC;
     session->program = 0;
+    session->program_ended = true;
+    session->program_exit_code = exit_code;
+    session->program_ended_usec = realtime_usec();
+    send_program_end(session);
     if (session->power != POWER_NONE && session->power_at_usec > soon)
         session->power_at_usec = soon;
 }
 
 void session_reap(Session *session, pid_t pid, int status) {
     if (pid == session->program)
-        program_ended(session);
+        session_end_program(session, stream_exit_code(status));
     for (Stream *stream = session->streams; stream; stream = stream->next)
         if (stream->pid == pid && !stream->reaped) {
             stream_reap(stream, status);
@@ -190,6 +208,8 @@ static void send_welcome(Session *session, const uint8_t *nonce) {
         tlv_add_u64(&writer, TAG_EXCLUSIVE, 1);
     channel_send_raw(&session->channel, nonce, AGENT_NONCE_SIZE);
     channel_send(&session->channel, 0, FRAME_WELCOME, buffer, writer.size);
+    if (session->program_ended)
+        send_program_end(session);
 }
 
 static void handle_hello(Session *session, const Frame *frame) {

@@ -35,7 +35,11 @@ struct Session {
     bool frozen;   /* by us: file systems, and what else runs (exclusive_cpu.h) */
     bool restored; /* greeted since the freeze: frozen in the snapshot that we were restored from */
     ExclusiveCpu exclusive;
-    pid_t program; /* of EXEC_PROGRAM, while it runs; else 0 */
+    pid_t program;      /* of EXEC_PROGRAM, while it runs; else 0 */
+    bool program_asked; /* by a signal, to end before the power goes */
+    bool program_ended;
+    int program_exit_code;       /* both valid once it has ended */
+    uint64_t program_ended_usec; /* realtime */
     PowerAction power;
     uint64_t power_at_usec; /* until then it waits for streams that are about to end */
     SessionRequest on_request;
@@ -52,6 +56,10 @@ void session_announce(Session *session);
 
 /* Reads from the channel once and acts on what came. A negative errno when the host is gone. */
 int session_read(Session *session);
+
+/* EXEC_PROGRAM has begun, or has ended. */
+void session_begin_program(Session *session, pid_t pid);
+void session_end_program(Session *session, int exit_code);
 
 /* Acts on bytes that came; what session_read does, for tests. */
 void session_input(Session *session, const uint8_t *data, size_t size);

@@ -46,6 +46,8 @@ static char *complaints(const SpawnOutput *output) {
         size -= (size_t)(end + 1 - text);
         text = end + 1;
     }
+    for (; size > 0 && strchr("\r\n ", text[0]); text++)
+        size--;
     while (size > 0 && strchr("\r\n ", text[size - 1]))
         size--;
     return str_sanitize(text, MIN_OF(size, (size_t)500));

@@ -2,23 +2,22 @@
 
 /* mke2fs -d copies 32 bits of the times of an inode's last change, read and write; the first cannot
  * be chosen, and the second is often that of the copying itself. So all become the time of the last
- * write. The inodes are found by the new file system's folders: to look a name up in the host's is
- * quick, and in those of a plain ext4 it is not. */
+ * write, and the order of extended attributes that of their names. The inodes are found by the new
+ * file system's folders: to look a name up in the host's is quick, and in those of a plain ext4 it
+ * is not. */
 
 #include "disk/rootfs/seed_inodes.h"
 
 #include <errno.h>
-/* libcom_err has one of that name, which nothing here calls */
-#define error_message com_err_message
-#include <ext2fs/ext2fs.h>
-#undef error_message
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "disk/rootfs/seed_tidy.h"
 
 #define INODE_BYTES 256
 #define DEPTH_MAX 1024
@@ -32,8 +31,7 @@ typedef struct Folder {
 typedef struct Pass {
     ext2_filsys fs; /* borrowed */
     int folder_fd;  /* borrowed: the host's */
-    bool top;
-    Folder *below; /* owned */
+    Folder *below;  /* owned */
     size_t n_below;
     Error *error;
     int r;
@@ -75,6 +73,8 @@ static int complete(Pass *pass, ext2_ino_t number, const struct stat *info, bool
     if (owner)
         set_owner(inode, info);
     code = ext2fs_write_inode_full(pass->fs, number, (struct ext2_inode *)inode, INODE_BYTES);
+    if (code == 0)
+        code = seed_sort_attributes(pass->fs, number);
     return code ? library_error(pass->error, code, "cannot write the new file system") : 0;
 }
 
@@ -100,8 +100,6 @@ static int visit(ext2_ino_t folder, int kind, struct ext2_dir_entry *entry, int 
     if (str_equal(name, ".") || str_equal(name, ".."))
         return 0;
     if (fstatat(pass->folder_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0) {
-        if (errno == ENOENT && pass->top && str_equal(name, "lost+found"))
-            return 0;
         pass->r = error_set(pass->error, ERROR_CONFLICT, EBUSY,
                             "the folder changed while it was read: %.100s is gone", name);
         return DIRENT_ABORT;
@@ -135,8 +133,7 @@ static void pass_free(Pass *pass) {
 
 static int complete_folder(ext2_filsys fs, int folder_fd, ext2_ino_t inode, unsigned depth,
                            Error *error) {
-    _cleanup_(pass_free)
-        Pass pass = {.fs = fs, .folder_fd = folder_fd, .top = depth == 0, .error = error};
+    _cleanup_(pass_free) Pass pass = {.fs = fs, .folder_fd = folder_fd, .error = error};
     errcode_t code;
     if (depth > DEPTH_MAX)
         return error_set(error, ERROR_USAGE, ELOOP, "folders nested deeper than %d", DEPTH_MAX);
@@ -146,6 +143,14 @@ static int complete_folder(ext2_filsys fs, int folder_fd, ext2_ino_t inode, unsi
     return pass.r < 0 ? pass.r : complete_below(&pass, depth, error);
 }
 
+/* One that the folder (-1: none) has stays. */
+static int drop_lost_found(ext2_filsys fs, int folder_fd, Error *error) {
+    errcode_t code = ext2fs_read_bitmaps(fs);
+    if (code == 0 && faccessat(folder_fd, "lost+found", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        code = seed_drop_lost_found(fs);
+    return code ? library_error(error, code, "cannot write the new file system") : 0;
+}
+
 static int complete_all(ext2_filsys fs, const char *folder, Error *error) {
     _cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     Pass top = {.fs = fs, .error = error};
@@ -153,23 +158,36 @@ static int complete_all(ext2_filsys fs, const char *folder, Error *error) {
     int r;
     if (fd < 0 || fstat(fd, &info) < 0)
         return error_set_errno(error, errno, "cannot read folder %s", folder);
-    r = complete(&top, EXT2_ROOT_INO, &info, true);
+    r = drop_lost_found(fs, fd, error);
+    if (r >= 0)
+        r = complete(&top, EXT2_ROOT_INO, &info, true);
     return r < 0 ? r : complete_folder(fs, fd, EXT2_ROOT_INO, 0, error);
+}
+
+static int open_image(const char *image, ext2_filsys *fs, Error *error) {
+    errcode_t code = ext2fs_open(image, EXT2_FLAG_RW | EXT2_FLAG_64BITS, 0, 0, unix_io_manager, fs);
+    return code ? library_error(error, code, "cannot open the new file system") : 0;
+}
+
+static int close_image(ext2_filsys *fs, int r, Error *error) {
+    errcode_t code = ext2fs_close_free(fs);
+    return r >= 0 && code ? library_error(error, code, "cannot write the new file system") : r;
 }
 
 int seed_complete_inodes(const char *folder, const char *image, uint64_t epoch_sec, Error *error) {
     ext2_filsys fs;
-    errcode_t code =
-        ext2fs_open(image, EXT2_FLAG_RW | EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &fs);
-    int r;
-    if (code)
-        return library_error(error, code, "cannot open the new file system");
+    int r = open_image(image, &fs, error);
+    if (r < 0)
+        return r;
     fs->now = (time_t)epoch_sec;
     r = EXT2_INODE_SIZE(fs->super) == INODE_BYTES
             ? complete_all(fs, folder, error)
             : error_set(error, ERROR_FAILED, EIO, "mke2fs made inodes of another size");
-    code = ext2fs_close_free(&fs);
-    if (r >= 0 && code)
-        r = library_error(error, code, "cannot write the new file system");
-    return r;
+    return close_image(&fs, r, error);
+}
+
+int seed_complete_empty(const char *image, Error *error) {
+    ext2_filsys fs;
+    int r = open_image(image, &fs, error);
+    return r < 0 ? r : close_image(&fs, drop_lost_found(fs, -1, error), error);
 }

@@ -3,11 +3,13 @@
 #include "disk/rootfs/seed_walk.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fts.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/str.h"
 
@@ -101,10 +103,21 @@ static int add_stamp(SeedWalk *walk, uint64_t stamp, Error *error) {
     return 0;
 }
 
+/* mke2fs would tell it in its own words. */
+static int check_readable(const char *path, Error *error) {
+    if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0 || errno != EACCES)
+        return 0;
+    _cleanup_free_ char *clean = str_sanitize(path, strnlen(path, 300));
+    return error_set_errno(error, EACCES, "cannot read %s", clean);
+}
+
 static int add_entry(void *data, const char *path, const char *name, const struct stat *info,
                      Error *error) {
     SeedWalk *walk = data;
     if (S_ISREG(info->st_mode)) {
+        int r = check_readable(path, error);
+        if (r < 0)
+            return r;
         walk->bytes += (uint64_t)info->st_size;
         walk->blocks += ((uint64_t)info->st_size + BLOCK_BYTES - 1) / BLOCK_BYTES;
     } else {

@@ -3,13 +3,18 @@
 /* skopeo copies all of a manifest, but does not fetch a blob whose file is there with the right
  * size. So in the folder that it copies to, what the cache has stands as a link, and what nobody
  * wants as an empty file of that size. What it fetched, each compared with its digest and named
- * only then, goes into the cache. */
+ * only then, goes into the cache as it comes: a daemon that dies while another comes need not fetch
+ * it again. */
 
 #include "image/oci/oci_archive.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -106,10 +111,62 @@ static int keep(const OciArchive *archive, const char *blobs, const bool *wanted
     return r;
 }
 
+/* ---- while it comes ---- */
+
+typedef struct Arrivals {
+    const OciArchive *archive; /* borrowed, as are all of them */
+    const char *blobs;
+    const bool *wanted;
+    int watch_fd, stop_fd; /* owned: inotify(7); readable: there is no more to come */
+    pthread_t thread;
+    bool running;
+} Arrivals;
+
+static void *keep_what_arrives(void *data) {
+    const Arrivals *arrivals = data;
+    struct pollfd fds[] = {{.fd = arrivals->watch_fd, .events = POLLIN},
+                           {.fd = arrivals->stop_fd, .events = POLLIN}};
+    char events[4096];
+    while (poll(fds, ARRAY_SIZE(fds), -1) > 0 || errno == EINTR) {
+        if (fds[1].revents)
+            break;
+        if (fds[0].revents && read(arrivals->watch_fd, events, sizeof(events)) > 0)
+            (void)keep(arrivals->archive, arrivals->blobs, arrivals->wanted, NULL);
+    }
+    return NULL;
+}
+
+/* Each part goes into the cache once it has its name, for the case that we come to no end. Where
+ * that cannot be, it goes at the end. */
+static void arrivals_start(Arrivals *arrivals) {
+    arrivals->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    arrivals->stop_fd = eventfd(0, EFD_CLOEXEC);
+    arrivals->running = arrivals->watch_fd >= 0 && arrivals->stop_fd >= 0 &&
+                        inotify_add_watch(arrivals->watch_fd, arrivals->blobs, IN_MOVED_TO) >= 0 &&
+                        pthread_create(&arrivals->thread, NULL, keep_what_arrives, arrivals) == 0;
+}
+
+static void arrivals_stop(Arrivals *arrivals) {
+    if (arrivals->running && eventfd_write(arrivals->stop_fd, 1) == 0)
+        (void)pthread_join(arrivals->thread, NULL);
+    (void)fd_close(arrivals->watch_fd);
+    (void)fd_close(arrivals->stop_fd);
+}
+
+static int copy(const OciArchive *archive, const char *layout, const char *blobs,
+                const bool *wanted, Error *error) {
+    _cleanup_free_ char *which = str_format("@sha256:%s", archive->digest);
+    Arrivals arrivals = {.archive = archive, .blobs = blobs, .wanted = wanted};
+    int r;
+    arrivals_start(&arrivals);
+    r = oci_skopeo_copy(&archive->registry, which, layout, error);
+    arrivals_stop(&arrivals);
+    return r;
+}
+
 static int fetch_into(const OciArchive *archive, const char *layout, const bool *wanted,
                       Error *error) {
     _cleanup_free_ char *blobs = path_join(layout, "blobs/sha256");
-    _cleanup_free_ char *which = str_format("@sha256:%s", archive->digest);
     int r = path_make_folders(blobs, 0700);
     if (r < 0)
         return error_set_errno(error, -r, "cannot make %s", blobs);
@@ -119,7 +176,7 @@ static int fetch_into(const OciArchive *archive, const char *layout, const bool 
     }
     if (r < 0)
         return r;
-    r = oci_skopeo_copy(&archive->registry, which, layout, error);
+    r = copy(archive, layout, blobs, wanted, error);
     return r < 0 ? (void)keep(archive, blobs, wanted, NULL),
            r     : keep(archive, blobs, wanted, error);
 }

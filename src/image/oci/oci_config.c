@@ -9,6 +9,7 @@
 #define WORDS_MAX 4096
 #define WORD_MAX 131071 /* one argument or variable, as execve(2) has it */
 #define PORTS_MAX 1024
+#define VOLUMES_MAX 1024
 #define TEXT_MAX 4095
 
 /* signal(7), x86-64. */
@@ -90,6 +91,18 @@ static int read_ports(const json_t *config, json_t *settings, Error *error) {
     return 0;
 }
 
+static int read_volumes(const json_t *config, StrList *volumes, Error *error) {
+    json_t *list = json_object_get(config, "Volumes"), *value;
+    const char *path;
+    if (json_object_size(list) > VOLUMES_MAX)
+        return oci_bad("its configuration has too many volumes", error);
+    json_object_foreach(list, path, value) {
+        if (*path && strlen(path) <= TEXT_MAX)
+            strlist_add(volumes, path);
+    }
+    return 0;
+}
+
 static int read_signal(const json_t *config, json_t *settings, Error *error) {
     const char *name = json_string_value(json_object_get(config, "StopSignal"));
     int number = name && *name ? oci_signal_number(name) : 0;
@@ -112,6 +125,8 @@ static int read_settings(const json_t *config, OciConfig *made, Error *error) {
         r = read_text(config, "User", made->settings, "user", error);
     if (r >= 0)
         r = read_ports(config, made->settings, error);
+    if (r >= 0)
+        r = read_volumes(config, &made->volumes, error);
     if (r >= 0)
         r = read_signal(config, made->settings, error);
     if (r >= 0 && json_is_object(json_object_get(config, "Labels")))
@@ -159,5 +174,6 @@ int oci_config_parse(const char *text, size_t size, OciConfig *config, Error *er
 void oci_config_free(OciConfig *config) {
     free(config->decoded);
     json_decref(config->settings);
+    strlist_free(&config->volumes);
     *config = (OciConfig){0};
 }

@@ -148,10 +148,10 @@ int oci_index_find_tag(const OciManifest *index, const char *tag, const OciDescr
         return 0;
     }
     if (tag)
-        return error_set(error, ERROR_NOT_FOUND, ENOENT, "the folder has %s image with the tag %s",
+        return error_set(error, ERROR_NOT_FOUND, ENOENT, "there is %s image with the tag %s",
                          count ? "more than one" : "no", tag);
-    error_set(error, ERROR_USAGE, EINVAL, "the folder holds %zu images", count);
-    error_set_hint(error, "name one by its tag: oci:FOLDER:TAG");
+    error_set(error, ERROR_USAGE, EINVAL, "it holds %zu images", count);
+    error_set_hint(error, "name one by its tag: oci:FOLDER:TAG, oci-archive:FILE:TAG");
     return -EINVAL;
 }
 

@@ -7,6 +7,7 @@
  * comes from outside; ERROR_CORRUPT says what is wrong. */
 
 #include "base/json.h"
+#include "base/str.h"
 #include "image/oci/oci_reference.h"
 
 #define OCI_LAYERS_MAX 512
@@ -48,6 +49,7 @@ typedef struct OciConfig {
     size_t n_decoded;
     json_t *settings; /* owned: {"entrypoint","command","env","ports":[…],"directory","user",
                        * "stop_signal":N,"labels"}, as store/image/image_config.h keeps it */
+    StrList volumes;  /* owned: folders that are there when it runs, also where no layer has them */
 } OciConfig;
 
 /* The same. The platform is what it says, checked by nobody. */

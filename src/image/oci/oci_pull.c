@@ -24,12 +24,14 @@
 #include "disk/layers/layers.h"
 #include "image/image_parts.h"
 #include "image/import_record.h"
+#include "image/oci/oci_file.h"
 #include "image/oci/oci_manifest.h"
+#include "image/oci/oci_policy.h"
 #include "image/oci/oci_skopeo.h"
 
 #define DEFAULT_MEMORY_BYTES (512 * MIB)
 #define INDEX_DEPTH_MAX 4
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 
 typedef struct Pull {
     const ImageContext *context;     /* borrowed */
@@ -38,6 +40,7 @@ typedef struct Pull {
     OciPlatform platform;
     OciRegistry registry;
     OciBlobs blobs;               /* owned: the cache, or the folder's */
+    char *scratch;                /* owned: the folder that was made of a file; NULL: none */
     char digest[SHA256_HEX_SIZE]; /* of the manifest */
     OciManifest manifest;         /* owned */
     OciConfig config;             /* owned */
@@ -51,6 +54,9 @@ static void pull_free(Pull *pull) {
     oci_blobs_free(&pull->blobs);
     oci_manifest_free(&pull->manifest);
     oci_config_free(&pull->config);
+    if (pull->scratch)
+        (void)path_remove_tree(pull->scratch);
+    free(pull->scratch);
 }
 
 static bool is_folder(const Pull *pull) {
@@ -88,8 +94,8 @@ static int read_manifest(Pull *pull, const char *digest, OciManifest *manifest, 
 }
 
 /* Which manifest a folder's index.json means. */
-static int find_in_folder(Pull *pull, Error *error) {
-    _cleanup_free_ char *path = path_join(pull->reference.folder, "index.json");
+static int find_in_folder(Pull *pull, const char *folder, const char *tag, Error *error) {
+    _cleanup_free_ char *path = path_join(folder, "index.json");
     _cleanup_(oci_manifest_free) OciManifest index = {0};
     _cleanup_close_ int fd = -1;
     _cleanup_free_ char *text = NULL;
@@ -106,9 +112,9 @@ static int find_in_folder(Pull *pull, Error *error) {
     if (r >= 0 && !index.is_index)
         r = error_set(error, ERROR_CORRUPT, EBADMSG, "it is no index");
     if (r >= 0)
-        r = oci_index_find_tag(&index, pull->reference.tag, &entry, error);
+        r = oci_index_find_tag(&index, tag, &entry, error);
     if (r < 0)
-        return error_add_context(error, "%s", path);
+        return pull->scratch ? r : error_add_context(error, "%s", path);
     memcpy(pull->digest, entry->digest, sizeof(pull->digest));
     return 0;
 }
@@ -127,8 +133,10 @@ static int find_by_tag(Pull *pull, Error *error) {
 }
 
 static int find_manifest(Pull *pull, Error *error) {
+    if (pull->reference.docker)
+        return find_in_folder(pull, pull->scratch, NULL, error);
     if (is_folder(pull))
-        return find_in_folder(pull, error);
+        return find_in_folder(pull, pull->reference.folder, pull->reference.tag, error);
     if (!*pull->reference.digest)
         return find_by_tag(pull, error);
     memcpy(pull->digest, pull->reference.digest, sizeof(pull->digest));
@@ -152,6 +160,16 @@ static int resolve(Pull *pull, Error *error) {
         oci_manifest_free(&pull->manifest);
     }
     return r;
+}
+
+/* skopeo judges by the policy when it copies, and here it may find all in the cache. What a folder
+ * or a file of the client's holds is for the client to judge. */
+static int check_policy(Pull *pull, Error *error) {
+    _cleanup_free_ char *which = str_format("@sha256:%s", pull->digest);
+    if (is_folder(pull) || oci_policy_accepts_all())
+        return 0;
+    image_context_progress(pull->context, "asking the policy", 0, 0);
+    return oci_skopeo_fetch(&pull->registry, which, pull->blobs.folder, error);
 }
 
 /* ---- configuration ---- */
@@ -238,9 +256,20 @@ static char *make_uuid(const Pull *pull) {
     return str_format("%.8s-%.4s-4%.3s-8%.3s-%.12s", d, d + 8, d + 12, d + 15, d + 18);
 }
 
+/* What a program may count on, whether or not a layer has it. */
+static StrList find_folders(const OciConfig *config) {
+    const char *directory = json_string_value(json_object_get(config->settings, "directory"));
+    StrList folders = {0};
+    strlist_add_many(&folders, "dev", "etc", "proc", "run", "sys", "tmp", NULL);
+    if (directory)
+        strlist_add(&folders, directory);
+    for (size_t i = 0; i < config->volumes.count; i++)
+        strlist_add(&folders, config->volumes.items[i]);
+    return folders;
+}
+
 static int apply_layers(Pull *pull, Publish *publish, Error *error) {
-    const char *directory = json_string_value(json_object_get(pull->config.settings, "directory"));
-    const char *const folders[] = {"dev", "etc", "proc", "run", "sys", "tmp", directory, NULL};
+    _cleanup_(strlist_free) StrList folders = find_folders(&pull->config);
     _cleanup_free_ char *scratch = image_scratch_folder(pull->context), *uuid = make_uuid(pull);
     _cleanup_(layers_close) OpenLayers layers = {0};
     ImageStep step = {pull->context, "applying layers"};
@@ -253,7 +282,7 @@ static int apply_layers(Pull *pull, Publish *publish, Error *error) {
                              .output_path = publish_scratch_path(publish),
                              .scratch_folder = scratch,
                              .size_bytes = pull->request->size_bytes,
-                             .folders = folders,
+                             .folders = (const char *const *)folders.items,
                              .uuid = uuid,
                              .progress = image_step_progress,
                              .progress_data = &step,
@@ -317,6 +346,27 @@ static int get_base(Pull *pull, Error *error) {
     return pull->reused ? read_config(pull, error) : make_base(pull, error);
 }
 
+/* It becomes a folder, or Docker's what a registry could have given. */
+static int open_file(Pull *pull, Error *error) {
+    const OciBlobs clients = {.open = pull->request->open, .data = pull->request->open_data};
+    _cleanup_close_ int fd = -1;
+    int r = oci_blobs_open_path(&clients, pull->reference.file, &fd, error);
+    if (r < 0)
+        return r;
+    if (!pull->reference.docker) {
+        r = oci_file_unpack(pull->context, fd, &pull->scratch, error);
+        if (r < 0)
+            return r;
+        pull->reference.folder = str_copy(pull->scratch);
+        pull->blobs.folder = path_join(pull->scratch, "blobs");
+        return 0;
+    }
+    r = oci_blobs_open_cache(pull->context->home, &pull->blobs, error);
+    return r < 0 ? r
+                 : oci_file_convert(&pull->registry, fd, pull->reference.tag, pull->blobs.folder,
+                                    &pull->scratch, error);
+}
+
 static int begin(Pull *pull, Error *error) {
     int r = oci_reference_parse(pull->request->reference, &pull->reference, error);
     if (r >= 0)
@@ -327,6 +377,8 @@ static int begin(Pull *pull, Error *error) {
                                    .repository = pull->reference.repository,
                                    .auth_fd = pull->request->auth_fd,
                                    .insecure = pull->request->insecure};
+    if (pull->reference.file)
+        return open_file(pull, error);
     if (!is_folder(pull))
         return oci_blobs_open_cache(pull->context->home, &pull->blobs, error);
     pull->blobs = (OciBlobs){.folder = path_join(pull->reference.folder, "blobs"),
@@ -368,7 +420,7 @@ static int find_archive(const Pull *pull, Error *error) {
         return error_set(error, ERROR_USAGE, EINVAL, "it is no archive that ramet pushed");
     if (!*kind)
         return 0;
-    if (!request->archive)
+    if (!request->archive || pull->reference.file)
         return error_set(error, ERROR_USAGE, EINVAL, "it is no image of a container, but of a VM");
     str_set(request->archive->kind, kind);
     str_set(request->archive->digest, pull->digest);
@@ -383,13 +435,16 @@ int image_pull(const ImageContext *context, const ImagePullRequest *request, Ima
     if (r >= 0)
         r = begin(&pull, error);
     if (r < 0)
-        return r;
+        return pull.reference.file ? error_add_context(error, "cannot pull %s", request->reference)
+                                   : r;
     image_context_progress(context, "asking for the manifest", 0, 0);
     r = resolve(&pull, error);
     if (r >= 0)
         r = find_archive(&pull, error);
     if (r > 0)
         return r;
+    if (r >= 0)
+        r = check_policy(&pull, error);
     if (r >= 0)
         r = kernel_bundle_ensure(context, &request->kernel, &kernel, error);
     if (r >= 0)

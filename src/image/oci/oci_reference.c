@@ -9,6 +9,8 @@
 
 #define REGISTRY "docker://"
 #define FOLDER "oci:"
+#define OCI_FILE "oci-archive:"
+#define DOCKER_FILE "docker-archive:"
 #define TEXT_MAX 1024
 #define REFERENCE_CHARACTERS \
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:@[]"
@@ -16,7 +18,8 @@
 static int refuse(const char *text, Error *error) {
     _cleanup_free_ char *shown = str_sanitize(text, strnlen(text, 200));
     error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is no image to pull", shown);
-    error_set_hint(error, "docker://[HOST[:PORT]/]PATH[:TAG][@sha256:HEX], or oci:FOLDER[:TAG]");
+    error_set_hint(error, "docker://[HOST[:PORT]/]PATH[:TAG][@sha256:HEX] for a registry, "
+                          "oci:FOLDER[:TAG], oci-archive:FILE or docker-archive:FILE");
     return -EINVAL;
 }
 
@@ -43,7 +46,24 @@ static char *take_tag(char *text) {
     return str_copy(colon + 1);
 }
 
+/* skopeo cuts at the first colon, and so do we. */
+static int parse_file(const char *text, bool docker, OciReference *reference, Error *error) {
+    const char *path = text + strlen(docker ? DOCKER_FILE : OCI_FILE), *colon = strchr(path, ':');
+    const char *image = colon ? colon + 1 : NULL;
+    if (path[0] != '/' || strlen(text) > TEXT_MAX ||
+        (image &&
+         (!*image || *image == '-' || strspn(image, REFERENCE_CHARACTERS) != strlen(image))))
+        return refuse(text, error);
+    *reference =
+        (OciReference){.file = colon ? strndup(path, (size_t)(colon - path)) : str_copy(path),
+                       .docker = docker,
+                       .tag = image ? str_copy(image) : NULL};
+    return 0;
+}
+
 int oci_reference_parse(const char *text, OciReference *reference, Error *error) {
+    if (str_has_prefix(text, DOCKER_FILE) || str_has_prefix(text, OCI_FILE))
+        return parse_file(text, str_has_prefix(text, DOCKER_FILE), reference, error);
     bool registry = str_has_prefix(text, REGISTRY);
     const char *rest = text + (registry ? strlen(REGISTRY) : strlen(FOLDER));
     _cleanup_free_ char *copy = NULL;
@@ -68,19 +88,25 @@ int oci_reference_parse(const char *text, OciReference *reference, Error *error)
 void oci_reference_free(OciReference *reference) {
     free(reference->repository);
     free(reference->folder);
+    free(reference->file);
     free(reference->tag);
     *reference = (OciReference){0};
 }
 
 int oci_reference_name(const OciReference *reference, char **name, Error *error) {
-    const char *path = reference->repository ? reference->repository : reference->folder;
+    const char *path = reference->repository ? reference->repository
+                       : reference->file     ? reference->file
+                                             : reference->folder;
     _cleanup_free_ char *copy = str_copy(path);
     size_t size = strlen(copy);
-    char *last;
+    char *last, *suffix;
     while (size > 1 && copy[size - 1] == '/')
         copy[--size] = '\0';
     last = strrchr(copy, '/');
     last = last ? last + 1 : copy;
+    suffix = reference->file ? strstr(last, ".tar") : NULL;
+    if (suffix)
+        *suffix = '\0';
     if (!name_is_valid(last)) {
         _cleanup_free_ char *shown = str_sanitize(last, strlen(last));
         error_set(error, ERROR_USAGE, EINVAL, "\"%s\" is no name for an image", shown);

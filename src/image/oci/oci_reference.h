@@ -3,7 +3,7 @@
 #define RAMET_IMAGE_OCI_OCI_REFERENCE_H
 
 /* What `image pull` is told: docker://[HOST[:PORT]/]PATH[:TAG][@sha256:HEX], as skopeo takes it, or
- * oci:FOLDER[:TAG]. */
+ * oci:FOLDER[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME[:TAG]]. */
 
 #include <stdbool.h>
 
@@ -11,8 +11,10 @@
 #include "base/error.h"
 
 typedef struct OciReference {
-    char *repository;             /* owned: what comes before tag and digest; NULL: a folder */
+    char *repository;             /* owned: what comes before tag and digest; NULL: not in one */
     char *folder;                 /* owned */
+    char *file;                   /* owned: an archive */
+    bool docker;                  /* that file is Docker's; its `tag` is NAME[:TAG] */
     char *tag;                    /* owned; NULL: none */
     char digest[SHA256_HEX_SIZE]; /* "": none */
 } OciReference;

@@ -34,4 +34,9 @@ char *oci_skopeo_layout(const OciRegistry *registry);
 int oci_skopeo_copy(const OciRegistry *registry, const char *which, const char *layout,
                     Error *error);
 
+/* The image in a file of `docker save`: layers and all into the cache's folder, an index.json into
+ * the layout. image: NAME[:TAG]; NULL: its only one. */
+int oci_skopeo_convert(const OciRegistry *registry, int fd, const char *image, const char *cache,
+                       const char *layout, Error *error);
+
 #endif

@@ -68,7 +68,8 @@ static int op_status(Api *api, Connection *connection, const json_t *request, Er
         (json_int_t)vm->start.answered_at_usec, "ready_at_us", (json_int_t)vm->start.ready_at_usec,
         "snapshots", (json_int_t)vm->snapshots, "snapshotting", vm->snapshot != NULL, "disks",
         describe_disks(vm));
-    json_object_set_new(status, "no_room", json_boolean(vm->state == VM_PAUSED && vm->room_timer));
+    json_object_set_new(status, "no_room", json_boolean(vm_lacks_room(vm)));
+    json_object_set_new(status, "program", vm_describe_program(vm));
     json_object_set_new(status, "active_at_us",
                         json_integer((json_int_t)api->sessions.active_usec));
     if (*vm->memory_owner)
@@ -96,8 +97,7 @@ static int op_peers(Api *api, Connection *connection, const json_t *request, Err
 
 static int op_watch(Api *api, Connection *connection, const json_t *request, Error *error) {
     connection->waiting = WAITING_EVENTS;
-    reply_event(&connection->reply,
-                json_pack("{s:s, s:s}", "event", "state", "state", keeper_state_name(api->vm)));
+    reply_event(&connection->reply, vm_describe_state(api->vm));
     return 0;
 }
 

@@ -115,6 +115,12 @@ static void on_welcomed(void *data, const LinkWelcome *welcome) {
     channel->handlers->welcomed(channel->data);
 }
 
+static void on_program_ended(void *data, const LinkProgram *program) {
+    AgentChannel *channel = data;
+    channel->program = *program;
+    channel->handlers->program_ended(channel->data);
+}
+
 /* `text` is from the guest. */
 static void on_failed(void *data, const char *text, size_t size) {
     AgentChannel *channel = data;
@@ -136,8 +142,11 @@ static void on_lost(void *data, const char *why) {
 
 int agent_channel_init(AgentChannel *channel, Loop *loop, const AgentChannelHandlers *handlers,
                        void *data) {
-    static const LinkHandlers link_handlers = {
-        .announced = on_announced, .welcomed = on_welcomed, .failed = on_failed, .lost = on_lost};
+    static const LinkHandlers link_handlers = {.announced = on_announced,
+                                               .welcomed = on_welcomed,
+                                               .program_ended = on_program_ended,
+                                               .failed = on_failed,
+                                               .lost = on_lost};
     *channel = (AgentChannel){.loop = loop, .handlers = handlers, .data = data, .socket.fd = -1};
     mailbox_init(&channel->mailbox, loop, &channel->link);
     return link_init(&channel->link, &link_handlers, channel);

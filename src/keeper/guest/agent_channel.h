@@ -8,8 +8,9 @@
 #include "keeper/guest/mailbox.h"
 
 typedef struct AgentChannelHandlers {
-    void (*announced)(void *data); /* an agent has started */
-    void (*welcomed)(void *data);  /* the link is up; `welcome` tells of the agent */
+    void (*announced)(void *data);     /* an agent has started */
+    void (*welcomed)(void *data);      /* the link is up; `welcome` tells of the agent */
+    void (*program_ended)(void *data); /* `program` tells how */
     /* The agent could not even start, and why; fit for a terminal. */
     void (*failed)(void *data, const char *why);
     void (*received)(void *data); /* bytes came from the guest */
@@ -23,6 +24,7 @@ typedef struct AgentChannel {
     bool waits_for_room; /* in the socket */
     Link link;
     LinkWelcome welcome; /* of the last greeting */
+    LinkProgram program; /* as the agent said last */
     Mailbox mailbox;
     uint64_t losses; /* how often the link was lost */
 } AgentChannel;

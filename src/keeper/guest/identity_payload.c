@@ -132,8 +132,12 @@ ssize_t identity_payload_write(const Plan *plan, const ClockPair *clock, uint8_t
     TlvWriter writer;
     tlv_start(&writer, buffer, room);
     add_entropy(&writer);
-    add_generation(&writer);
     identity_payload_add_clock(&writer, clock);
+    if (plan->kernel_only) {
+        add_text(&writer, TAG_CMDLINE, plan->cmdline ? plan->cmdline : "");
+        return writer.overflow ? -E2BIG : (ssize_t)writer.size;
+    }
+    add_generation(&writer);
     if (plan->n_cards > 0 && !identity->keep)
         add_networks(&writer, identity);
     if (plan->boot == PLAN_BOOT_COLD || identity->clone)

@@ -332,6 +332,35 @@ static void handle_stream_frame(Link *link, LinkStream *stream, const Frame *fra
     }
 }
 
+static int read_program_field(const TlvField *field, LinkProgram *program, uint64_t *exit_code) {
+    switch (field->tag) {
+    case TAG_EXIT_CODE:
+        return tlv_u64(field, exit_code);
+    case TAG_REALTIME_USEC:
+        return tlv_u64(field, &program->ended_at_usec);
+    default:
+        return 0;
+    }
+}
+
+/* A guest can send as many as it likes, so each counts as noise does. */
+static void handle_program(Link *link, const Frame *frame) {
+    LinkProgram program = {.ended = true};
+    uint64_t exit_code = UINT64_MAX;
+    TlvReader reader;
+    TlvField field;
+    int r;
+    tlv_read(&reader, frame->payload, frame->length);
+    while ((r = tlv_next(&reader, &field)) > 0)
+        if (read_program_field(&field, &program, &exit_code) < 0)
+            break;
+    if (r == 0 && exit_code <= UINT8_MAX) {
+        program.exit_code = (uint8_t)exit_code;
+        link->handlers.program_ended(link->data, &program);
+    }
+    tolerate(link, FRAME_HEADER_SIZE + frame->length);
+}
+
 static bool is_machine_frame(const Frame *frame, uint8_t type) {
     return frame->session == 0 && frame->stream == 0 && frame->type == type;
 }
@@ -340,6 +369,8 @@ static void handle_frame_up(Link *link, const Frame *frame) {
     LinkStream *stream = frame->session == link->session ? find_stream(link, frame->stream) : NULL;
     if (stream)
         handle_stream_frame(link, stream, frame);
+    else if (frame->session == link->session && frame->stream == 0 && frame->type == FRAME_PROGRAM)
+        handle_program(link, frame);
     else
         tolerate(link, FRAME_HEADER_SIZE + frame->length);
 }

@@ -31,6 +31,13 @@ typedef struct LinkWelcome {
     bool exclusive; /* nobody but the agent has run since the FREEZE that it was restored from */
 } LinkWelcome;
 
+/* How the program of the VM ended. */
+typedef struct LinkProgram {
+    bool ended;
+    uint8_t exit_code;
+    uint64_t ended_at_usec; /* realtime, by the guest's clock: any number */
+} LinkProgram;
+
 typedef struct Link Link;
 typedef struct LinkStream LinkStream;
 
@@ -53,6 +60,7 @@ struct LinkStream {
 typedef struct LinkHandlers {
     void (*announced)(void *data); /* a sign of life; the greeting is already on its way */
     void (*welcomed)(void *data, const LinkWelcome *welcome);
+    void (*program_ended)(void *data, const LinkProgram *program);
     /* The agent could not even start: JSON text {"error":…}, hostile. */
     void (*failed)(void *data, const char *text, size_t size);
     /* The guest broke the rules (why) or its agent started anew. Streams have been told before. */

@@ -98,8 +98,15 @@ ssize_t payload_write_exec(const json_t *request, uint8_t *buffer, size_t room, 
 ssize_t payload_write_connect(const json_t *request, uint8_t *buffer, size_t room, Error *error) {
     TlvWriter writer;
     tlv_start(&writer, buffer, room);
+    uint64_t patience_s = 0;
     int r = add_number(&writer, TAG_PORT, request, "port", error);
-    return r < 0 ? r : (ssize_t)writer.size;
+    if (r == 0)
+        r = json_opt_u64("the request", request, "wait_s", &patience_s, error);
+    if (r < 0)
+        return r;
+    if (patience_s > 0)
+        tlv_add_u64(&writer, TAG_LIMIT_USEC, MIN_OF(patience_s, UINT32_MAX) * USEC_PER_SEC);
+    return (ssize_t)writer.size;
 }
 
 ssize_t payload_write_path(const json_t *request, const char *fallback, uint8_t *buffer,

@@ -8,8 +8,8 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/loop_job.h"
 #include "base/str.h"
+#include "keeper/tasks/loop_job.h"
 #include "memory/carry.h"
 
 /* After a snapshot of a VM that goes on:

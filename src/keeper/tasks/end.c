@@ -73,8 +73,9 @@ static bool is_failure(const Exit *ended) {
 
 static json_t *describe(const Vm *vm, const Exit *ended) {
     _cleanup_free_ char *time = clock_format_realtime(clock_realtime_usec());
-    json_t *json = json_pack("{s:s, s:i, s:i, s:s}", "cause", ended->cause, "status", ended->status,
-                             "signal", ended->signal, "time", time);
+    json_t *json =
+        json_pack("{s:s, s:i, s:i, s:s, s:o}", "cause", ended->cause, "status", ended->status,
+                  "signal", ended->signal, "time", time, "program", vm_describe_program(vm));
     if (is_failure(ended)) {
         _cleanup_free_ char *lines = logfile_tail(&vm->machine.console_log, CONSOLE_LINES);
         _cleanup_free_ char *words = logfile_tail(&vm->machine.error_log, CONSOLE_LINES);

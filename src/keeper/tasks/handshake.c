@@ -30,6 +30,9 @@
  * only its agent run again. One that keeps its names waits before the thaw: its programs speak to
  * those of other clones, which are not there yet.
  *
+ * A booted kernel that was restored has random numbers and the time only, and goes on at the thaw.
+ * Its agent announces itself anew then, and all of this begins again as for a guest that booted.
+ *
  * When the link is lost meanwhile, the next WELCOME begins with IDENTITY anew. */
 
 #define PAYLOAD_ROOM (4096 + SSH_AUTHORIZED_KEYS_SIZE)
@@ -98,6 +101,9 @@ static int send_identity(Handshake *handshake, Error *error) {
 
 void handshake_expect(Handshake *handshake) {
     handshake->active = true;
+    handshake->named = false;
+    handshake->told = (ClockPair){0};
+    handshake->greeted_usec = 0;
 }
 
 int handshake_greet(Handshake *handshake, const uint8_t *marker, Error *error) {
@@ -178,8 +184,18 @@ static int require_exclusive(const AgentResult *result, Error *error) {
     return -EPERM;
 }
 
+/* An agent that knows nothing of that has gone on to its disks, or would never go on from here. */
+static int require_waiting(const AgentResult *result, Error *error) {
+    if (result->exclusive)
+        return 0;
+    return error_set(error, ERROR_GUEST_NOT_READY, EPROTO,
+                     "its agent does not wait before it takes its disks");
+}
+
 /* A VM that resumes is who it was before, and goes on in any case. */
 static int check_exclusive(Handshake *handshake, AgentResult *result, Error *error) {
+    if (handshake->plan->kernel_only)
+        return require_waiting(result, error);
     if (result->exclusive && !handshake->channel->welcome.exclusive) {
         result->exclusive = false;
         (void)snprintf(result->why_not, sizeof(result->why_not),

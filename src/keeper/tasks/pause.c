@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
+#include "base/str.h"
 #include "keeper/qemu/batch.h"
 
 /* The length of the pause is what users feel, so all that can be done before is (overlays are
@@ -15,9 +17,10 @@
  *     stop, device state ─────▶│ answers ─▶ disks switch, cont ─▶│ answers
  *           └─ copy of the last pages ┘
  *
- * The disks switch only when state and pages are there, and all in one transaction, since that
- * cannot be undone. Where several VMs are saved together, each stops first, and the rest comes once
- * all stand still. QEMU reads its monitor byte by byte, so commands and names are short. */
+ * The disks switch only when state and pages are there and the host has room for them, and all in
+ * one transaction, since that cannot be undone. Where several VMs are saved together, each stops
+ * first, and the rest comes once all stand still. QEMU reads its monitor byte by byte, so commands
+ * and names are short. */
 
 /* Preparing */
 
@@ -156,6 +159,24 @@ static void note_switch(Snapshot *snapshot) {
     reply_event(snapshot->reply, json_pack("{s:s}", "event", "disks_switched"));
 }
 
+/* What is written after the switch must find room: a layer whose snapshot fails stays as a part of
+ * the VM's chain. */
+static int require_room(const Snapshot *snapshot, Error *error) {
+    uint64_t bytes = memory_capture_content_bytes(&snapshot->capture);
+    struct statvfs host;
+    if (snapshot->n_disks == 0 || snapshot->unwritten || fstatvfs(snapshot->memory_fd, &host) < 0 ||
+        (uint64_t)host.f_bavail * host.f_frsize >= bytes)
+        return 0;
+    _cleanup_free_ char *wanted = format_size(bytes);
+    _cleanup_free_ char *left = format_size((uint64_t)host.f_bavail * host.f_frsize);
+    error_set(error, ERROR_NO_SPACE, ENOSPC,
+              "the host has no room for its memory: %s are to be written, and %s are left", wanted,
+              left);
+    error_set_hint(error, "free some: ramet df tells what takes it, ramet prune removes what "
+                          "nothing uses");
+    return -ENOSPC;
+}
+
 /* with_switch: all went well so far. The guest goes on in any case, unless it is to stay paused. */
 static int thaw_machine(Snapshot *snapshot, bool with_switch, bool stays, Error *error) {
     Batch batch = {.qmp = snapshot->vm->machine.qmp};
@@ -212,6 +233,8 @@ int pause_run(Snapshot *snapshot, Error *error) {
     enter(snapshot);
     vm->state = VM_PAUSED; /* before the STOP event comes */
     int r = freeze_machine(snapshot, error);
+    if (r == 0)
+        r = require_room(snapshot, error);
     if (r != -ECONNRESET) {
         bool stays = r == 0 && (snapshot->stay_paused || snapshot->runs_to_freeze);
         reply_stage(snapshot->reply, "disks");

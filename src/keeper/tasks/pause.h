@@ -4,7 +4,7 @@
 
 /* The part of a snapshot in which the guest stands still (snapshot.c has the whole). */
 
-#include "base/loop_job.h"
+#include "keeper/tasks/loop_job.h"
 #include "keeper/tasks/vm.h"
 #include "memory/capture.h"
 

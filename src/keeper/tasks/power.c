@@ -3,12 +3,14 @@
 
 #include <errno.h>
 
+#include "base/log.h"
 #include "keeper/tasks/room.h"
 #include "proto/agent.h"
 #include "proto/tlv.h"
 
 #define SILENT_STOP_USEC (3 * USEC_PER_SEC)
-#define REST_USEC (10 * USEC_PER_SEC) /* for all that is not the program */
+#define ANSWER_USEC (5 * USEC_PER_SEC) /* in which an agent that lives says that it has begun */
+#define REST_USEC (10 * USEC_PER_SEC)  /* for all that is not the program */
 #define SYNC_USEC (30 * USEC_PER_SEC)
 
 int power_pause(Vm *vm, Error *error) {
@@ -27,6 +29,8 @@ int power_resume(Vm *vm, Error *error) {
     if (r < 0 || vm->state == VM_RUNNING)
         return r;
     r = machine_call(&vm->machine, "cont", NULL, NULL, error);
+    if (r == 0)
+        vm_tell_time(vm);
     if (r == 0 && vm->left_frozen) {
         vm->left_frozen = false;
         (void)agent_channel_thaw(&vm->channel);
@@ -41,8 +45,11 @@ static void on_stop_timeout(void *data) {
     machine_kill(&vm->machine, "killed");
 }
 
-/* RESULT says only that the agent has begun; the link's loss is no news either. */
+/* RESULT says only that the agent has begun, which is enough; the link's loss is no news. */
 static void on_power_off(void *data, const Frame *frame) {
+    Vm *vm = data;
+    if (frame && frame->type == FRAME_RESULT)
+        vm->button_timer = loop_remove(vm->button_timer);
 }
 
 /* The signal is for the VM's program, which gets most of the time to end. */
@@ -64,23 +71,47 @@ static int ask_agent(Vm *vm, uint64_t timeout_usec, uint64_t signal) {
 
 /* A PC has one, and most systems heed it. */
 static int press_button(Vm *vm) {
-    return vm->plan.firmware && vm->state == VM_RUNNING
-               ? machine_call(&vm->machine, "system_powerdown", NULL, NULL, NULL)
-               : -ENOTSUP;
+    if (!vm->plan.firmware || (vm->state == VM_PAUSED && power_resume(vm, NULL) < 0))
+        return -ENOTSUP;
+    return machine_call(&vm->machine, "system_powerdown", NULL, NULL, NULL);
+}
+
+static void on_no_answer(void *data) {
+    Vm *vm = data;
+    vm->button_timer = loop_remove(vm->button_timer);
+    if (vm->state != VM_STOPPING)
+        return;
+    log_info("the agent does not answer, so the power button is pressed");
+    (void)press_button(vm);
+}
+
+/* An agent that is known to be silent is asked all the same: it may come back. One that died only
+ * now does not say that it has begun; the button is pressed then. */
+static bool ask_to_stop(Vm *vm, uint64_t timeout_usec, uint64_t signal) {
+    if (vm->state != VM_RUNNING && vm->state != VM_PAUSED)
+        return false;
+    if (!vm->plan.firmware)
+        return ask_agent(vm, timeout_usec, signal) == 0;
+    bool pressed = vm->pulse.silent && press_button(vm) == 0;
+    if (ask_agent(vm, timeout_usec, signal) < 0)
+        return pressed || press_button(vm) == 0;
+    if (!pressed)
+        vm->button_timer =
+            loop_add_timer(vm->loop, clock_monotonic_usec() + ANSWER_USEC, on_no_answer, vm);
+    return true;
 }
 
 int power_stop(Vm *vm, uint64_t timeout_usec, uint64_t signal, Error *error) {
     if (vm->state == VM_WAITING || vm->state == VM_ENDED)
         return error_set(error, ERROR_CONFLICT, 0, "the VM is %s", keeper_state_name(vm));
-    if (vm->pulse.silent) /* it has been waited for already */
+    if (vm->pulse.silent && !vm->plan.firmware) /* it has been waited for already */
         timeout_usec = MIN_OF(timeout_usec, SILENT_STOP_USEC);
     uint64_t when = clock_monotonic_usec() + MIN_OF(timeout_usec, UINT64_MAX / 2);
     if (vm->state == VM_STOPPING) {
         loop_set_timer(vm->stop_timer, when);
         return 0;
     }
-    bool up = vm->state == VM_RUNNING || vm->state == VM_PAUSED;
-    bool asked = up && (ask_agent(vm, timeout_usec, signal) == 0 || press_button(vm) == 0);
+    bool asked = ask_to_stop(vm, timeout_usec, signal);
     vm->stop_timer = loop_add_timer(vm->loop, when, on_stop_timeout, vm);
     if (vm->state != VM_STARTING)
         vm_change_state(vm, VM_STOPPING);

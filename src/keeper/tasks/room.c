@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keeper/tasks/room.h"
 
+#include <errno.h>
 #include <sys/statvfs.h>
 
 #include "base/log.h"
@@ -21,17 +22,21 @@ static void look_again(const Vm *vm) {
 static void on_look(void *data) {
     Vm *vm = data;
     _cleanup_error_ Error error = ERROR_INIT;
-    if (vm->state != VM_PAUSED) {
+    bool stopping = vm->state == VM_STOPPING;
+    if (!stopping && vm->state != VM_PAUSED) {
         room_await_no_more(vm);
     } else if (vm->snapshot || !has_room(vm)) {
         look_again(vm);
     } else {
         log_info("the host has room again");
         room_await_no_more(vm);
-        if (machine_call(&vm->machine, "cont", NULL, NULL, &error) == 0)
-            vm_change_state(vm, VM_RUNNING);
-        else
+        if (machine_call(&vm->machine, "cont", NULL, NULL, &error) < 0) {
             log_error("cannot go on: %s", error_message(&error));
+            return;
+        }
+        vm_tell_time(vm);
+        if (!stopping)
+            vm_change_state(vm, VM_RUNNING);
     }
 }
 
@@ -41,7 +46,16 @@ void room_await(Vm *vm) {
         look_again(vm);
     else
         vm->room_timer = loop_add_timer(vm->loop, clock_monotonic_usec() + LOOK_USEC, on_look, vm);
-    vm_change_state(vm, VM_PAUSED);
+    if (vm->state != VM_STOPPING)
+        vm_change_state(vm, VM_PAUSED);
+}
+
+int room_error(Error *error) {
+    int r =
+        error_set(error, ERROR_NO_SPACE, ENOSPC, "the host has no room for what the guest writes");
+    error_set_hint(error, "free some on the host's disk: ramet df tells what takes it, ramet prune "
+                          "removes what nothing uses");
+    return r;
 }
 
 void room_await_no_more(Vm *vm) {

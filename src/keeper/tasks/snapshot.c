@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "keeper/tasks/adopt.h"
 #include "keeper/tasks/pause.h"
+#include "keeper/tasks/room.h"
 #include "keeper/tasks/snapshot_request.h"
 #include "memory/diff.h"
 
@@ -62,6 +63,8 @@ static int check(const Vm *vm, Error *error) {
         return r;
     if (vm->snapshot)
         return error_set(error, ERROR_CONFLICT, EBUSY, "a snapshot is being taken already");
+    if (vm_lacks_room(vm))
+        return room_error(error);
     if (vm->channel.link.state != LINK_UP)
         return error_set(error, ERROR_GUEST_NOT_READY, ENOTCONN,
                          "the guest's agent does not answer, so a clone could not be greeted");
@@ -307,12 +310,14 @@ static void on_copied(void *data) {
         meet(snapshot, "copied", clock_monotonic_usec(), stands(snapshot) ? on_prepare : on_freeze);
 }
 
+/* The timer comes first: a guest that goes on may lack room at once (snapshot_lacks_room). */
 static void on_freeze(void *data) {
     Snapshot *snapshot = data;
     _cleanup_error_ Error error = ERROR_INIT;
-    int r = snapshot->was_paused ? run_to_freeze(snapshot, &error) : send_freeze(snapshot, &error);
-    if (r == 0)
-        set_freeze_timer(snapshot);
+    set_freeze_timer(snapshot);
+    int r = vm_lacks_room(snapshot->vm) ? room_error(&error)
+            : snapshot->was_paused      ? run_to_freeze(snapshot, &error)
+                                        : send_freeze(snapshot, &error);
     if (r == 0 && wants_laying(snapshot))
         r = start_job(snapshot, lay_base, on_laid, &error);
     if (r < 0)
@@ -370,6 +375,23 @@ static void on_freeze_timeout(void *data) {
                     "the guest's agent did not freeze the file systems in time");
     error_set_hint(&error, "a snapshot without freezing may need a file system check in its forks");
     fail(snapshot, &error); /* also thaws, should the freeze come yet */
+}
+
+bool snapshot_needs_guest(const Vm *vm) {
+    return vm->snapshot && vm->snapshot->freezing;
+}
+
+static void on_no_room(void *data) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    (void)room_error(&error);
+    fail(data, &error);
+}
+
+/* Not within the call that heard of it. What did not wait for the guest yet finds it when it does.
+ */
+void snapshot_lacks_room(Vm *vm) {
+    if (snapshot_needs_guest(vm))
+        go_on(vm->snapshot, on_no_room);
 }
 
 /* Pausing */

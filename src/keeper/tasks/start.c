@@ -12,6 +12,7 @@
 #include "keeper/process/sandbox.h"
 #include "keeper/qemu/batch.h"
 #include "keeper/qemu/throttle.h"
+#include "keeper/tasks/room.h"
 #include "memory/diff.h"
 
 /* A start, from the plan to ready, top to bottom:
@@ -77,7 +78,8 @@ static int launch(Vm *vm, const int *fds, Error *error) {
  * with its source's. The backend's end is what is pulled: the card's own state comes with the
  * snapshot, and the guest neither sees the cable go nor spends its first moments on that. */
 static bool starts_unplugged(const Plan *plan, const PlanCard *card) {
-    return card->network != PLAN_NETWORK_NONE && plan->boot == PLAN_BOOT_RESTORE;
+    return card->network != PLAN_NETWORK_NONE && plan->boot == PLAN_BOOT_RESTORE &&
+           !plan->kernel_only; /* which has spoken with nobody */
 }
 
 static json_t *cable(size_t card, bool in) {
@@ -414,6 +416,11 @@ static void on_announced(void *data) {
     start_heard(data);
 }
 
+static void on_program_ended(void *data) {
+    Vm *vm = data;
+    vm_tell(vm, json_pack("{s:s, s:o}", "event", "program", "program", vm_describe_program(vm)));
+}
+
 static void on_welcomed(void *data) {
     Vm *vm = data;
     if (!goes_on(vm))
@@ -468,9 +475,25 @@ static void become(Vm *vm, VmState state) {
     vm_change_state(vm, state);
 }
 
+/* A booted kernel has what makes it this VM's. From here on this is a boot: what waits for an
+ * answer to the thaw is given up, and the agent is greeted when it announces itself. */
+static void boot_on(Vm *vm) {
+    (void)agent_channel_flush(&vm->channel);
+    link_close(&vm->channel.link);
+    vm->plan.boot = PLAN_BOOT_COLD;
+    vm->plan.kernel_only = false;
+    vm->start.answered_at_usec = 0;
+    handshake_expect(&vm->handshake);
+    reply_stage(vm->start.reply, "disks");
+}
+
 static void on_itself(void *data) {
     Vm *vm = data;
     Error error = ERROR_INIT;
+    if (vm->plan.kernel_only && vm->plan.boot == PLAN_BOOT_RESTORE) {
+        boot_on(vm);
+        return;
+    }
     bool warm = vm->plan.start_paused && vm->plan.boot == PLAN_BOOT_RESTORE;
     int r = 0;
     if (vm->start.without_agent) { /* ready before */
@@ -498,6 +521,12 @@ static void fail(Vm *vm, Error *error) {
     machine_kill(&vm->machine, "start-failed");
 }
 
+void start_lacks_room(Vm *vm) {
+    Error error = ERROR_INIT;
+    (void)room_error(&error);
+    fail(vm, &error);
+}
+
 static void on_handshake_failed(void *data, Error *error) {
     fail(data, error);
 }
@@ -521,6 +550,7 @@ static void on_received(void *data) {
 
 const AgentChannelHandlers start_channel_handlers = {.announced = on_announced,
                                                      .welcomed = on_welcomed,
+                                                     .program_ended = on_program_ended,
                                                      .failed = on_agent_failed,
                                                      .received = on_received};
 

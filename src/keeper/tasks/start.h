@@ -15,6 +15,9 @@ int start_claim(Vm *vm, Reply *reply, const json_t *request, Error *error);
 /* The guest gave a sign of life. */
 void start_heard(Vm *vm);
 
+/* The host has no room for what the guest writes: it fails. */
+void start_lacks_room(Vm *vm);
+
 /* It failed, and there is no QEMU whose exit would tell. */
 bool start_has_ended(const Vm *vm);
 

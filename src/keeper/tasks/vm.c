@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keeper/tasks/vm.h"
 
+#include <string.h>
 #include <sys/stat.h>
 
+#include "base/log.h"
 #include "base/str.h"
+#include "keeper/guest/identity_payload.h"
+#include "proto/agent.h"
+#include "proto/tlv.h"
 #include "qemu/argv.h"
 
 #define HOLE_END (4 * GIB)
@@ -25,6 +30,25 @@ uint64_t vm_memory_offset(const Vm *vm, uint64_t physical) {
     return physical < HOLE_END ? physical : physical - (HOLE_END - hole);
 }
 
+bool vm_lacks_room(const Vm *vm) {
+    return vm->state == VM_PAUSED && vm->room_timer;
+}
+
+json_t *vm_describe_state(const Vm *vm) {
+    return json_pack("{s:s, s:s, s:b}", "event", "state", "state", keeper_state_name(vm), "no_room",
+                     vm_lacks_room(vm));
+}
+
+/* The guest's clock may say anything. */
+json_t *vm_describe_program(const Vm *vm) {
+    const LinkProgram *program = &vm->channel.program;
+    _cleanup_free_ char *time =
+        clock_format_realtime(MIN_OF(program->ended_at_usec, clock_realtime_usec()));
+    return program->ended
+               ? json_pack("{s:i, s:s}", "exit_status", (int)program->exit_code, "ended_at", time)
+               : json_null();
+}
+
 void vm_tell(Vm *vm, json_t *event) {
     vm->tell(vm->data, event);
     json_decref(event);
@@ -32,7 +56,25 @@ void vm_tell(Vm *vm, json_t *event) {
 
 void vm_change_state(Vm *vm, VmState state) {
     vm->state = state;
-    vm_tell(vm, json_pack("{s:s, s:s}", "event", "state", "state", keeper_state_name(vm)));
+    vm_tell(vm, vm_describe_state(vm));
+}
+
+static void on_time_told(void *data, const Frame *frame) {
+    (void)data;
+    agent_result_log_failure(frame, "cannot set the VM's clock");
+}
+
+void vm_tell_time(Vm *vm) {
+    const ClockPair now = {0};
+    uint8_t payload[64];
+    TlvWriter writer;
+    LinkStream *stream;
+    int r;
+    tlv_start(&writer, payload, sizeof(payload));
+    identity_payload_add_clock(&writer, &now);
+    r = link_open(&vm->channel.link, FRAME_CLOCK, payload, writer.size, on_time_told, vm, &stream);
+    if (r < 0)
+        log_warning("cannot tell the guest what time it is: %s", strerror(-r));
 }
 
 json_t *vm_describe_memory(const Vm *vm) {

@@ -68,13 +68,14 @@ typedef struct Vm {
     Handshake handshake;
     Start start;
     LoopSource *stop_timer;
-    LoopSource *room_timer; /* NULL: it does not wait for room on the host; room.c */
-    const char *abandoned;  /* static: why it is being killed; NULL: it is not */
-    Snapshot *snapshot;     /* owned; NULL: none is being taken */
-    Adoption *adoption;     /* owned; NULL: none was offered */
-    uint64_t snapshots;     /* so many were taken */
-    bool left_frozen;       /* a snapshot left it paused, with its disks frozen */
-    AgentResult freeze;     /* and this is what the agent said then */
+    LoopSource *button_timer; /* of a stop: the agent has not answered yet; power.c */
+    LoopSource *room_timer;   /* NULL: it does not wait for room on the host; room.c */
+    const char *abandoned;    /* static: why it is being killed; NULL: it is not */
+    Snapshot *snapshot;       /* owned; NULL: none is being taken */
+    Adoption *adoption;       /* owned; NULL: none was offered */
+    uint64_t snapshots;       /* so many were taken */
+    bool left_frozen;         /* a snapshot left it paused, with its disks frozen */
+    AgentResult freeze;       /* and this is what the agent said then */
 } Vm;
 
 /* As proto/keeper.h has it. */
@@ -89,8 +90,22 @@ uint64_t vm_memory_offset(const Vm *vm, uint64_t physical);
 /* Tells watchers; steals the event. */
 void vm_tell(Vm *vm, json_t *event);
 
+/* It is paused until the host has room; room.h. */
+bool vm_lacks_room(const Vm *vm);
+
+/* {"event":"state",…}, as watchers hear it; the caller's. */
+json_t *vm_describe_state(const Vm *vm);
+
+/* How the VM's program ended, as its agent says: {"exit_status","ended_at"}; null: it has not, or
+ * there is none. The caller's. */
+json_t *vm_describe_program(const Vm *vm);
+
 /* A new state that watchers hear of. */
 void vm_change_state(Vm *vm, VmState state);
+
+/* After a pause, in which the guest's clocks stood still: its agent sets the wall clock, before it
+ * begins what it is asked for later. */
+void vm_tell_time(Vm *vm);
 
 /* What it maps since it adopted a snapshot's memory: "owner", "base_device", "base_inode". */
 json_t *vm_describe_memory(const Vm *vm);

@@ -211,6 +211,7 @@ static json_t *describe_run(Home *home, const VmRow *row) {
 
 /* How its image is run, and what of it runs; null: it has no program. */
 static json_t *describe_program(const VmRow *row) {
+    static const char *const end[] = {"exit_status", "ended_at"};
     json_t *program;
     if (!row->spec.has_program)
         return json_null();
@@ -218,6 +219,9 @@ static json_t *describe_program(const VmRow *row) {
     (void)json_object_del(program, "entrypoint");
     (void)json_object_del(program, "command");
     (void)json_object_set_new(program, "argv", image_config_argv(&row->spec.config));
+    for (size_t i = 0; i < ARRAY_SIZE(end); i++)
+        (void)json_object_set_new(program, end[i],
+                                  value_or_null(json_object_get(row->runtime.program, end[i])));
     return program;
 }
 

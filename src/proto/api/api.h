@@ -118,7 +118,7 @@ typedef struct ApiOperation {
     const char *summary;
     const ApiField *fields; /* ends with a NULL name; may be NULL */
     ApiAnswer answer;
-    const char *schema; /* of the answer: "VM", "[VM]" for a list of them, NULL: none */
+    const char *schema; /* of the answer: a type as in api_members.h; NULL: none */
     bool events;        /* streams its events when asked with Accept: application/x-ndjson */
     bool upload; /* takes its body as application/octet-stream too, then with its body fields in the
                     query; a PUT takes any body, and tells application/x-tar from others */

@@ -52,8 +52,8 @@ static int check_string(const ApiField *field, const json_t *value, uint64_t min
 static int check_count(const ApiField *field, const json_t *value, Error *error) {
     if (json_array_size(value) <= field->max)
         return 0;
-    return error_set(error, ERROR_USAGE, E2BIG, "%s has more than %llu members", field->name,
-                     (unsigned long long)field->max);
+    return error_set(error, ERROR_USAGE, E2BIG, "too many %s: %zu, and at most %llu can be given",
+                     field->name, json_array_size(value), (unsigned long long)field->max);
 }
 
 static int check_bytes(const ApiField *field, const json_t *value, Error *error) {

@@ -23,6 +23,12 @@ typedef enum ApiFieldType {
     API_LAB_VMS,      /* array of min … max VMs of a lab, see the LabVM schema */
 } ApiFieldType;
 
+/* The most that is taken of what the command line has an option for, which names that option. */
+#define API_CPUS_MAX INT32_MAX
+#define API_MEMORY_MAX ((uint64_t)4 << 40)
+#define API_DISK_MAX ((uint64_t)1 << 50)
+#define API_MSEC_MAX 315360000000u /* ten years */
+
 typedef enum ApiIn { API_IN_BODY, API_IN_QUERY } ApiIn;
 
 typedef struct ApiField {

@@ -58,9 +58,6 @@
 #define END \
     { .name = NULL }
 
-#define MEMORY_MAX ((uint64_t)4 << 40)
-#define DISK_MAX ((uint64_t)1 << 50)
-
 const ApiField api_events_fields[] = {
     {.name = "since",
      .type = API_NUMBER,
@@ -93,7 +90,7 @@ const ApiField api_image_build_fields[] = {
     REQUIRED_TEXT("from", 64, "recipe: busybox, debian or debian:SUITE"),
     TEXTS("include", 512, "more packages"),
     TEXTS("seeds", 7, "DIR:PATH: a folder of which each VM of the image has a disk at PATH"),
-    NUMBER("size", 1, DISK_MAX, "size of the disk in bytes"),
+    NUMBER("size", 1, API_DISK_MAX, "size of the disk in bytes"),
     BYTES("kernel", PATH_BYTES, "kernel image to use instead of the distribution's"),
     BYTES("modules", PATH_BYTES, "folder of that kernel's modules"),
     REPLACE,
@@ -128,7 +125,7 @@ const ApiField api_image_import_fields[] = {
     TEXT("sha256", 64, "expected SHA-256 of the file"),
     BYTES("kernel", PATH_BYTES, "kernel image to use"),
     BYTES("modules", PATH_BYTES, "folder of that kernel's modules"),
-    NUMBER("size", 1, DISK_MAX, "size of the disk in bytes, when the file holds a tree"),
+    NUMBER("size", 1, API_DISK_MAX, "size of the disk in bytes, when the file holds a tree"),
     TEXT("format", 32,
          "what the file must be: raw, qcow2, vmdk, vhdx or tar; found out when absent"),
     TEXT("boot", 16,
@@ -140,14 +137,15 @@ const ApiField api_image_import_fields[] = {
 
 const ApiField api_image_pull_fields[] = {
     REQUIRED_TEXT("reference", 1024,
-                  "docker://[HOST[:PORT]/]PATH[:TAG][@sha256:HEX], or oci:FOLDER[:TAG]"),
+                  "docker://[HOST[:PORT]/]PATH[:TAG][@sha256:HEX], oci:FOLDER[:TAG], "
+                  "oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME[:TAG]]"),
     NAME("name of the image; the last part of its path when absent"),
     TEXT("platform", 100, "OS/ARCH[/VARIANT]; linux/amd64 when absent"),
     FLAG("insecure", API_IN_BODY, "a registry that speaks http, or that nobody vouches for"),
     BYTES("authfile", PATH_BYTES, "file with credentials, as skopeo and podman keep them"),
     BYTES("kernel", PATH_BYTES, "kernel image to use"),
     BYTES("modules", PATH_BYTES, "folder of that kernel's modules"),
-    NUMBER("size", 1, DISK_MAX, "size of the disk in bytes"),
+    NUMBER("size", 1, API_DISK_MAX, "size of the disk in bytes"),
     REPLACE,
     END,
 };
@@ -176,9 +174,9 @@ const ApiField api_image_pull_fields[] = {
 /* What a VM is asked to be, wherever it is asked for. */
 #define VM_FIELDS                                                                                \
     REQUIRED_TEXT("image", 255, "name or digest of the image"),                                  \
-        NUMBER("memory_bytes", 1, MEMORY_MAX, "memory of the guest"),                            \
-        NUMBER("cpus", 1, INT32_MAX, "virtual CPUs"),                                            \
-        NUMBER("disk_bytes", 1, DISK_MAX, "size of the disk, at least the image's"),             \
+        NUMBER("memory_bytes", 1, API_MEMORY_MAX, "memory of the guest"),                        \
+        NUMBER("cpus", 1, API_CPUS_MAX, "virtual CPUs"),                                         \
+        NUMBER("disk_bytes", 1, API_DISK_MAX, "size of the disk, at least the image's"),         \
         TEXTS("seeds", 7, "NAME:PATH[:SIZE]: a disk of its own over the seed, mounted there"),   \
         TEXTS("volumes", 7, "NAME:PATH[:ro]: the volume, mounted there"), CONFIG_DISK, NETWORKS, \
         NET_LIMIT, FORWARDS, TEXTS("env", ENV_MAX, "K=V for commands in the guest"),             \
@@ -186,12 +184,11 @@ const ApiField api_image_pull_fields[] = {
         TEXT("hostname", 63, "host name in the guest; made of the name when absent"), LABELS,    \
         WAIT_FIELDS, FLAG("router", API_IN_BODY, "it passes on what others of its networks send")
 
-#define POLICY_MSEC_MAX 315360000000u /* ten years */
 /* What happens to a VM by itself. */
 #define POLICY_FIELDS                                                                    \
-    NUMBER("ttl_ms", 0, POLICY_MSEC_MAX, "it is stopped after so long; 0: never"),       \
+    NUMBER("ttl_ms", 0, API_MSEC_MAX, "it is stopped after so long; 0: never"),          \
         TEXT("restart", 32, "start it again after its end: no, always, on-failure[:N]"), \
-        NUMBER("idle_standby_ms", 0, POLICY_MSEC_MAX,                                    \
+        NUMBER("idle_standby_ms", 0, API_MSEC_MAX,                                       \
                "it goes to standby when it was idle for so long; 0: never")
 
 /* A specification of a VM; API_RUN adds what is to be executed. */
@@ -203,6 +200,7 @@ const ApiField api_image_pull_fields[] = {
         BYTES("directory", PATH_BYTES, "working directory of commands in the guest"),              \
         BYTES("user", 255, "user of commands in the guest: name or number, optionally :group"),    \
         FLAG("publish_all", API_IN_BODY, "ports that the image serves, to free ones of the host"), \
+        TEXT("machine", 16, "microvm: without the firmware and boot loader of its image"),         \
         FLAG("cold", API_IN_BODY, "boot, and do not restore"),                                     \
         FLAG("start", API_IN_BODY, "start it at once (default)")
 
@@ -240,6 +238,8 @@ const ApiField api_vm_proxy_fields[] = {
      .min = 1,
      .max = 65535,
      .summary = "TCP port of the guest"},
+    NUMBER("wait_s", 0, 3600,
+           "how long it is tried again while nobody listens there; 0 when absent"),
     END,
 };
 
@@ -296,7 +296,7 @@ const ApiField api_vm_stop_fields[] = {
 const ApiField api_vm_update_fields[] = {
     POLICY_FIELDS,
     LIMIT_FIELDS,
-    NUMBER("snapshot_every_ms", 0, POLICY_MSEC_MAX, "take a snapshot of it so often; 0: none"),
+    NUMBER("snapshot_every_ms", 0, API_MSEC_MAX, "take a snapshot of it so often; 0: none"),
     NUMBER("snapshot_keep", 1, 1000, "so many of those are kept"),
     END,
 };
@@ -304,6 +304,7 @@ const ApiField api_vm_update_fields[] = {
 const ApiField api_vm_wait_fields[] = {
     CHOICE("state", 16, "created|starting|running|paused|standby|stopping|stopped|failed",
            "the state to wait for; stopped when absent"),
+    FLAG("program", API_IN_BODY, "or that the VM's program has ended"),
     END,
 };
 
@@ -396,9 +397,10 @@ const ApiField api_fork_fields[] = {
     NUMBER("count", 1, 1024, "how many clones; 1 when absent"),
     FLAG("clone_volumes", API_IN_BODY, "copies of volumes that the source writes to"),
     FLAG("keep_going", API_IN_BODY, "keep those that got ready when others did not"),
-    NUMBER("disk_bytes", 1, DISK_MAX, "size of the disk, at least the source's"),
-    NUMBER("memory_bytes", 1, MEMORY_MAX, "memory, where the source has none frozen"),
-    NUMBER("cpus", 1, INT32_MAX, "virtual CPUs, where the source has no memory frozen"),
+    FLAG("remove", API_IN_BODY, "remove each clone once it has stopped"),
+    NUMBER("disk_bytes", 1, API_DISK_MAX, "size of the disk, at least the source's"),
+    NUMBER("memory_bytes", 1, API_MEMORY_MAX, "memory, where the source has none frozen"),
+    NUMBER("cpus", 1, API_CPUS_MAX, "virtual CPUs, where the source has no memory frozen"),
     CONFIG_DISK,
     NETWORKS,
     FORWARDS,
@@ -554,9 +556,10 @@ const ApiField api_vm_commit_fields[] = {
 
 const ApiField api_volume_create_fields[] = {
     REQUIRED_NAME("name of the volume"),
-    NUMBER("size", 1, DISK_MAX, "size in bytes; as what it is made of when absent"),
+    NUMBER("size", 1, API_DISK_MAX, "size in bytes; as what it is made of when absent"),
     TEXT("seed", 127, "name of a seed, whose content it gets"),
-    BYTES("from", PATH_BYTES, "a raw or qcow2 file on the daemon's host, whose content it gets"),
+    BYTES("from", PATH_BYTES,
+          "a raw, qcow2, VMDK or VHDX file on the daemon's host, whose content it gets"),
     END,
 };
 
@@ -579,7 +582,7 @@ const ApiField api_seed_create_fields[] = {
      .min = 1,
      .max = PATH_BYTES,
      .summary = "folder on the daemon's host"},
-    NUMBER("size", 1, DISK_MAX, "size of the disk in bytes; by its content when absent"),
+    NUMBER("size", 1, API_DISK_MAX, "size of the disk in bytes; by its content when absent"),
     FLAG("replace", API_IN_BODY, "take the name from another seed that has it"),
     END,
 };

@@ -11,17 +11,49 @@
 #include "proto/api/api_members.h"
 
 /* "string" → {"type":"string"}, "VM" → {"$ref":…}, "[VM]" → a list of them. */
-static json_t *schema_of(const char *type) {
-    size_t length = strlen(type);
-    if (type[0] == '[') {
-        _cleanup_free_ char *item = strndup(type + 1, length - 2);
-        return json_pack("{s:s, s:o}", "type", "array", "items", schema_of(item));
-    }
+static json_t *single_schema(const char *type, size_t length) {
+    if (type[0] == '[')
+        return json_pack("{s:s, s:o}", "type", "array", "items",
+                         single_schema(type + 1, length - 2));
+    _cleanup_free_ char *name = strndup(type, length);
     if (isupper((unsigned char)type[0])) {
-        _cleanup_free_ char *ref = str_format("#/components/schemas/%s", type);
+        _cleanup_free_ char *ref = str_format("#/components/schemas/%s", name);
         return json_pack("{s:s}", "$ref", ref);
     }
-    return json_pack("{s:s}", "type", type);
+    return json_pack("{s:s}", "type", name);
+}
+
+/* One of several: {"type":["string","null"]} where a word says all of each, else {"anyOf":…}. */
+static json_t *choice_schema(json_t *choices) {
+    _cleanup_json_ json_t *words = json_array();
+    json_t *choice;
+    size_t i;
+    json_array_foreach(choices, i, choice) {
+        json_t *word = json_object_get(choice, "type");
+        if (word && json_object_size(choice) == 1)
+            (void)json_array_append(words, word);
+    }
+    if (json_array_size(words) < json_array_size(choices))
+        return json_pack("{s:o}", "anyOf", choices);
+    json_decref(choices);
+    return json_pack("{s:O}", "type", words);
+}
+
+/* Of a type as in api_members.h. */
+static json_t *schema_of(const char *type) {
+    json_t *choices = json_array(), *only;
+    size_t end = strcspn(type, "?*");
+    for (size_t at = 0, n; at < end; at += n + 1) {
+        n = MIN_OF(strcspn(type + at, "|"), end - at);
+        json_array_append_new(choices, single_schema(type + at, n));
+    }
+    if (strchr(type, '?'))
+        json_array_append_new(choices, single_schema("null", 4));
+    if (json_array_size(choices) > 1)
+        return choice_schema(choices);
+    only = json_incref(json_array_get(choices, 0));
+    json_decref(choices);
+    return only;
 }
 
 static json_t *choices_of(const char *choices) {
@@ -141,12 +173,14 @@ static json_t *answer_schemas(void) {
         const ApiMember *member = &api_members[i];
         json_t *schema = json_object_get(schemas, member->schema), *property;
         if (!schema) {
-            schema = json_pack("{s:s, s:{}}", "type", "object", "properties");
+            schema = json_pack("{s:s, s:{}, s:[]}", "type", "object", "properties", "required");
             json_object_set_new(schemas, member->schema, schema);
         }
         property = schema_of(member->type);
         describe(property, member->summary);
         json_object_set_new(json_object_get(schema, "properties"), member->name, property);
+        if (!strchr(member->type, '*'))
+            json_array_append_new(json_object_get(schema, "required"), json_string(member->name));
     }
     json_object_set_new(schemas, "Bytes", bytes_schema());
     json_object_set_new(schemas, "Exec", object_schema(api_operation(API_VM_EXEC)->fields));
@@ -195,7 +229,7 @@ static json_t *request_body(const ApiOperation *operation) {
         json_object_set_new(content, "application/x-tar", json_object());
     if (operation->answer == API_ANSWER_EXEC)
         json_object_set_new(content, "application/x-ndjson",
-                            json_pack("{s:o}", "schema", schema_of("ExecLine")));
+                            json_pack("{s:o}", "schema", schema_of("Exec|ExecLine")));
 
     if (operation->upload)
         json_object_set_new(content, "application/octet-stream", json_object());

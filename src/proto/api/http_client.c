@@ -60,21 +60,35 @@ void http_decode(const char *text, size_t size, char *decoded) {
     *decoded = '\0';
 }
 
-/* Waits for `events` on fd. Returns its revents (> 0). */
-static int call_wait(const HttpCall *call, int fd, short events, Error *error) {
-    struct pollfd fds[2] = {{.fd = fd, .events = events},
-                            {.fd = call->cancel_fd, .events = POLLIN}};
+/* Waits for one of both, -1 for none. The client's own is last. */
+static int call_poll(const HttpCall *call, struct pollfd fds[3], Error *error) {
+    fds[2] = (struct pollfd){.fd = call->cancel_fd, .events = POLLIN};
     for (;;) {
-        int r = poll(fds, 2, clock_poll_timeout(call->deadline_usec));
+        int r = poll(fds, 3, clock_poll_timeout(call->deadline_usec));
         if (r < 0 && errno != EINTR)
             return error_set_errno(error, errno, "cannot wait for the daemon");
         if (r == 0)
             return error_set(error, ERROR_TIMEOUT, ETIMEDOUT, "the daemon did not answer in time");
-        if (r > 0 && fds[1].revents)
+        if (r > 0 && fds[2].revents)
             return error_set(error, ERROR_CANCELLED, ECANCELED, "cancelled");
-        if (r > 0 && fds[0].revents)
-            return fds[0].revents;
+        if (r > 0)
+            return 0;
     }
+}
+
+/* Waits for `events` on fd. Returns its revents (> 0). */
+static int call_wait(const HttpCall *call, int fd, short events, Error *error) {
+    struct pollfd fds[3] = {{.fd = fd, .events = events}, {.fd = -1}};
+    int r = call_poll(call, fds, error);
+    return r < 0 ? r : fds[0].revents;
+}
+
+/* What is to be sent may be silent for ever; the server, which may answer or end meanwhile, is not
+ * waited for in vain. Returns 1 when it did, 0 when there is something to send. */
+static int wait_for_input(int fd, const HttpCall *call, Error *error) {
+    struct pollfd fds[3] = {{.fd = call->body_fd, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+    int r = call_poll(call, fds, error);
+    return r < 0 ? r : fds[1].revents != 0;
 }
 
 /* Sends all of it. Returns 1 when the server answered or closed before that, 0 when it is sent. */
@@ -108,8 +122,8 @@ static int send_chunks(int fd, const HttpCall *call, Error *error) {
     for (;;) {
         char header[24];
         ssize_t n;
-        int r = call_wait(call, call->body_fd, POLLIN, error);
-        if (r < 0)
+        int r = wait_for_input(fd, call, error);
+        if (r != 0)
             return r;
         n = read(call->body_fd, buffer, PIECE_MAX);
         if (n < 0 && (errno == EINTR || errno == EAGAIN))

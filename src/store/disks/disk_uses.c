@@ -47,11 +47,16 @@ int disk_uses_count_base(Store *store, const char *base, uint64_t *count, Error 
                       base, count, error);
 }
 
-#define LIST_USERS(column)                                                                   \
-    "SELECT v.name, v.id, v.state, u.read_only FROM disk_uses AS u JOIN vms AS v"            \
-    " ON v.id = u.owner WHERE u." column " = ?1 UNION"                                       \
-    " SELECT coalesce(s.name, s.id), s.id, 'snapshot', u.read_only FROM disk_uses AS u JOIN" \
-    " snapshots AS s ON s.id = u.owner WHERE u." column " = ?1 ORDER BY 1"
+/* Those of a lab's snapshot are one user, by its name. */
+#define LIST_USERS(column)                                                           \
+    "SELECT v.name, v.id, v.state, u.read_only, 0 FROM disk_uses AS u JOIN vms AS v" \
+    " ON v.id = u.owner WHERE u." column " = ?1 UNION"                               \
+    " SELECT coalesce(l.name, s.name, s.id), coalesce(l.id, s.id),"                  \
+    " iif(l.id IS NULL, 'snapshot', 'lab snapshot'), u.read_only,"                   \
+    " s.automatic AND l.id IS NULL"                                                  \
+    " FROM disk_uses AS u JOIN snapshots AS s ON s.id = u.owner"                     \
+    " LEFT JOIN lab_snapshot_members AS m ON m.snapshot = s.id"                      \
+    " LEFT JOIN lab_snapshots AS l ON l.id = m.lab_snapshot WHERE u." column " = ?1 ORDER BY 1"
 
 static int list_users(Store *store, const char *sql, const char *what, DiskUser *users, size_t max,
                       size_t *count, Error *error) {
@@ -65,7 +70,8 @@ static int list_users(Store *store, const char *sql, const char *what, DiskUser 
         query_column_text(&query, 0, users[n].name, sizeof(users[n].name));
         query_column_text(&query, 1, users[n].id, sizeof(users[n].id));
         query_column_text(&query, 2, users[n].state, sizeof(users[n].state));
-        users[n++].read_only = query_column_u64(&query, 3);
+        users[n].read_only = query_column_u64(&query, 3);
+        users[n++].automatic = query_column_u64(&query, 4);
     }
     *count = r < 0 ? *count : n;
     return MIN_OF(r, 0);

@@ -20,8 +20,9 @@ int disk_uses_count_base(Store *store, const char *base, uint64_t *count, Error 
 typedef struct DiskUser {
     char name[NAME_SIZE];
     char id[VM_ID_SIZE];
-    char state[16]; /* of a VM; "snapshot" else */
+    char state[16]; /* of a VM; else "snapshot" or "lab snapshot" */
     bool read_only;
+    bool automatic; /* a snapshot that nobody asked for, such as an entry of the boot cache */
 } DiskUser;
 int disk_uses_list_of_base(Store *store, const char *base, DiskUser *users, size_t max,
                            size_t *count, Error *error);

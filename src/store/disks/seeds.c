@@ -103,6 +103,10 @@ void seed_rows_free(SeedRow *rows, size_t count) {
     rows_free(&KIND, rows, count);
 }
 
+int seeds_count_digest(Store *store, const char *digest, uint64_t *count, Error *error) {
+    return rows_count(store, "SELECT count(*) FROM seeds WHERE digest = ?", digest, count, error);
+}
+
 int seeds_delete(Store *store, const char *name, Error *error) {
     return rows_run(store, "DELETE FROM seeds WHERE name = ?", name, error);
 }

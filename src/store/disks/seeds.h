@@ -32,6 +32,9 @@ int seeds_get(Store *store, const char *name, SeedRow *row, Error *error);
 /* All of them, by name. */
 int seeds_list(Store *store, SeedRow **rows, size_t *count, Error *error);
 
+/* How many names the content with this digest has. */
+int seeds_count_digest(Store *store, const char *digest, uint64_t *count, Error *error);
+
 /* Absent is success. */
 int seeds_delete(Store *store, const char *name, Error *error);
 

@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/ip.h"
 #include "proto/switch.h"
+#include "switch/frame/ip.h"
 
 #define ETHERNET_SIZE 14
 #define IP4_SIZE 20

@@ -5,7 +5,7 @@
  * forward may pass in any case: TCP's further segments, which are refused behind this when nobody
  * knows of them, and UDP to whom a datagram came from. */
 
-#include "base/closed_address.h"
+#include "switch/frame/closed_address.h"
 
 #define TCP_SYN 2
 #define TCP_ACK 16

@@ -116,6 +116,50 @@ static void test_refused(void) {
     done(&test);
 }
 
+static void send_patient(Case *test, uint16_t stream, uint64_t patience_usec) {
+    uint8_t buffer[64];
+    TlvWriter writer;
+    tlv_start(&writer, buffer, sizeof(buffer));
+    tlv_add_u64(&writer, TAG_PORT, test->port);
+    tlv_add_u64(&writer, TAG_LIMIT_USEC, patience_usec);
+    peer_send(&test->peer, stream, FRAME_CONNECT, buffer, writer.size);
+}
+
+/* A port that is taken, and at which nobody listens before listen(2). */
+static void take_port(Case *test) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(address);
+    *test = (Case){.server = -1};
+    peer_start(&test->peer);
+    peer_greet(&test->peer);
+    test->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_INT(bind(test->listener, (struct sockaddr *)&address, size), 0);
+    CHECK_INT(getsockname(test->listener, (struct sockaddr *)&address, &size), 0);
+    test->port = ntohs(address.sin_port);
+}
+
+/* Who does not listen yet is waited for, as long as was asked. */
+static void test_patience(void) {
+    Case test;
+    take_port(&test);
+    send_patient(&test, STREAM + 1, 1);
+    CHECK_INT(peer_finish(&test.peer, STREAM + 1).code, ECONNREFUSED);
+    send_patient(&test, STREAM, UINT64_MAX);
+    peer_send(&test.peer, STREAM, FRAME_DATA, "early", 5);
+    send_patient(&test, STREAM + 2, UINT64_MAX);
+    peer_send(&test.peer, STREAM + 2, FRAME_CANCEL, NULL, 0);
+    /* the agent has been refused by the time that it answers this */
+    CHECK_INT(peer_finish(&test.peer, peer_exec(&test.peer, "exit 3", false)).code, 3);
+    CHECK_INT(listen(test.listener, 8), 0);
+    test.server = accept(test.listener, NULL, NULL);
+    CHECK(test.server >= 0);
+    expect_at_server(&test, "early");
+    peer_send(&test.peer, STREAM, FRAME_EOF, NULL, 0);
+    CHECK_INT(shutdown(test.server, SHUT_WR), 0);
+    CHECK_INT(peer_finish(&test.peer, STREAM).code, 0);
+    done(&test);
+}
+
 /* What came before the connection was there is not lost, and its end neither. */
 static void test_early_input(void) {
     Case test = {.listener = -1};
@@ -252,6 +296,7 @@ int main(void) {
     (void)signal(SIGPIPE, SIG_IGN);
     RUN(test_half_closes);
     RUN(test_refused);
+    RUN(test_patience);
     RUN(test_early_input);
     RUN(test_reset);
     RUN(test_ends);

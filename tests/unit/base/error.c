@@ -54,6 +54,19 @@ static void context_and_move(void) {
     CHECK(!error.message);
 }
 
+static void join_keeps_all(void) {
+    _cleanup_error_ Error all = ERROR_INIT, one = ERROR_INIT;
+    error_set(&one, ERROR_NO_SPACE, 0, "first");
+    error_set_hint(&one, "do it");
+    error_join(&all, &one);
+    error_set(&one, ERROR_CORRUPT, 0, "second");
+    error_join(&all, &one);
+    CHECK_STR(error_message(&all), "first; second");
+    CHECK_STR(all.hint, "do it");
+    CHECK_INT(all.kind, ERROR_NO_SPACE);
+    CHECK_INT(one.kind, ERROR_NONE);
+}
+
 static void null_is_fine(void) {
     CHECK_INT(error_set(NULL, ERROR_TIMEOUT, 0, "x"), -ETIMEDOUT);
     CHECK_INT(error_set_errno(NULL, EBUSY, "x"), -EBUSY);
@@ -71,6 +84,7 @@ int main(void) {
     RUN(set_replaces);
     RUN(errno_picks_the_kind);
     RUN(context_and_move);
+    RUN(join_keeps_all);
     RUN(null_is_fine);
     return 0;
 }

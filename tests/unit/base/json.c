@@ -101,7 +101,10 @@ static void error_with_bad_bytes(void) {
     error_set(&error, ERROR_FAILED, 0, "guest said \xff");
     _cleanup_json_ json_t *json = json_from_error(&error);
     _cleanup_free_ char *text = json_to_text(json);
-    CHECK_STR(text, "{\"error\":{\"code\":\"failed\",\"message\":\"guest said \\\\xff\"}}");
+    CHECK_STR(text,
+              "{\"error\":{\"code\":\"failed\",\"message\":\"guest said \\\\xff\",\"hint\":\"\"}}");
+    CHECK_INT(json_to_error(json, &error), 0);
+    CHECK(!error.hint);
 }
 
 static void stages_go_round(void) {

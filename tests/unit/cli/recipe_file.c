@@ -45,7 +45,8 @@ static void everything_becomes_a_member(void) {
                  "ports: [80, 53/udp]\n"
                  "snapshot-after: test -e /run/up\n"
                  "snapshot-timeout: 30\n",
-                 "{\"file\":\"r.yaml\",\"base\":\"debian\",\"memory_bytes\":536870912,\"cpus\":2,"
+                 "{\"file\":\"r.yaml\",\"base\":\"debian\",\"base_line\":1,\"memory_bytes\":"
+                 "536870912,\"cpus\":2,"
                  "\"disk_bytes\":4294967296,\"network\":\"none\",\"timeout_s\":600,"
                  "\"env\":[\"A=1\"],\"steps\":["
                  "{\"kind\":\"packages\",\"line\":9,\"packages\":[\"nginx\",\"libc6=2.36-1\"],"
@@ -58,15 +59,15 @@ static void everything_becomes_a_member(void) {
 }
 
 static void a_base_is_enough(void) {
-    check_recipe("base: busybox\n", "{\"file\":\"r.yaml\",\"base\":\"busybox\"}");
+    check_recipe("base: busybox\n", "{\"file\":\"r.yaml\",\"base\":\"busybox\",\"base_line\":1}");
 }
 
 static void seeds_are_one_or_several(void) {
     check_recipe("base: x\nseed: a:/b:/c\n",
-                 "{\"file\":\"r.yaml\",\"base\":\"x\","
+                 "{\"file\":\"r.yaml\",\"base\":\"x\",\"base_line\":1,"
                  "\"seeds\":[{\"from\":\"a:/b\",\"path\":\"/c\",\"line\":2}]}");
     check_recipe("base: x\nseed:\n  - a:/b\n  - c:/d\n",
-                 "{\"file\":\"r.yaml\",\"base\":\"x\","
+                 "{\"file\":\"r.yaml\",\"base\":\"x\",\"base_line\":1,"
                  "\"seeds\":[{\"from\":\"a\",\"path\":\"/b\",\"line\":3},"
                  "{\"from\":\"c\",\"path\":\"/d\",\"line\":4}]}");
 }
@@ -81,7 +82,8 @@ static void mistakes_have_lines(void) {
         {"steps: []\n", "r.yaml:1: it does not say what its base is", NULL},
         {"base: ../x\n", "r.yaml:1: base: ", NULL},
         {"base:\n", "r.yaml:1: base has no value", NULL},
-        {"base: x\n\nfrom: y\n", "r.yaml:3: there is no key from here", "known are: base, memory"},
+        {"base: x\n\nfrom: y\n", "r.yaml:3: the key from is not known here",
+         "known are: base, memory"},
         {"base: x\nseed: y\n", "r.yaml:2: \"y\" is no folder with its place", NULL},
         {"base: x\nseed: [\"a:/b\", \":/c\"]\n", "r.yaml:2: \":/c\" is no folder", NULL},
         {"base: x\nseed: {a: b}\n", "r.yaml:2: ", NULL},
@@ -100,7 +102,9 @@ static void mistakes_have_lines(void) {
          NULL},
         {STEPS "  - run: a\n    packages: [b]\n", "r.yaml:3: a step is one of", NULL},
         {STEPS "  - run:\n", "r.yaml:3: run has no value", NULL},
-        {STEPS "  - run: a\n    timeouts: 3\n", "r.yaml:4: there is no key timeouts here",
+        {STEPS "  - run: ' '\n", "r.yaml:3: run: it is empty", NULL},
+        {"base: x\nsnapshot-after: ''\n", "r.yaml:2: snapshot-after: it is empty", NULL},
+        {STEPS "  - run: a\n    timeouts: 3\n", "r.yaml:4: the key timeouts is not known here",
          "known are: packages, copy"},
         {STEPS "  - run: a\n    timeout: 0\n", "r.yaml:4: timeout: \"0\" is no number", NULL},
         {STEPS "  - run: a\n    to: /x\n", "r.yaml:4: to: only a copy has it", NULL},

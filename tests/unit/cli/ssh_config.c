@@ -36,7 +36,7 @@ static void test_vm(void) {
                         "    IdentityFile \"/var/lib/ramet/ssh/id_ed25519\"\n"
                         "    IdentitiesOnly yes\n"
                         "    KnownHostsCommand /usr/bin/env 'ramet' ssh-config --host-key %H\n"
-                        "    ProxyCommand 'ramet' proxy -- '%n' %p\n");
+                        "    ProxyCommand 'ramet' proxy --wait 10 -- '%n' %p\n");
 }
 
 /* ssh takes % for itself, and the shell a quote. */
@@ -49,7 +49,7 @@ static void test_odd_paths(void) {
     CHECK_CONTAINS(out.data, "UserKnownHostsFile \"/x%%y z/ssh_known_hosts\"\n");
     CHECK_CONTAINS(out.data, "\nHost *.ramet\n");
     CHECK_CONTAINS(out.data, "    ProxyCommand env 'RAMET_HOME=/x%%y z' 'RAMET_SOCKET=/s' "
-                             "'/a b/it'\\''s' proxy -- '%n' %p\n");
+                             "'/a b/it'\\''s' proxy --wait 10 -- '%n' %p\n");
 }
 
 int main(void) {

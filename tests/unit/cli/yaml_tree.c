@@ -111,7 +111,7 @@ static void checks_tell_what_is_expected(void) {
     _cleanup_error_ Error error = ERROR_INIT;
     parse("image: x\nram: [1]\n", &tree);
     CHECK_INT(yaml_tree_check_keys(&tree, tree.root, known, &error), -EINVAL);
-    CHECK_STR(error.message, "x.yaml:2: there is no key ram here");
+    CHECK_STR(error.message, "x.yaml:2: the key ram is not known here");
     CHECK_STR(error.hint, "known are: image, memory");
     CHECK_INT(yaml_tree_check_kind(&tree, tree.root->last, YAML_TREE_SCALAR, &error), -EINVAL);
     CHECK_STR(error.message, "x.yaml:2: ram is a list, not a single value");

@@ -279,9 +279,10 @@ int vm_remove(Home *home, Operation *operation, const char *reference, bool forc
     return vm_inspect(home, reference, removed ? removed : &vm, error);
 }
 
-int vm_wait(Home *home, Operation *operation, const char *reference, const char *state, json_t **vm,
-            Error *error) {
+int vm_wait(Home *home, Operation *operation, const char *reference, const char *state,
+            bool program, json_t **vm, Error *error) {
     (void)home;
+    (void)program;
     (void)reference;
     (void)state;
     (void)vm;

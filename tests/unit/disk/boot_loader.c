@@ -80,15 +80,17 @@ static void begin(void) {
     CHECK_INT(ftruncate(disk_fd, (off_t)SECTORS * SECTOR), 0);
 }
 
-/* "bios", "uefi", "bios uefi", "", or "damaged". */
+/* "bios", "uefi", "bios uefi", "", "damaged", or "large": its sectors. */
 static const char *find(void) {
     static const char *const words[] = {"", "bios", "uefi", "bios uefi"};
     _cleanup_error_ Error error = ERROR_INIT;
     BootLoader loader = {0};
     int r = boot_loader_find(disk_fd, &loader, &error);
+    (void)close(disk_fd);
+    if (r < 0 && error.kind == ERROR_UNSUPPORTED)
+        return "large";
     if (r < 0)
         CHECK_INT(error.kind, ERROR_CORRUPT);
-    (void)close(disk_fd);
     return r < 0 ? "damaged" : words[loader.bios + 2 * loader.uefi];
 }
 
@@ -111,17 +113,26 @@ static void test_gpt(void) {
     CHECK_STR(find(), "");
 }
 
-/* Either copy will do; without both nobody knows where anything is. */
+/* Either copy will do for a UEFI; without both nobody knows where anything is. */
 static void test_damaged(void) {
     begin();
     put_gpt();
     put(1, "EFI PARTx", 9);
-    CHECK_STR(find(), "bios uefi");
+    CHECK_STR(find(), "uefi");
+    begin(); /* no EFI system partition */
+    put_gpt();
+    put(ESP_AT, (uint8_t[SECTOR]){0}, SECTOR);
+    put(1, "EFI PARTx", 9);
+    CHECK_STR(find(), "damaged");
     begin();
     put_gpt();
     put(3, "x", 1); /* entries */
     put(SECTORS - 1, (uint8_t[SECTOR]){0}, SECTOR);
     CHECK_STR(find(), "damaged");
+    begin(); /* sectors of 4096 bytes */
+    put_first(0xee, 1, false);
+    put(8, "EFI PART", 8);
+    CHECK_STR(find(), "large");
     begin(); /* a disk of one sector */
     put_gpt();
     CHECK_INT(ftruncate(disk_fd, SECTOR), 0);

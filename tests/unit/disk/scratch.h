@@ -47,6 +47,12 @@ static inline __attribute__((format(printf, 1, 2))) int shell_status(const char 
 
 #define SHELL(...) CHECK_INT(shell_status(__VA_ARGS__), 0)
 
+/* Two disks of the same size and content. cmp would read the holes of both: ten seconds for 6 GiB
+ * of them. */
+#define SAME_DISK(one, other)                                                                      \
+    SHELL("test $(stat -c %%s %s) = $(stat -c %%s %s) && qemu-img compare -q -f raw -F raw %s %s", \
+          one, other, one, other)
+
 static inline bool have_tool(const char *name) {
     char *path = path_find_program(name);
     bool found = path != NULL;

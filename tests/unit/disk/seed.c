@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "disk/rootfs/seed.h"
 
+#include <errno.h>
+#include <string.h>
+#include <sys/xattr.h>
+
 #include "disk/rootfs/seed_walk.h"
 #include "scratch.h"
 
@@ -50,11 +54,55 @@ static void test_same_bytes(void) {
     build_well("home", "b.ext4", &result);
     SHELL("cat home/a >/dev/null; touch -a home/a");
     build_well("home", "c.ext4", &result);
-    SHELL("cmp a.ext4 b.ext4");
-    SHELL("cmp b.ext4 c.ext4");
+    SAME_DISK("a.ext4", "b.ext4");
+    SAME_DISK("b.ext4", "c.ext4");
     SHELL("echo more >>home/a");
     build_well("home", "c.ext4", &result);
     CHECK(shell_status("cmp -s b.ext4 c.ext4") != 0);
+}
+
+static void set_colour(const char *path, const char *name, const char *value) {
+    if (setxattr(path, name, value, strlen(value), 0) < 0)
+        CHECK(errno == ENOTSUP); /* then both have none */
+}
+
+/* A file system lists them in the order in which they came. */
+static void test_order_of_attributes(void) {
+    SeedResult result;
+    SHELL("mkdir -p one two && touch -d @1000 one/f two/f");
+    set_colour("one/f", "user.b", "blue");
+    set_colour("one/f", "user.a", "amber");
+    set_colour("two/f", "user.a", "amber");
+    set_colour("two/f", "user.b", "blue");
+    SHELL("touch -d @1000 one two");
+    build_well("one", "a.ext4", &result);
+    build_well("two", "b.ext4", &result);
+    SHELL("e2fsck -fn a.ext4 >/dev/null 2>&1");
+    SHELL("cmp a.ext4 b.ext4");
+    if (getxattr("one/f", "user.a", NULL, 0) > 0)
+        DEBUGFS("ea_get /f user.b", "blue");
+}
+
+/* e2fsck(8) finds its folder where the copied one has it, and else makes it. */
+static void test_lost_and_found(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    SeedResult result;
+    SHELL("mkdir -p plain found/lost+found && echo x >found/lost+found/piece && mkdir other && "
+          "echo x >other/lost+found");
+    build_well("plain", "a.ext4", &result);
+    SHELL("e2fsck -fn a.ext4 >/dev/null 2>&1");
+    SHELL("! debugfs -R 'ls /' a.ext4 2>/dev/null | grep -q lost");
+    build_well("found", "a.ext4", &result);
+    SHELL("e2fsck -fn a.ext4 >/dev/null 2>&1");
+    DEBUGFS("ls /lost+found", "piece");
+    CHECK(build("other", "a.ext4", &result, &error) < 0);
+    CHECK_INT(error.kind, ERROR_USAGE);
+    CHECK(strstr(error_message(&error), "lost+found is no folder"));
+    error_clear(&error);
+    close(open_new("a.ext4"));
+    CHECK(seed_make_empty("a.ext4", 16 * MIB, "volume", -1, &error) == 0);
+    SHELL("e2fsck -fn a.ext4 >/dev/null 2>&1");
+    SHELL("! debugfs -R 'ls /' a.ext4 2>/dev/null | grep -q lost");
 }
 
 static void test_empty(void) {
@@ -107,6 +155,8 @@ int main(void) {
     }
     test_as_it_is();
     test_same_bytes();
+    test_order_of_attributes();
+    test_lost_and_found();
     test_empty();
     test_changes();
     test_too_small();

@@ -53,6 +53,16 @@ static void test_reflink_errnos(void) {
         CHECK(!reflink_is_absent(REAL[i]));
 }
 
+/* What is no lack of reflinks is told, and nothing is copied instead. */
+static void test_clone_fails(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    CHECK_INT(close(open_new("v")), 0);
+    _cleanup_close_ int from = open_read("s"), to = open_read("v");
+    CHECK_INT(file_clone_or_sparse_copy(from, to, NULL, &error), -EBADF);
+    CHECK_CONTAINS(error_message(&error), "cannot reflink a file");
+    CHECK_INT(file_size("v"), 0);
+}
+
 int main(void) {
     scratch_enter();
     RUN(test_bytes_are_zero);
@@ -60,5 +70,6 @@ int main(void) {
     RUN(test_clone_or_copy);
     RUN(test_reflink);
     RUN(test_reflink_errnos);
+    RUN(test_clone_fails);
     return 0;
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <unistd.h>
+
 #include "base/str.h"
 #include "check.h"
 #include "image/oci/oci_manifest.h"
+#include "image/oci/oci_policy.h"
 
 #define HEX_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define HEX_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -17,11 +20,24 @@ static void test_references(void) {
         {"docker://r/web:1@sha256:" HEX_A, "r/web", NULL, "1", HEX_A, "web"},
         {"oci:/srv/layout:v1", NULL, "/srv/layout", "v1", "", "layout"},
         {"oci:/srv/a:b/layout/", NULL, "/srv/a:b/layout/", NULL, "", "layout"},
+        {"oci-archive:/srv/web.tar", NULL, NULL, NULL, "", "web"},
+        {"docker-archive:/srv/v1.2.tar.gz:r:5000/web:1", NULL, NULL, "r:5000/web:1", "", "v1.2"},
     };
-    static const char *const bad[] = {
-        "",        "nginx",          "docker://",    "docker://-x",
-        "oci:",    "oci:relative",   "docker://a b", "docker://a@sha256:1",
-        "http://", "docker://a$(x)", "docker://:tag"};
+    static const char *const bad[] = {"",
+                                      "nginx",
+                                      "docker://",
+                                      "docker://-x",
+                                      "oci:",
+                                      "oci:relative",
+                                      "docker://a b",
+                                      "docker://a@sha256:1",
+                                      "http://",
+                                      "docker://a$(x)",
+                                      "docker://:tag",
+                                      "oci-archive:web.tar",
+                                      "docker-archive:",
+                                      "docker-archive:/a:",
+                                      "docker-archive:/a:-x"};
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
         _cleanup_(oci_reference_free) OciReference reference = {0};
         _cleanup_free_ char *name = NULL;
@@ -131,7 +147,7 @@ static void test_config(void) {
         "\"Cmd\":[\"a\",\"b\"],\"Env\":[\"A=1\"],\"User\":\"1:2\",\"WorkingDir\":\"/"
         "w\",\"ExposedPorts\":"
         "{\"80/tcp\":{},\"53/udp\":{},\"7\":{},\"9/sctp\":{},\"0/"
-        "tcp\":{}},\"StopSignal\":\"SIGQUIT\"},"
+        "tcp\":{}},\"StopSignal\":\"SIGQUIT\",\"Volumes\":{\"/data\":{},\"\":{}}},"
         "\"rootfs\":{\"diff_ids\":[\"sha256:" HEX_A "\"]}}";
     static const char *const bad[] = {
         "{\"rootfs\":{}}",
@@ -148,6 +164,8 @@ static void test_config(void) {
     CHECK_INT(json_integer_value(json_object_get(config.settings, "stop_signal")), 3);
     CHECK_INT(json_array_size(json_object_get(config.settings, "ports")), 3);
     CHECK_STR(json_string_value(json_object_get(config.settings, "user")), "1:2");
+    CHECK_INT(config.volumes.count, 1);
+    CHECK_STR(config.volumes.items[0], "/data");
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         _cleanup_error_ Error error = ERROR_INIT;
         OciConfig none;
@@ -160,11 +178,44 @@ static void test_config(void) {
     CHECK_INT(oci_signal_number("65"), 0);
 }
 
+/* Whether there is anything to judge; what cannot be read is for skopeo to refuse. */
+static void test_policies(void) {
+#define ALL "[{\"type\":\"insecureAcceptAnything\"}]"
+    static const struct {
+        const char *text;
+        bool all;
+    } policies[] = {
+        {"{\"default\":" ALL "}", true},
+        {"{\"default\":" ALL ",\"transports\":{\"docker\":{\"\":" ALL "}}}", true},
+        {"{\"default\":[{\"type\":\"reject\"}]}", false},
+        {"{\"default\":" ALL ",\"transports\":{\"docker\":{\"r/a\":[{\"type\":\"signedBy\"}]}}}",
+         false},
+        {"{\"default\":" ALL ",\"transports\":{\"docker\":[]}}", false},
+        {"{\"default\":[]}", false},
+        {"{\"default\":[{\"type\":1}]}", false},
+        {"{}", false},
+        {"{", false},
+    };
+    char path[] = "/tmp/ramet-test-policy-XXXXXX";
+    int fd = mkstemp(path);
+    CHECK(fd >= 0);
+    for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
+        size_t size = strlen(policies[i].text);
+        CHECK_INT(ftruncate(fd, 0), 0);
+        CHECK_INT(pwrite(fd, policies[i].text, size, 0), (ssize_t)size);
+        CHECK_INT(oci_policy_file_accepts_all(path), policies[i].all);
+    }
+    CHECK_INT(close(fd), 0);
+    CHECK_INT(unlink(path), 0);
+    CHECK(!oci_policy_file_accepts_all(path));
+}
+
 int main(void) {
     RUN(test_references);
     RUN(test_platforms);
     RUN(test_manifest);
     RUN(test_choose);
     RUN(test_config);
+    RUN(test_policies);
     return 0;
 }

@@ -114,14 +114,15 @@ static void test_errors(void) {
     _cleanup_free_ char *early = finish(&answer);
 
     CHECK_CONTAINS(early, "HTTP/1.1 404 ");
-    CHECK_CONTAINS(early, "{\"error\":{\"code\":\"not_found\",\"message\":\"nothing there\"}}");
+    CHECK_CONTAINS(early, "{\"error\":{\"code\":\"not_found\","
+                          "\"message\":\"nothing there\",\"hint\":\"\"}}");
     answer = begin(ANSWER_LINES, ANSWER_AUTO, true);
     say(&answer, false, "x", 1);
     answer_error(&answer, &error);
     _cleanup_free_ char *late = finish(&answer);
 
     CHECK_CONTAINS(late, "HTTP/1.1 200 OK\r\n");
-    CHECK_CONTAINS(late, "\"nothing there\"}}\n\r\n0\r\n\r\n");
+    CHECK_CONTAINS(late, "\"nothing there\",\"hint\":\"\"}}\n\r\n0\r\n\r\n");
 }
 
 static void test_files(void) {

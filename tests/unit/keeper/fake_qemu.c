@@ -5,8 +5,10 @@
  *
  * FAKE_QEMU in the environment names one step that goes wrong once: "fail:COMMAND" answers the QMP
  * command (or the agent's FREEZE and THAW: "freeze", "thaw") with an error, "die:COMMAND" ends
- * there as if killed, "hang:COMMAND" leaves it without an answer. Before it, "N*" lets the
- * command succeed N times first.
+ * there as if killed, "hang:COMMAND" (or "identity") leaves it without an answer, and so does
+ * "full:freeze" (or "identity"), since the host has no room for what the guest writes then; with
+ * "full:cont" that is as soon as it goes on. Before it, "N*" lets the command succeed N times
+ * first.
  *
  * "show:clock" lets the WELCOME be 200 ms on its way. The guest's clock has to be right within 45
  * ms when it is thawed, or the guest ends. "show:near" says of a clock that is right that it is,
@@ -39,7 +41,7 @@ static int qmp_fd = -1, agent_fd = -1, console_fd = -1;
 static const char *mode = "";
 static bool incoming;
 static const char *step = ""; /* of FAKE_QEMU */
-static bool step_dies, step_hangs;
+static bool step_dies, step_hangs, step_fills;
 static unsigned step_spared;     /* so many times it goes well */
 static uint8_t *memory;          /* as QEMU maps it */
 static size_t mailbox_offset;    /* 0: none, or it was found full */
@@ -47,6 +49,8 @@ static AgentMailbox *answer_box; /* NULL: answers go through the port */
 static bool answers_are_junk;
 static uint64_t freeze_mailbox; /* what FREEZE says of it */
 static bool lacks_room;
+static bool stands_still;        /* no virtual CPU runs */
+static uint16_t asked_to_freeze; /* stream, while it stood still; 0: none */
 
 static FrameReader reader;
 static uint8_t marker[AGENT_MARKER_SIZE] = AGENT_MARKER;
@@ -206,20 +210,44 @@ static void put_event(const char *name) {
 
 /* The host has no room for what the guest writes. */
 static void stop_for_room(void) {
-    lacks_room = true;
+    lacks_room = stands_still = true;
     put_event("STOP");
     flush_qmp();
 }
 
-static void follow_up(const char *command) {
-    if (strcmp(command, "cont") == 0)
-        lacks_room = false;
+static void freeze(uint16_t stream) {
+    holds = !goes_wrong("hold");
+    send_done(stream, freeze_mailbox);
+}
+
+static void send_thawed(uint16_t stream) {
+    holds = true;
+    send_done(stream, 0);
+}
+
+static void go_on(bool has_room) {
+    put_event("RESUME");
+    lacks_room = stands_still = false;
+    if (!has_room)
+        stop_for_room();
+    else if (asked_to_freeze)
+        freeze(asked_to_freeze);
+    asked_to_freeze = 0;
+}
+
+static void follow_up(const char *command, bool wrong) {
+    if (strcmp(command, "system_powerdown") == 0) {
+        flush_qmp();
+        shut_down("guest-shutdown");
+    }
     if (strcmp(command, "migrate-incoming") == 0)
         put_event("RESUME");
-    else if (strcmp(command, "stop") == 0)
-        put_event("STOP");
     else if (strcmp(command, "cont") == 0)
-        put_event("RESUME");
+        go_on(!wrong);
+    if (strcmp(command, "stop") != 0)
+        return;
+    put_event("STOP");
+    stands_still = true;
 }
 
 /* QMP: every command succeeds, but for the script's. */
@@ -235,15 +263,16 @@ static void take_command(const char *line, const char *end) {
     if (wrong && step_hangs)
         return;
     snprintf(answer, sizeof(answer),
-             wrong ? "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no luck\"}, "
-                     "\"id\": %s}\r\n"
+             wrong && !step_fills
+                 ? "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no luck\"}, "
+                   "\"id\": %s}\r\n"
              : lacks_room && strcmp(command, "query-status") == 0
                  ? "{\"return\": {\"status\": \"io-error\"}, \"id\": %s}\r\n"
                  : "{\"return\": {}, \"id\": %s}\r\n",
              id);
     put(answer);
-    if (!wrong)
-        follow_up(command);
+    if (!wrong || step_fills)
+        follow_up(command, wrong);
 }
 
 static void take_qmp(void) {
@@ -479,6 +508,8 @@ static void take_frame(const Frame *frame) {
             return send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, EROFS);
         if (has_clock())
             return take_identity(frame);
+        if (goes_wrong("identity"))
+            return step_hangs ? (void)0 : stop_for_room();
         holds = !goes_wrong("hold");
         return send_done(frame->stream, 0);
     case FRAME_FREEZE:
@@ -486,9 +517,16 @@ static void take_frame(const Frame *frame) {
         if (frame->type == FRAME_THAW && clock_is_late && !clock_is_right())
             exit(3);
         if (goes_wrong(frame->type == FRAME_FREEZE ? "freeze" : "thaw"))
-            return step_hangs ? (void)0 : send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, EIO);
-        holds = frame->type != FRAME_FREEZE || !goes_wrong("hold");
-        return send_done(frame->stream, frame->type == FRAME_FREEZE ? freeze_mailbox : 0);
+            return step_fills   ? stop_for_room()
+                   : step_hangs ? (void)0
+                                : send_number(frame->stream, FRAME_RESULT, TAG_ERRNO, EIO);
+        if (frame->type == FRAME_FREEZE && stands_still)
+            asked_to_freeze = frame->stream;
+        else if (frame->type == FRAME_FREEZE)
+            freeze(frame->stream);
+        else
+            send_thawed(frame->stream);
+        return;
     case FRAME_SYNC:
         if (strcmp(mode, "full") == 0)
             stop_for_room();
@@ -599,6 +637,7 @@ static void parse_script(void) {
     step = *end == '*' ? end + 1 : end;
     step_dies = strncmp(step, "die:", 4) == 0;
     step_hangs = strncmp(step, "hang:", 5) == 0;
+    step_fills = strncmp(step, "full:", 5) == 0;
     step = strchr(step, ':') ? strchr(step, ':') + 1 : "";
     booted_usec = host_usec() - 1000000;
     clock_is_late = strcmp(script, "show:clock") == 0;

@@ -22,6 +22,19 @@ static void state_is(Vm *vm, const char *state) {
     CHECK_STR(json_string_value(json_object_get(status, "state")), state);
 }
 
+static void await_state(Vm *vm, const char *state) {
+    KeeperConnection watcher = {.fd = -1};
+    _cleanup_json_ json_t *request = json_pack("{s:s}", "op", "watch");
+    CHECK_INT(keeper_connect(vm->folder_fd, &watcher, NULL), 0);
+    CHECK_INT(keeper_send(&watcher, request, NULL, 0, NULL), 0);
+    for (bool found = false; !found;) {
+        _cleanup_json_ json_t *event = NULL;
+        CHECK_INT(keeper_receive(&watcher, FAR, -1, &event, NULL), 0);
+        found = str_equal(json_string_value(json_object_get(event, "state")), state);
+    }
+    keeper_close(&watcher);
+}
+
 /* The VM as if restored from a snapshot: an empty state, and the marker that the fake listens for.
  */
 static void restore_begin(Vm *vm) {
@@ -219,6 +232,22 @@ static void restore_steps_fail(void) {
         restore_begin(&vm);
         CHECK(restore(&vm, -1, &died) < 0);
         CHECK_CONTAINS(died.message, "QEMU ended");
+        ends_with(&vm, "start-failed");
+    }
+}
+
+/* An agent that hears no greeting, or takes no identity, is waited for as long as in a boot. */
+static void restores_are_bounded(void) {
+    for (int greeted = 0; greeted < 2; greeted++) {
+        Vm vm;
+        _cleanup_error_ Error error = ERROR_INIT;
+        script("hang", "identity");
+        restore_begin(&vm);
+        vm.plan.marker[0] ^= (uint8_t)!greeted;
+        vm.plan.ready_timeout_usec = 300 * USEC_PER_MSEC;
+        CHECK(restore(&vm, -1, &error) < 0);
+        CHECK_INT(error.kind, ERROR_GUEST_NOT_READY);
+        CHECK_CONTAINS(error.message, "it was given its time");
         ends_with(&vm, "start-failed");
     }
 }
@@ -511,6 +540,55 @@ static void save_steps_fail(void) {
     }
 }
 
+/* Who saves hears of it at once; the VM waits, and once it goes on it can be saved. */
+static void no_room_while_saving(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_saved_ Saved saved;
+    script("full", "freeze");
+    run_to_save(&vm);
+    CHECK(save(&vm, NULL, false, &saved, &error) < 0);
+    CHECK_INT(error.kind, ERROR_NO_SPACE);
+    CHECK_CONTAINS(error.message, "no room");
+    CHECK_INT(disk_inode(&vm), inode_of(&vm, "disk"));
+    await_state(&vm, "running");
+    expect_saved(&vm, false);
+    vm_kill(&vm);
+}
+
+/* The same of one that was paused and runs for as long as it freezes. It stays paused, and does not
+ * go on by itself. */
+static void no_room_while_saving_a_paused_one(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_json_ json_t *paused = NULL, *again = NULL;
+    _cleanup_saved_ Saved refused, saved;
+    script("full", "cont");
+    run_to_save(&vm);
+    CHECK_INT(vm_ask(&vm, "pause", &paused, NULL), 0);
+    CHECK(save(&vm, NULL, false, &refused, &error) < 0);
+    CHECK_INT(error.kind, ERROR_NO_SPACE);
+    CHECK_CONTAINS(error.message, "no room");
+    state_is(&vm, "paused");
+    CHECK_INT(disk_inode(&vm), inode_of(&vm, "disk"));
+    CHECK_INT(save(&vm, NULL, false, &saved, NULL), 0); /* there is room now */
+    state_is(&vm, "paused");
+    CHECK_INT(vm_ask(&vm, "resume", &again, NULL), 0);
+    state_is(&vm, "running");
+    vm_kill(&vm);
+}
+
+static void no_room_while_starting(void) {
+    Vm vm;
+    _cleanup_error_ Error error = ERROR_INIT;
+    script("full", "identity");
+    vm_begin(&vm, "echo");
+    CHECK(vm_start(&vm, &error) < 0);
+    CHECK_INT(error.kind, ERROR_NO_SPACE);
+    CHECK_CONTAINS(error.message, "no room");
+    vm_end(&vm);
+}
+
 /* QEMU ends in the middle of it. */
 static void dies_while_saving(void) {
     static const char *const steps[][2] = {{"die", "freeze"},
@@ -727,6 +805,7 @@ int main(int argc, char **argv) {
     RUN(refuses_another_memory);
     RUN(judges_the_hold);
     RUN(restore_steps_fail);
+    RUN(restores_are_bounded);
     RUN(claims);
     RUN(claim_steps_fail);
     RUN(claims_need_the_hold);
@@ -736,6 +815,9 @@ int main(int argc, char **argv) {
     RUN(forks_need_the_hold);
     RUN(saves_a_paused_one);
     RUN(save_steps_fail);
+    RUN(no_room_while_saving);
+    RUN(no_room_while_saving_a_paused_one);
+    RUN(no_room_while_starting);
     RUN(dies_while_saving);
     RUN(cannot_go_on);
     RUN(thaw_fails);

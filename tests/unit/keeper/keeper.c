@@ -376,9 +376,25 @@ static void stop_falls_back(void) {
     Vm vm;
     vm_run(&vm, "deaf");
     _cleanup_json_ json_t *ok = NULL;
-    CHECK_INT(vm_ask(&vm, "stop", &ok, NULL), 0);
+    _cleanup_json_ json_t *request =
+        json_pack("{s:s, s:I}", "op", "stop", "timeout_us", (json_int_t)(100 * USEC_PER_MSEC));
+    CHECK_INT(keeper_call(vm.folder_fd, request, NULL, 0, FAR, -1, NULL, NULL, &ok, NULL), 0);
     CHECK_STR(json_string_value(json_object_get(ok, "how")), "killed");
     check_cause(&vm, "killed");
+    vm_end(&vm);
+}
+
+/* A PC has a power button, which is pressed when the agent does not say that it has begun. */
+static void stop_presses_the_button(void) {
+    Vm vm;
+    vm_begin(&vm, "deaf");
+    vm.plan.firmware = PLAN_FIRMWARE_BIOS;
+    strcpy(vm.plan.machine, "q35");
+    CHECK_INT(vm_start(&vm, NULL), 0);
+    _cleanup_json_ json_t *ok = NULL;
+    CHECK_INT(vm_ask(&vm, "stop", &ok, NULL), 0);
+    CHECK_STR(json_string_value(json_object_get(ok, "how")), "agent");
+    check_cause(&vm, "poweroff");
     vm_end(&vm);
 }
 
@@ -437,6 +453,14 @@ static void hears_state(KeeperConnection *watcher, const char *state) {
     CHECK_STR(json_string_value(json_object_get(event, "state")), state);
 }
 
+static void hears_room(KeeperConnection *watcher, const char *state, bool room) {
+    _cleanup_json_ json_t *event = NULL;
+    CHECK_INT(keeper_receive(watcher, FAR, -1, &event, NULL), 0);
+    CHECK_STR(json_string_value(json_object_get(event, "state")), state);
+    CHECK(json_is_boolean(json_object_get(event, "no_room")));
+    CHECK(json_is_false(json_object_get(event, "no_room")) == room);
+}
+
 /* QEMU stops a guest whose write finds no room, and does not end for that: it goes on once there is
  * some, which there is here. */
 static void waits_for_room(void) {
@@ -444,12 +468,12 @@ static void waits_for_room(void) {
     vm_run(&vm, "full");
     KeeperConnection watcher = watch(&vm);
     _cleanup_json_ json_t *ok = NULL, *again = NULL;
-    hears_state(&watcher, "running");
+    hears_room(&watcher, "running", true);
     CHECK_INT(vm_ask(&vm, "sync", &ok, NULL), 0);
-    hears_state(&watcher, "paused");
-    hears_state(&watcher, "running");
+    hears_room(&watcher, "paused", false);
+    hears_room(&watcher, "running", true);
     CHECK_INT(vm_ask(&vm, "sync", &again, NULL), 0);
-    hears_state(&watcher, "paused");
+    hears_room(&watcher, "paused", false);
     keeper_close(&watcher);
     vm_kill(&vm);
 }
@@ -551,6 +575,7 @@ int main(int argc, char **argv) {
     RUN(bad_plans);
     RUN(flooding_guest);
     RUN(stop_falls_back);
+    RUN(stop_presses_the_button);
     RUN(owner_goes);
     RUN(causes_of_end);
     RUN(watchers_hear);

@@ -7,7 +7,8 @@
 #include "proto/tlv.h"
 
 static Link link_;
-static unsigned n_announced, n_welcomed, n_failed, n_lost, n_frames, n_ends;
+static LinkProgram last_program;
+static unsigned n_programs, n_announced, n_welcomed, n_failed, n_lost, n_frames, n_ends;
 static size_t data_bytes;
 static size_t piece = 65536; /* how the guest's bytes are cut */
 
@@ -19,6 +20,11 @@ static void on_welcomed(void *data, const LinkWelcome *welcome) {
     n_welcomed++;
     CHECK_STR(welcome->agent_version, "1?2");
     CHECK_INT(welcome->counter, 5);
+}
+
+static void on_program_ended(void *data, const LinkProgram *program) {
+    last_program = *program;
+    n_programs++;
 }
 
 static void on_failed(void *data, const char *text, size_t size) {
@@ -39,8 +45,9 @@ static void on_frame(void *data, const Frame *frame) {
 }
 
 static void begin(size_t cut) {
-    static const LinkHandlers handlers = {on_announced, on_welcomed, on_failed, on_lost};
-    n_announced = n_welcomed = n_failed = n_lost = n_frames = n_ends = 0;
+    static const LinkHandlers handlers = {on_announced, on_welcomed, on_program_ended, on_failed,
+                                          on_lost};
+    n_programs = n_announced = n_welcomed = n_failed = n_lost = n_frames = n_ends = 0;
     data_bytes = 0;
     piece = cut;
     CHECK_INT(link_init(&link_, &handlers, NULL), 0);
@@ -120,6 +127,35 @@ static void greets(void) {
         CHECK_INT(n_lost, 0);
         link_free(&link_);
     }
+}
+
+static void feed_program(uint32_t session, uint64_t exit_code) {
+    uint8_t payload[64];
+    TlvWriter writer;
+    tlv_start(&writer, payload, sizeof(payload));
+    tlv_add_u64(&writer, TAG_EXIT_CODE, exit_code);
+    tlv_add_u64(&writer, TAG_REALTIME_USEC, 77);
+    feed_frame(session, 0, FRAME_PROGRAM, payload, writer.size);
+}
+
+/* One of another session, or with a status that there is not, says nothing; and nobody may say it
+ * without end. */
+static void tells_of_program(void) {
+    begin(3);
+    greet();
+    feed_program(link_.session + 1, 3);
+    feed_program(link_.session, 256);
+    feed_frame(link_.session, 0, FRAME_PROGRAM, "x", 1);
+    CHECK_INT(n_programs, 0);
+    feed_program(link_.session, 137);
+    CHECK_INT(n_programs, 1);
+    CHECK_INT(last_program.exit_code, 137);
+    CHECK_INT(last_program.ended_at_usec, 77);
+    CHECK_INT(n_lost, 0);
+    while (n_lost == 0)
+        feed_program(link_.session, 0);
+    CHECK(n_programs > 100);
+    link_free(&link_);
 }
 
 static void wrong_welcome(void) {
@@ -237,6 +273,7 @@ static void restarts(void) {
 
 int main(void) {
     RUN(greets);
+    RUN(tells_of_program);
     RUN(wrong_welcome);
     RUN(credit_holds);
     RUN(our_credit_holds);

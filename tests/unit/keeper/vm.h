@@ -114,7 +114,7 @@ static inline void vm_run(Vm *vm, const char *mode) {
 
 static inline int vm_ask(Vm *vm, const char *op, json_t **ok, Error *error) {
     _cleanup_json_ json_t *request =
-        json_pack("{s:s, s:I}", "op", op, "timeout_us", (json_int_t)(100 * USEC_PER_MSEC));
+        json_pack("{s:s, s:I}", "op", op, "timeout_us", (json_int_t)(600 * USEC_PER_SEC));
     return keeper_call(vm->folder_fd, request, NULL, 0, FAR, -1, NULL, NULL, ok, error);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "check.h"
+#include "proto/api/api_members.h"
 
 static const ApiOperation *row_at(size_t i) {
     return api_operation((ApiId)i);
@@ -174,27 +175,71 @@ static void test_query(void) {
     CHECK(api_add_query(api_operation(API_VM_LIST), "all", "yes", input, NULL) < 0);
 }
 
-/* Each reference must lead to a schema, each operation be there. */
-static void check_references(const json_t *node, const json_t *schemas) {
+/* Two things under one name would be one schema, with the members of both. */
+static void test_members_stand_together(void) {
+    for (size_t i = 1; i < api_members_count; i++) {
+        const ApiMember *member = &api_members[i], *before = &api_members[i - 1];
+        bool first = strcmp(before->schema, member->schema) != 0;
+        for (size_t j = 0; j < i; j++) {
+            bool same = strcmp(api_members[j].schema, member->schema) == 0;
+            CHECK(!same || (!first && strcmp(api_members[j].name, member->name) != 0));
+        }
+    }
+}
+
+/* Each reference must lead to a schema, each operation be there. *used gets the schemas' names. */
+static void check_references(const json_t *node, const json_t *schemas, json_t *used) {
     const char *key;
     json_t *value;
     size_t i;
     if (json_is_array(node)) {
-        json_array_foreach(node, i, value) check_references(value, schemas);
+        json_array_foreach(node, i, value) check_references(value, schemas, used);
         return;
     }
     json_object_foreach((json_t *)node, key, value) {
         if (strcmp(key, "$ref") == 0 && json_is_string(value)) {
             CHECK(str_has_prefix(json_string_value(value), "#/components/schemas/"));
             CHECK(json_object_get(schemas, json_string_value(value) + 21));
+            json_object_set_new(used, json_string_value(value) + 21, json_true());
         }
-        check_references(value, schemas);
+        check_references(value, schemas, used);
     }
+}
+
+static void check_member(const json_t *schemas, const char *schema, const char *name,
+                         const char *expected, bool required) {
+    const json_t *whole = json_object_get(schemas, schema), *value;
+    _cleanup_json_ json_t *found =
+        json_copy(json_object_get(json_object_get(whole, "properties"), name));
+    _cleanup_free_ char *text = NULL;
+    bool is_required = false;
+    size_t i;
+    (void)json_object_del(found, "description");
+    text = json_to_text(found);
+    CHECK_STR(text, expected);
+    json_array_foreach(json_object_get(whole, "required"), i, value) is_required |=
+        strcmp(json_string_value(value), name) == 0;
+    CHECK_INT(is_required, required);
+}
+
+/* Null, absent, one of two: as the table has it. */
+static void check_types(const json_t *schemas) {
+    check_member(schemas, "VM", "id", "{\"type\":\"string\"}", true);
+    check_member(schemas, "VM", "qemu_pid", "{\"type\":[\"integer\",\"null\"]}", true);
+    check_member(
+        schemas, "VM", "error",
+        "{\"anyOf\":[{\"$ref\":\"#/components/schemas/ErrorDetail\"},{\"type\":\"null\"}]}", true);
+    check_member(schemas, "VM", "env",
+                 "{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Bytes\"}}", true);
+    check_member(schemas, "Event", "detail", "{\"type\":[\"object\",\"array\",\"null\"]}", true);
+    check_member(schemas, "Kept", "seed", "{\"type\":\"string\"}", false);
 }
 
 static void test_openapi(void) {
     _cleanup_json_ json_t *document = api_openapi();
+    _cleanup_json_ json_t *used = json_object();
     const json_t *paths = json_object_get(document, "paths");
+    const json_t *schemas = json_object_get(json_object_get(document, "components"), "schemas");
     CHECK_STR(json_string_value(json_object_get(document, "openapi")), "3.1.0");
     for (size_t i = 0; i < API_ID_COUNT; i++) {
         const json_t *path = json_object_get(paths, row_at(i)->path);
@@ -205,7 +250,9 @@ static void test_openapi(void) {
         CHECK_STR(json_string_value(json_object_get(json_object_get(path, method), "operationId")),
                   row_at(i)->name);
     }
-    check_references(document, json_object_get(json_object_get(document, "components"), "schemas"));
+    check_references(document, schemas, used);
+    CHECK_INT(json_object_size(used), json_object_size(schemas));
+    check_types(schemas);
 }
 
 int main(void) {
@@ -218,6 +265,7 @@ int main(void) {
     RUN(test_query_list);
     RUN(test_times);
     RUN(test_query);
+    RUN(test_members_stand_together);
     RUN(test_openapi);
     return 0;
 }

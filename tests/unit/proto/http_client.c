@@ -264,6 +264,29 @@ static void test_upload_refused_early(void) {
     finish(&script, fd);
 }
 
+/* What is to be sent is silent, and yet its end or answer is heard. */
+static void test_upload_of_silence(void) {
+    static const struct {
+        const char *answer, *part;
+    } cases[] = {{"", "closed the connection"},
+                 {"HTTP/1.1 507 x\r\nContent-Length: 51\r\n\r\n"
+                  "{\"error\":{\"code\":\"no_space\",\"message\":\"disk full\"}}",
+                  "disk full"}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        Script script = {.answer = cases[i].answer, .step = 100, .wait = "\r\n\r\n"};
+        HttpCall call = HTTP_CALL("POST", "/v1/images/import?name=x");
+        _cleanup_error_ Error error = ERROR_INIT;
+        int silence[2], fd = start(&script);
+        CHECK_INT(pipe2(silence, O_CLOEXEC), 0);
+        call.body_fd = silence[0];
+        CHECK(http_call_json(fd, &call, NULL, &error) < 0);
+        CHECK_CONTAINS(error_message(&error), cases[i].part);
+        (void)fd_close(silence[0]);
+        (void)fd_close(silence[1]);
+        finish(&script, fd);
+    }
+}
+
 static void test_upgrade(void) {
     for (size_t step = 1; step <= 4096; step *= 64) {
         Script script = {.answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
@@ -325,6 +348,7 @@ int main(void) {
     RUN(test_body_is_sent);
     RUN(test_upload);
     RUN(test_upload_refused_early);
+    RUN(test_upload_of_silence);
     RUN(test_upgrade);
     RUN(test_upgrade_refused);
     RUN(test_cancel_and_deadline);

@@ -5,6 +5,7 @@
 
 /* What goes into authorized_keys: no options, nothing that ends the line. */
 static void test_public(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
     static const char *const wrong[] = {
         "",
         "ssh-ed25519",
@@ -17,6 +18,8 @@ static void test_public(void) {
         "-----BEGIN OPENSSH PRIVATE KEY-----"};
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
         CHECK(ssh_key_check_public(wrong[i], NULL) < 0);
+    CHECK(ssh_key_check_public(wrong[5], &error) < 0);
+    CHECK_CONTAINS(error.hint, "options are not taken");
     CHECK_INT(ssh_key_check_public("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFW1QR0sk9m4mn0PZ8 me@here",
                                    NULL),
               0);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,6 +62,17 @@ static int add_vm(Store *store, const char *id, const char *name, const char *ma
 
 #define ID_A "aaaa0000000000000000000000000001"
 #define ID_B "aaaa1000000000000000000000000002"
+
+/* What it has to note on a full disk finds room. */
+static void test_reserve(void) {
+    _cleanup_(store_close_p) Store *store = open_store("reserve.db");
+    _cleanup_free_ char *path = file("reserve.db-wal");
+    struct stat log;
+    CHECK(store != NULL);
+    CHECK_INT(stat(path, &log), 0);
+    CHECK(log.st_size < 4 << 20);
+    CHECK((uint64_t)log.st_blocks * 512 >= 4 << 20);
+}
 
 static void test_vms_round_trip(void) {
     _cleanup_(store_close_p) Store *store = open_store("round.db");
@@ -403,6 +415,7 @@ static void test_threads(void) {
 
 int main(void) {
     CHECK(mkdtemp(folder));
+    RUN(test_reserve);
     RUN(test_vms_round_trip);
     RUN(test_vms_keep_unknown);
     RUN(test_vms_claim);

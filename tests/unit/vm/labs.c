@@ -19,6 +19,7 @@
 #include "machine/machine.h"
 #include "network/network.h"
 #include "store/lab/labs.h"
+#include "store/query.h"
 #include "test_home.h"
 #include "verbs/verbs.h"
 
@@ -188,6 +189,27 @@ static void test_half_is_gone(void) {
     CHECK_INT(count_rows(), 0);
 }
 
+/* What fails does not stop the rest, and all of it is told; what stays can be removed later. */
+static void test_failing_removal(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_json_ json_t *lab = NULL;
+    CHECK_INT(up("demo", TWO, &lab, &error), 0);
+    CHECK_INT(store_execute(home_store(home.opened),
+                            "CREATE TRIGGER broken BEFORE DELETE ON vms BEGIN"
+                            " SELECT RAISE(ABORT, 'injected'); END",
+                            NULL),
+              0);
+    CHECK(down("demo", &error) < 0);
+    CHECK(strstr(error_message(&error), "cannot remove all of demo/ok-a: injected"));
+    CHECK(strstr(error_message(&error), "cannot remove all of demo/ok-b: injected"));
+    CHECK_INT(count_rows(), 3); /* the VMs and the lab; the network went */
+    CHECK_INT(test_home_count_vm_folders(&home), 0);
+    CHECK_INT(store_execute(home_store(home.opened), "DROP TRIGGER broken", NULL), 0);
+    error_clear(&error);
+    CHECK_INT(down("demo", &error), 0);
+    CHECK_INT(count_rows(), 0);
+}
+
 static void *bring_down(void *data) {
     _cleanup_error_ Error error = ERROR_INIT;
     int r;
@@ -218,6 +240,7 @@ int main(void) {
     RUN(test_half_made);
     RUN(test_half_removed);
     RUN(test_half_is_gone);
+    RUN(test_failing_removal);
     RUN(test_down_while_up);
     test_home_remove(&home);
     return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "machine/meeting.h"
+#include "machine/snapshot/meeting.h"
 
 #include <errno.h>
 #include <string.h>

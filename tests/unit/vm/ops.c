@@ -273,7 +273,7 @@ static void test_keeper_killed(void) {
 static void *wait_stopped(void *data) {
     json_t **vm = data;
     Operation op = operation();
-    CHECK_INT(vm_wait(home.opened, &op, "ok-wait", NULL, vm, NULL), 0);
+    CHECK_INT(vm_wait(home.opened, &op, "ok-wait", NULL, false, vm, NULL), 0);
     return NULL;
 }
 
@@ -296,8 +296,9 @@ static void test_wait(void) {
     pthread_t thread;
     must(test_home_run(&home, "ok-wait", false, NULL, &error), &error);
     operation_init(&cancelled, 0, cancel);
-    CHECK_INT(vm_wait(home.opened, &cancelled, "ok-wait", "stopped", NULL, &error), -ECANCELED);
-    CHECK_INT(vm_wait(home.opened, &op, "ok-wait", "happy", NULL, &error), -EINVAL);
+    CHECK_INT(vm_wait(home.opened, &cancelled, "ok-wait", "stopped", false, NULL, &error),
+              -ECANCELED);
+    CHECK_INT(vm_wait(home.opened, &op, "ok-wait", "happy", false, NULL, &error), -EINVAL);
     CHECK_INT(pthread_create(&thread, NULL, wait_stopped, &vm), 0);
     must(vm_stop(home.opened, &op, "ok-wait", USEC_PER_SEC, NULL, &error), &error);
     CHECK_INT(pthread_join(thread, NULL), 0);

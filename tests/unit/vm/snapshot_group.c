@@ -2,7 +2,7 @@
 
 /* Several VMs saved at one moment, with a scripted keeper: all or none. */
 
-#include "machine/snapshot_group.h"
+#include "machine/snapshot/snapshot_group.h"
 
 #include <errno.h>
 

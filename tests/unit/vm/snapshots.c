@@ -165,12 +165,12 @@ static size_t count_processes(void) {
     return count;
 }
 
-/* From now on the store fails when it is told that this VM runs. */
-static void break_store(const char *name) {
+/* From now on the store fails when it is told that this VM is in this state. */
+static void break_store(const char *state, const char *name) {
     _cleanup_free_ char *sql =
-        str_format("CREATE TRIGGER broken BEFORE UPDATE ON vms WHEN NEW.state = 'running' AND"
+        str_format("CREATE TRIGGER broken BEFORE UPDATE ON vms WHEN NEW.state = '%s' AND"
                    " NEW.name = '%s' BEGIN SELECT RAISE(ABORT, 'injected'); END",
-                   name);
+                   state, name);
     CHECK_INT(store_execute(home_store(home.opened), sql, NULL), 0);
 }
 
@@ -197,7 +197,7 @@ static void check_store_error(const char *source, bool keep_going) {
     _cleanup_json_ json_t *answer = NULL;
     Operation op;
     operation_init(&op, 0, -1);
-    break_store("ok-c-4");
+    break_store("running", "ok-c-4");
     CHECK(vm_fork(home.opened, &op, &options, &answer, &error) < 0);
     CHECK_CONTAINS(error_message(&error), "injected");
     mend_store();
@@ -237,7 +237,7 @@ static void test_store_error_ends_a_start(void) {
     Operation op;
     operation_init(&op, 0, -1);
     must(test_home_create(&home, "ok", NULL, &error), &error);
-    break_store("ok");
+    break_store("running", "ok");
     CHECK(vm_start(home.opened, &op, "ok", true, NULL, &error) < 0);
     started = test_home_state(&home, "ok");
     CHECK_STR(started, "failed");
@@ -246,7 +246,7 @@ static void test_store_error_ends_a_start(void) {
     error_clear(&error);
     must(vm_start(home.opened, &op, "ok", true, NULL, &error), &error);
     must(vm_standby(home.opened, &op, "ok", NULL, &error), &error);
-    break_store("ok");
+    break_store("running", "ok");
     CHECK(vm_resume(home.opened, &op, "ok", NULL, &error) < 0);
     resumed = test_home_state(&home, "ok");
     CHECK_STR(resumed, "failed");
@@ -254,6 +254,29 @@ static void test_store_error_ends_a_start(void) {
     mend_store();
     remove_vm("ok");
     check_empty("snapshots");
+}
+
+/* A removal of which one step fails does the rest, says what failed, and can be done again. */
+static void test_removal_goes_on(void) {
+    _cleanup_error_ Error error = ERROR_INIT;
+    _cleanup_free_ char *state = NULL, *folder = NULL;
+    _cleanup_json_ json_t *vm = NULL;
+    Operation op;
+    operation_init(&op, 0, -1);
+    must(test_home_run(&home, "ok", false, &vm, &error), &error);
+    folder = path_join(home.path, "vms", vm_text(vm, "id"));
+    CHECK_INT(access(folder, F_OK), 0);
+    break_store("removing", "ok");
+    CHECK(vm_remove(home.opened, &op, "ok", true, NULL, &error) < 0);
+    CHECK_CONTAINS(error_message(&error), "cannot remove all of ok");
+    CHECK_CONTAINS(error_message(&error), "injected");
+    CHECK_INT(count_processes(), 0);
+    CHECK(access(folder, F_OK) < 0);
+    state = test_home_state(&home, "ok");
+    CHECK_STR(state, "failed");
+    mend_store();
+    remove_vm("ok");
+    CHECK_INT(count_vms(), 0);
 }
 
 /* The disk was switched already: it stays so, and the VM runs on. */
@@ -674,6 +697,7 @@ int main(void) {
     RUN(test_all_or_nothing);
     RUN(test_store_error_undoes_all);
     RUN(test_store_error_ends_a_start);
+    RUN(test_removal_goes_on);
     RUN(test_full_disk);
     RUN(test_standby);
     RUN(test_resume_onto_a_taken_port);

@@ -45,7 +45,7 @@ static void test_defaults(void) {
     _cleanup_vm_spec_ VmSpec spec;
     CHECK_INT(parse("{\"image\":\"busybox\"}", &spec, NULL), 0);
     CHECK_STR(vm_spec_network(&spec), "user");
-    CHECK_INT(spec.cpus, 1);
+    CHECK_INT(spec.cpus, 0); /* as the image suggests */
     CHECK_INT(spec.memory_bytes, 0);
     CHECK_STR(spec.name, "");
 }
@@ -57,7 +57,7 @@ static void test_least_memory(void) {
     CHECK_INT(vm_spec_check_memory(80 * MIB, &error), 0);
     CHECK_INT(vm_spec_check_memory(80 * MIB - 1, &error), -EINVAL);
     CHECK_CONTAINS(error_message(&error), "memory are too few");
-    CHECK_CONTAINS(error.hint, "--memory 80M");
+    CHECK_CONTAINS(error.hint, "memory of 80M");
 }
 
 static void test_networks(void) {
@@ -217,7 +217,7 @@ static void test_too_many_cpus(void) {
     CHECK_INT(vm_spec_parse(json, &spec, &error), -EINVAL);
     CHECK_CONTAINS(error_message(&error), "5000 virtual CPUs are too many");
     CHECK_CONTAINS(error_message(&error), "for each of this host's");
-    CHECK_CONTAINS(error.hint, "--cpus ");
+    CHECK_CONTAINS(error.hint, " cpus");
 }
 
 static int parse_seed(const char *seed, VmSpec *spec) {
@@ -227,11 +227,11 @@ static int parse_seed(const char *seed, VmSpec *spec) {
 
 static void test_seeds(void) {
     static const char *const bad[] = {"home",         "home:root",    ":/root",      "home:/",
-                                      "home:/a/../b", "home:/a//b",   "home:/a/",    "home:/./a",
+                                      "home:/a/../b", "home:/a//b",   "home://",     "home:/./a",
                                       "home:/proc",   "home:/dev/x",  "home:/run/x", "home:/root:",
                                       "home:/root:0", "home:/root:x", "UP:/root",    "a/b:/root"};
     _cleanup_vm_spec_ VmSpec spec;
-    CHECK_INT(parse_seed("home:/root:8G", &spec), 0);
+    CHECK_INT(parse_seed("home:/root//:8G", &spec), 0);
     CHECK_INT(spec.mounts.count, 1);
     CHECK_STR(spec.mounts.items[0].name, "home");
     CHECK_STR(spec.mounts.items[0].path, "/root");

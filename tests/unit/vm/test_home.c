@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -163,6 +164,21 @@ size_t test_home_file_size(TestHome *home, const char *vm, const char *name) {
     _cleanup_close_ int fd = open_folder(home, vm);
     struct stat info;
     return fstatat(fd, name, &info, 0) == 0 ? (size_t)info.st_size : 0;
+}
+
+size_t test_home_count_vm_folders(TestHome *home) {
+    _cleanup_free_ char *path = path_join(home->path, "vms");
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    size_t count = 0;
+    CHECK(dir);
+    while ((entry = readdir(dir)))
+        if (entry->d_name[0] != '.') {
+            printf("# vms/%s\n", entry->d_name);
+            count++;
+        }
+    (void)closedir(dir);
+    return count;
 }
 
 char *test_home_state(TestHome *home, const char *vm) {

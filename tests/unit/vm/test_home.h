@@ -31,6 +31,8 @@ int test_home_create(TestHome *home, const char *name, json_t **vm, Error *error
 void test_home_write(TestHome *home, const char *vm, const char *name, const char *text);
 size_t test_home_file_size(TestHome *home, const char *vm, const char *name);
 
+size_t test_home_count_vm_folders(TestHome *home);
+
 /* Waits until the VM is in that state; it must come. */
 void test_home_await(TestHome *home, const char *vm, const char *state);
 /* Waits until this event has come so many times. */

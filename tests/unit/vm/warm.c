@@ -3,7 +3,6 @@
 /* The boot cache and pools, with a scripted keeper: what is prepared, found, claimed and left. */
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -27,8 +26,10 @@
 #include "home/operation.h"
 #include "home/row.h"
 #include "home/spec.h"
+#include "lineage/lineage.h"
 #include "machine/machine.h"
 #include "machine/remove.h"
+#include "pool/booted_kernel.h"
 #include "pool/pool.h"
 #include "pool/pool_fill.h"
 #include "run/keeper_status.h"
@@ -79,31 +80,21 @@ static size_t count_shown(void) {
     return json_array_size(list);
 }
 
-static size_t count_folders(void) {
-    _cleanup_free_ char *path = path_join(home.path, "vms");
-    DIR *dir = opendir(path);
-    struct dirent *entry;
-    size_t count = 0;
-    CHECK(dir);
-    while ((entry = readdir(dir)))
-        if (entry->d_name[0] != '.') {
-            printf("# vms/%s\n", entry->d_name);
-            count++;
-        }
-    (void)closedir(dir);
-    return count;
-}
-
-/* The ids of ready snapshots of the boot cache. */
-static size_t find_entries(char ids[8][VM_ID_SIZE]) {
+/* The ids of ready snapshots of the boot cache: of images, or booted kernels. */
+static size_t find_cached(bool kernels, char ids[8][VM_ID_SIZE]) {
     SnapshotRow *rows = NULL;
     size_t count = 0, n = 0;
     CHECK_INT(snapshots_list(home_store(home.opened), &rows, &count, NULL), 0);
     for (size_t i = 0; i < count && n < 8; i++)
-        if (str_equal(rows[i].purpose, PURPOSE_CACHE))
+        if (str_equal(rows[i].purpose, PURPOSE_CACHE) &&
+            snapshot_is_booted_kernel(&rows[i]) == kernels)
             (void)snprintf(ids[n++], VM_ID_SIZE, "%s", rows[i].id);
     snapshot_rows_free(rows, count);
     return n;
+}
+
+static size_t find_entries(char ids[8][VM_ID_SIZE]) {
+    return find_cached(false, ids);
 }
 
 static int run_with(const char *name, uint64_t memory_bytes, unsigned cpus, bool cold, json_t **vm,
@@ -151,17 +142,40 @@ static void test_prepared_once(void) {
     CHECK_INT(count_events("cache.prepared"), 1);
     CHECK_INT(find_entries(ids), 1);
     CHECK_INT(count_shown(), 0);
-    CHECK_INT(count_folders(), 0);
+    CHECK_INT(test_home_count_vm_folders(&home), 0);
 }
 
-/* Other sizes are other entries, and none of them makes another one stale. */
+/* As if it had been booted with an earlier agent. */
+static void make_stale(const char *id) {
+    _cleanup_snapshot_row_ SnapshotRow row = {0};
+    _cleanup_error_ Error error = ERROR_INIT;
+    must(snapshots_get(home_store(home.opened), id, &row, &error), &error);
+    str_set(row.key, "of an earlier agent");
+    str_replace(&row.data.facts.initramfs_key, "of an earlier agent");
+    must(snapshots_update(home_store(home.opened), &row, &error), &error);
+}
+
+/* Other sizes are other entries, and none of them makes another one stale. One of another agent
+ * goes, with its files, once that of today's is there. */
 static void test_keys(void) {
-    char ids[8][VM_ID_SIZE];
+    char before[8][VM_ID_SIZE], after[8][VM_ID_SIZE];
+    _cleanup_free_ char *files = NULL;
     check_boot("ok", 128 * MIB, 1, false, "forked");
     check_boot("ok", 0, 2, false, "forked");
     check_boot("ok", 0, 1, false, "forked");
     CHECK_INT(count_events("cache.prepared"), 3);
-    CHECK_INT(find_entries(ids), 3);
+    CHECK_INT(find_entries(before), 3);
+    make_stale(before[0]);
+    files = path_join(home.path, "snapshots", before[0]);
+    CHECK_INT(access(files, F_OK), 0);
+    check_boot("ok", 0, 1, false, "forked");
+    check_boot("ok", 128 * MIB, 1, false, "forked");
+    check_boot("ok", 0, 2, false, "forked");
+    CHECK_INT(count_events("cache.prepared"), 4);
+    CHECK_INT(find_entries(after), 3);
+    for (size_t i = 0; i < 3; i++)
+        CHECK(!str_equal(after[i], before[0]));
+    CHECK(access(files, F_OK) < 0);
 }
 
 /* Of a keeper, as it is beside our own. */
@@ -236,6 +250,27 @@ static void test_damage_is_told(void) {
     CHECK_INT(find_entries(after), n); /* the damaged one went */
 }
 
+static void forget(const char *id) {
+    _cleanup_snapshot_row_ SnapshotRow row = {0};
+    _cleanup_error_ Error error = ERROR_INIT;
+    must(snapshots_get(home_store(home.opened), id, &row, &error), &error);
+    must(snapshot_delete(home.opened, &row, &error), &error);
+}
+
+/* Three shapes were booted by now, some of them twice. One that is damaged costs a cold boot, goes,
+ * and is made anew by the next image that wants it. */
+static void test_booted_kernels(void) {
+    char kernels[8][VM_ID_SIZE], entries[8][VM_ID_SIZE];
+    size_t n = find_cached(true, kernels);
+    CHECK_INT(n, 3);
+    for (size_t i = 0; i < n; i++)
+        damage(kernels[i]);
+    for (size_t i = find_entries(entries); i-- > 0;)
+        forget(entries[i]);
+    check_boot("ok", 0, 1, false, "forked");
+    CHECK_INT(find_cached(true, kernels), n - 1);
+}
+
 static int listen_somewhere(uint16_t *port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t size = sizeof(address);
@@ -295,7 +330,7 @@ static void test_crash_while_preparing(void) {
     test_home_close(&home);
     test_home_open(&home);
     CHECK_INT(home_reconcile(home.opened), 0);
-    CHECK_INT(count_folders(), 0);
+    CHECK_INT(test_home_count_vm_folders(&home), 0);
 }
 
 /* ---- pools ---- */
@@ -318,7 +353,7 @@ static void test_image_pool(void) {
     Operation op = operation();
     check_warm("test", 2);
     CHECK_INT(count_shown(), 0);
-    CHECK_INT(count_folders(), 2);
+    CHECK_INT(test_home_count_vm_folders(&home), 2);
     check_boot("ok1", 0, 1, false, "claimed");
     check_boot("ok2", 160 * MIB, 1, false, "forked"); /* of another size */
     check_warm("test", 2);
@@ -335,7 +370,7 @@ static void test_failed_claim_is_told(void) {
     CHECK_CONTAINS(vm_text(json_object_get(vm, "fallback"), "message"), "cannot be claimed");
     remove_vm("noclaim");
     check_warm("test", 2);
-    CHECK_INT(count_folders(), 2);
+    CHECK_INT(test_home_count_vm_folders(&home), 2);
 }
 
 static size_t list_keepers(pid_t pids[8]) {
@@ -430,7 +465,7 @@ static void unlock_clones(OpLock *locks[8], size_t n) {
 
 static void await_clones(size_t wanted) {
     pid_t pids[8];
-    while (list_keepers(pids) != wanted || count_folders() != wanted)
+    while (list_keepers(pids) != wanted || test_home_count_vm_folders(&home) != wanted)
         (void)usleep(10000); /* that a clone went tells no event */
 }
 
@@ -507,6 +542,27 @@ static void test_pool_outlives_the_daemon(void) {
     check_boot("ok", 0, 1, false, "claimed");
 }
 
+/* Clones that cannot be made: who waits is told why, the filler tries again after a second, and
+ * what it began is gone. */
+static void check_backs_off(const char *snapshot) {
+    _cleanup_snapshot_row_ SnapshotRow row = {0};
+    _cleanup_error_ Error error = ERROR_INIT;
+    size_t failed = count_events("pool.failed"), folders;
+    uint64_t began;
+    check_warm("test", 2);
+    folders = test_home_count_vm_folders(&home);
+    must(snapshots_find(home_store(home.opened), snapshot, &row, &error), &error);
+    damage(row.id);
+    began = clock_monotonic_usec();
+    CHECK(set_pool(snapshot, 2, NULL, &error) < 0);
+    CHECK_INT(error.kind, ERROR_CORRUPT);
+    test_home_await_event(&home, snapshot, "pool.failed", failed + 2);
+    CHECK(clock_monotonic_usec() - began >= USEC_PER_SEC);
+    error_clear(&error);
+    must(set_pool(snapshot, 0, NULL, &error), &error);
+    CHECK_INT(test_home_count_vm_folders(&home), folders);
+}
+
 static void test_snapshot_pool(void) {
     const ForkOptions options = {.source = "s", .name = "ok-f", .count = 3};
     _cleanup_json_ json_t *answer = NULL;
@@ -526,7 +582,9 @@ static void test_snapshot_pool(void) {
     CHECK(claimed >= 2);
     CHECK_INT(snapshot_remove(home.opened, &op, "s", false, NULL, &error), -EBUSY);
     CHECK_CONTAINS(error.hint, "pool set s 0");
+    error_clear(&error);
     must(set_pool("s", 0, NULL, &error), &error);
+    check_backs_off("s");
     must(snapshot_remove(home.opened, &op, "s", false, NULL, &error), &error);
     remove_vm("ok");
 }
@@ -546,7 +604,7 @@ static void test_end(void) {
     char ids[8][VM_ID_SIZE];
     Operation op = operation();
     must(set_pool("test", 0, NULL, &error), &error);
-    CHECK_INT(count_folders(), 0);
+    CHECK_INT(test_home_count_vm_folders(&home), 0);
     must(pool_list(home.opened, &list, &error), &error);
     CHECK_INT(json_array_size(list), 0);
     must(image_op_remove(home.opened, &op, "test", &error), &error);
@@ -561,6 +619,7 @@ int main(void) {
     RUN(test_slow_start_is_not_preferred);
     RUN(test_created_vm);
     RUN(test_damage_is_told);
+    RUN(test_booted_kernels);
     RUN(test_taken_port_is_told);
     RUN(test_crash_while_preparing);
     RUN(test_image_pool);

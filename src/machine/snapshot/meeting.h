@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RAMET_MACHINE_MEETING_H
-#define RAMET_MACHINE_MEETING_H
+#ifndef RAMET_MACHINE_SNAPSHOT_MEETING_H
+#define RAMET_MACHINE_SNAPSHOT_MEETING_H
 
 /* Where VMs that are saved together wait for each other. Each of them is the work of one thread,
  * which arrives at one point after the other; another thread leads: it waits at each point until

@@ -2,12 +2,12 @@
 
 /* Which addresses a guest must not reach. */
 
-#include "base/closed_address.h"
+#include "switch/frame/closed_address.h"
 
 #include <arpa/inet.h>
 
-#include "base/ip.h"
 #include "check.h"
+#include "switch/frame/ip.h"
 
 static bool closed(const char *text) {
     uint8_t ip[16];

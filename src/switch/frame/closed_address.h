@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RAMET_BASE_CLOSED_ADDRESS_H
-#define RAMET_BASE_CLOSED_ADDRESS_H
+#ifndef RAMET_SWITCH_FRAME_CLOSED_ADDRESS_H
+#define RAMET_SWITCH_FRAME_CLOSED_ADDRESS_H
 
 /* Addresses that a guest must not reach through the host's network stack. */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RAMET_BASE_LOOP_JOB_H
-#define RAMET_BASE_LOOP_JOB_H
+#ifndef RAMET_KEEPER_TASKS_LOOP_JOB_H
+#define RAMET_KEEPER_TASKS_LOOP_JOB_H
 
 /* Work that takes long, in a thread of its own, while the loop goes on. */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/loop_job.h"
+#include "keeper/tasks/loop_job.h"
 
 #include <errno.h>
 #include <pthread.h>

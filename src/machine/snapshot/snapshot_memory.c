@@ -1,158 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Taking a snapshot.
- *
- *   row `creating` → the disk gets a new overlay (layers.c) → the keeper saves device state and
- *   memory into scratch files and switches the disk, the VM paused only for that → publish by
- *   rename → row `ready` → answer; the memory is hashed behind (memory_digest.c)
- *
- * A VM that does not run has no memory: its overlay is frozen, and that is all. One in standby
- * lends its memory files by hard links.
- *
- * What a failure or a crash leaves: a row `creating`, which nobody sees and which the next start
- * removes with its files; scratch below tmp/, which is emptied; and a VM that runs on. A switch of
- * the disk that was done is not undone: the frozen layer then stays as a part of the VM's chain. */
+/* The memory and the device state of a snapshot. The keeper of a VM that runs copies and saves
+ * them, and switches the disks, in one pause; here it is asked, met while the VM stands still, and
+ * its answer is read. One in standby lends its files. */
 
-#include "machine/snapshot_create.h"
+#include "machine/snapshot/snapshot_memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/digest.h"
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "disk/publish.h"
-#include "frozen/behind.h"
 #include "frozen/disks.h"
 #include "frozen/hot_memory.h"
-#include "frozen/layers.h"
 #include "frozen/pins.h"
 #include "frozen/restore_memory.h"
 #include "frozen/snapshot_files.h"
-#include "frozen/snapshot_key.h"
 #include "frozen/snapshot_save.h"
-#include "frozen/uefi_variables.h"
 #include "home/admission.h"
-#include "home/home.h"
-#include "home/host.h"
 #include "home/inside.h"
-#include "home/operation.h"
 #include "home/row.h"
 #include "image/firmware.h"
-#include "lineage/lineage.h"
 #include "machine/look/describe.h"
 #include "memory/copy.h"
 #include "proto/keeper.h"
-#include "qemu/features.h"
-#include "storage/bases.h"
-#include "storage/volume_clone.h"
-#include "store/snapshots.h"
-#include "store/store.h"
-#include "store/vms.h"
 
 #define FREEZE_TIMEOUT_USEC (60 * USEC_PER_SEC)
 #define SAVE_TIMEOUT_USEC (1800 * USEC_PER_SEC)
 #define DEPTH_MAX 32 /* of a chain of diffs; a longer one is cut by a new base */
-
-typedef struct Saving {
-    Home *home;           /* borrowed */
-    Operation *operation; /* borrowed */
-    VmRow *vm;            /* borrowed */
-    const SnapshotOptions *options;
-    SnapshotRow row;         /* owned */
-    Publish *files;          /* owned; NULL: none */
-    char pinned[VM_ID_SIZE]; /* the snapshot whose memory the VM maps */
-    int hot_fd;              /* owned: a memfd with the whole memory; -1: none */
-    KeeperConnection keeper; /* while it saves */
-    VolumeClones clones;     /* owned */
-    UefiVariables variables; /* owned */
-    Error trouble;           /* of copying them */
-    bool holds;              /* the bases */
-    bool switched;           /* the keeper said that the VM writes to the new overlay */
-} Saving;
-
-static void drop_files(Saving *saving) {
-    publish_free(saving->files);
-    saving->files = NULL;
-}
-
-static void saving_free(Saving *saving) {
-    if (*saving->pinned)
-        snapshot_unpin(saving->home, saving->pinned);
-    snapshot_row_free(&saving->row);
-    drop_files(saving);
-    volume_clones_free(&saving->clones);
-    uefi_variables_free(&saving->variables);
-    if (saving->holds)
-        bases_release(saving->home);
-    (void)fd_close(saving->hot_fd);
-}
-
-/* ---- the row ---- */
-
-/* What the VM was started under may differ from what the host has by now. */
-static int find_facts(Home *home, const VmRow *vm, SnapshotFacts *facts, Error *error) {
-    _cleanup_(qemu_features_free) QemuFeatures features = {0};
-    const char *accel;
-    int r;
-    if (vm->runtime.facts.format && vm_state_is_active(vm->state)) {
-        snapshot_facts_copy(&vm->runtime.facts, facts);
-        return 0;
-    }
-    r = host_probe(home, &features, &accel, error);
-    if (r >= 0)
-        snapshot_facts(&features, accel, vm, facts);
-    return r;
-}
-
-/* What its disks stand on now. */
-static void note_disks(Saving *saving) {
-    const VmRow *vm = saving->vm;
-    VmDisks *disks = &saving->row.data.disks;
-    disks->count = vm->spec.mounts.count;
-    for (size_t i = 0; i < disks->count; i++)
-        str_set(disks->items[i].layer, vm->runtime.disks.items[i].layer);
-    str_set(saving->row.layer, vm->runtime.root.layer);
-}
-
-static int fill_row(Saving *saving, Error *error) {
-    _cleanup_free_ char *id = random_hex(16);
-    const SnapshotOptions *options = saving->options;
-    const VmRow *vm = saving->vm;
-    SnapshotRow *row = &saving->row;
-    int r;
-    *row = (SnapshotRow){.state = SNAPSHOT_CREATING,
-                         .automatic = options->purpose != NULL,
-                         .created_at_usec = clock_realtime_usec(),
-                         .data = {.scheduled = options->scheduled,
-                                  .base_path = str_copy(vm->runtime.base),
-                                  .memory_bytes = vm->spec.memory_bytes}};
-    vm_spec_copy(&vm->spec, &row->data.spec);
-    str_set(row->id, id);
-    str_set(row->name, str_or_empty(options->name));
-    str_set(row->purpose, str_or_empty(options->purpose));
-    str_set(row->vm, vm->name);
-    str_set(row->vm_id, vm->id);
-    str_set(row->image, vm->image);
-    str_set(row->image_digest, vm->image_digest);
-    str_set(row->parent, vm->snapshot);
-    str_set(row->data.kernel_key, vm->runtime.kernel_key);
-    str_set(row->data.initramfs_key, vm->runtime.initramfs_key);
-    str_set(row->data.guest_macs, vm->runtime.guest_macs);
-    note_disks(saving);
-    str_set(row->data.ssh_host_key, vm->runtime.ssh_host_key);
-    r = find_facts(saving->home, vm, &row->data.facts, error);
-    if (r >= 0 && vm_state_is_active(vm->state))
-        snapshot_key(&row->data.facts, row->key);
-    if (r >= 0 && options->key)
-        str_set(row->key, options->key);
-    return r;
-}
-
-/* ---- the memory ---- */
 
 static bool has_uefi(const Saving *saving) {
     return str_equal(saving->vm->runtime.kernel_key, FIRMWARE_UEFI);
@@ -168,20 +46,27 @@ static bool copy_paused(Saving *saving) {
     return r >= 0;
 }
 
+/* With its keeper, while that saves. */
+typedef struct Talk {
+    Saving *saving; /* borrowed */
+    KeeperConnection keeper;
+} Talk;
+
 /* The keeper waits for a word. Should that not reach it, its answer, or its end, says so. */
-static void meet(Saving *saving, const char *where, uint64_t at_usec) {
-    Meeting *meeting = saving->options->meeting;
+static void meet(Talk *talk, const char *where, uint64_t at_usec) {
+    Meeting *meeting = talk->saving->options->meeting;
     MeetingPoint point;
     bool go_on = meeting_point_from_name(where, &point) >= 0;
     if (go_on && point == MEET_PAUSED)
-        go_on = copy_paused(saving);
+        go_on = copy_paused(talk->saving);
     if (go_on && meeting)
         go_on = meeting_arrive(meeting, point, at_usec) >= 0;
-    (void)keeper_tell(&saving->keeper, go_on, NULL);
+    (void)keeper_tell(&talk->keeper, go_on, NULL);
 }
 
 static void on_event(void *data, const json_t *event) {
-    Saving *saving = data;
+    Talk *talk = data;
+    Saving *saving = talk->saving;
     const char *kind = json_string_value(json_object_get(event, "event"));
     const char *name = json_string_value(json_object_get(event, "name"));
     uint64_t at_usec = (uint64_t)json_integer_value(json_object_get(event, "at_us"));
@@ -190,7 +75,7 @@ static void on_event(void *data, const json_t *event) {
     else if (str_equal(kind, "stage") && name)
         operation_enter_at(saving->operation, name, at_usec);
     else if (str_equal(kind, "meet"))
-        meet(saving, json_string_value(json_object_get(event, "where")), at_usec);
+        meet(talk, json_string_value(json_object_get(event, "where")), at_usec);
     if (saving->options->meeting && str_equal(name, "write"))
         meeting_pass(saving->options->meeting, MEET_RESUMED, at_usec);
 }
@@ -300,7 +185,8 @@ static int open_overlays(const Saving *saving, int dir_fd, NewOverlays *overlays
     const VmRow *vm = saving->vm;
     int r = 0;
     overlays->list = json_array();
-    for (size_t i = 0; r >= 0 && !saving->options->standby && i < vm_disk_count(vm); i++) {
+    bool without = saving->options->standby || saving->options->kernel_only;
+    for (size_t i = 0; r >= 0 && !without && i < vm_disk_count(vm); i++) {
         if (vm_disk_has_overlay(vm, i))
             r = open_overlay(overlays, dir_fd, vm_disk(vm, i)->freezing.file, error);
         else if (vm_mount_is_shared(vm_disk_mount(vm, i)))
@@ -321,8 +207,9 @@ static json_t *save_request(const Saving *saving, json_t *disks) {
                      "snapshot", "state_fd", 0, "memory_fd", 1, "capture_fd", 2, "whole", whole,
                      "unwritten", whole && for_fork, "full", wants_full(saving), "adopt",
                      whole && saving->options->adopt, "group", is_met(saving), "disks",
-                     json_incref(disks), "freeze", true, "stay_paused", saving->options->standby,
-                     "freeze_timeout_us", (json_int_t)FREEZE_TIMEOUT_USEC);
+                     json_incref(disks), "freeze", !saving->options->kernel_only, "stay_paused",
+                     saving->options->standby, "freeze_timeout_us",
+                     (json_int_t)FREEZE_TIMEOUT_USEC);
 }
 
 /* The memory that clones map at once and a file gets later (frozen/behind.h), or now where it
@@ -337,13 +224,14 @@ static int keep_unwritten(Saving *saving, int memory, int memfd, Error *error) {
 
 static int ask_keeper(Saving *saving, int dir_fd, const json_t *request, const int *fds,
                       size_t n_fds, json_t **ok, Error *error) {
-    int r = keeper_connect(dir_fd, &saving->keeper, error);
+    Talk talk = {.saving = saving, .keeper = {.fd = -1}};
+    int r = keeper_connect(dir_fd, &talk.keeper, error);
     if (r >= 0)
-        r = keeper_send(&saving->keeper, request, fds, n_fds, error);
+        r = keeper_send(&talk.keeper, request, fds, n_fds, error);
     if (r >= 0)
-        r = keeper_await(&saving->keeper, clock_monotonic_usec() + SAVE_TIMEOUT_USEC, -1, on_event,
-                         saving, ok, error);
-    keeper_close(&saving->keeper);
+        r = keeper_await(&talk.keeper, clock_monotonic_usec() + SAVE_TIMEOUT_USEC, -1, on_event,
+                         &talk, ok, error);
+    keeper_close(&talk.keeper);
     return r;
 }
 
@@ -411,7 +299,7 @@ static int borrow_standby(Saving *saving, Error *error) {
     return 0;
 }
 
-static int save_memory(Saving *saving, Error *error) {
+int snapshot_save_memory(Saving *saving, Error *error) {
     bool runs = vm_state_is_active(saving->vm->state);
     int r = 0;
     if (runs || saving->vm->state == STATE_STANDBY)
@@ -420,124 +308,4 @@ static int save_memory(Saving *saving, Error *error) {
     if (r < 0 || !saving->files)
         return r;
     return runs ? save_running(saving, error) : borrow_standby(saving, error);
-}
-
-/* Of one that does not run they are copied at once. */
-static int begin_clones(Saving *saving, Error *error) {
-    bool runs = vm_state_is_active(saving->vm->state);
-    int r;
-    if (saving->options->standby || saving->options->root_only)
-        return 0;
-    r = volume_clones_check(saving->vm, saving->options->clone_volumes, error);
-    if (r < 0 || !saving->options->clone_volumes)
-        return r;
-    bases_hold(saving->home);
-    saving->holds = true;
-    r = volume_clones_begin(saving->home, saving->vm, &saving->row.data.spec.mounts,
-                            &saving->clones, error);
-    return r < 0 || runs ? r : volume_clones_copy(saving->home, saving->vm, &saving->clones, error);
-}
-
-/* ---- all of it ---- */
-
-static int check_state(const VmRow *vm, Error *error) {
-    static const VmState fit[] = {STATE_CREATED, STATE_RUNNING, STATE_PAUSED,
-                                  STATE_STOPPED, STATE_FAILED,  STATE_STANDBY};
-    for (size_t i = 0; i < ARRAY_SIZE(fit); i++)
-        if (vm->state == fit[i])
-            return 0;
-    return error_set(error, ERROR_CONFLICT, EBUSY, "%s is %s", vm->name, vm_state_name(vm->state));
-}
-
-/* Which overlay does the VM write to now? so_far: a failure of what came before, which stays. */
-static int end_freeze(Saving *saving, int so_far, Error *error) {
-    bool failed = so_far < 0;
-    int r = layer_freeze_recover(saving->home, saving->vm, !failed || saving->switched,
-                                 failed ? NULL : error);
-    note_disks(saving);
-    return failed ? so_far : r;
-}
-
-/* Only diffs need hot memory where QEMU maps a base's file itself. */
-static void keep_hot(Home *home, const SnapshotRow *row, int hot_fd) {
-    _cleanup_close_ int fd = hot_fd;
-    if (fd >= 0 && (snapshot_is_diff(row) || restore_memory_seals_bases(home)))
-        (void)hot_memory_keep(home, row->id, fd, row->automatic, false);
-}
-
-static int become_ready(Home *home, SnapshotRow *row, Error *error) {
-    _cleanup_json_ json_t *detail = json_pack("{s:s, s:s, s:b}", "snapshot", row->id, "vm", row->vm,
-                                              "automatic", row->automatic);
-    int r;
-    row->state = SNAPSHOT_READY;
-    if (row->automatic)
-        snapshot_pin_id(home, row->id);
-    r = snapshots_update(home->store, row, error);
-    if (r >= 0)
-        r = store_sync(home->store, error);
-    if (r >= 0)
-        home_event(home, "snapshot.created", row->vm_id, *row->name ? row->name : NULL, detail);
-    else if (row->automatic)
-        snapshot_unpin(home, row->id);
-    return r;
-}
-
-int snapshot_create_locked(Home *home, Operation *operation, VmRow *vm,
-                           const SnapshotOptions *options, SnapshotRow *row, Error *error) {
-    _cleanup_(saving_free) Saving saving = {.home = home,
-                                            .operation = operation,
-                                            .vm = vm,
-                                            .options = options,
-                                            .hot_fd = -1,
-                                            .keeper = {.fd = -1}};
-    SnapshotRow *made = &saving.row;
-    bool with_disk = !options->standby;
-    int r = check_state(vm, error);
-    if (r >= 0)
-        r = admission_check_disk(home, error);
-    if (r >= 0)
-        r = fill_row(&saving, error);
-    if (r >= 0)
-        r = begin_clones(&saving, error);
-    if (r >= 0)
-        r = vm_disks_stamp_volumes(home, vm, &made->data.disks, error);
-    if (r >= 0)
-        r = snapshots_insert(home->store, made, error);
-    if (r < 0)
-        return r;
-    if (with_disk)
-        r = layer_freeze_begin(home, vm, error);
-    if (r >= 0)
-        r = save_memory(&saving, error);
-    if (r < 0)
-        drop_files(&saving); /* a full disk has room again for the store's own pages */
-    if (with_disk)
-        r = end_freeze(&saving, r, error);
-    if (r >= 0)
-        r = volume_clones_publish(&saving.clones, error);
-    if (r >= 0 && saving.files)
-        r = snapshot_save_finish(operation, saving.files, options->compress, made, error);
-    if (r >= 0)
-        r = uefi_variables_read(home, vm->id, &saving.variables,
-                                error); /* of one that stands still */
-    if (r >= 0)
-        r = uefi_variables_freeze(home, &saving.variables, made->id, error);
-    if (r >= 0 && with_disk)
-        r = snapshots_update(home->store, made, error); /* its layer is in use from here on */
-    if (r >= 0 && with_disk)
-        r = layer_flatten(home, operation, made, error);
-    if (r >= 0)
-        keep_hot(home, made, TAKE_FD(saving.hot_fd));
-    if (r >= 0)
-        r = become_ready(home, made, error);
-    if (r < 0) {
-        drop_files(&saving);
-        (void)snapshot_undo(home, made->id);
-        lineage_collect(home);
-        return error_add_context(error, "cannot take a snapshot of %s", vm->name);
-    }
-    snapshots_finish_later(home);
-    *row = *made;
-    *made = (SnapshotRow){0};
-    return 0;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/closed_address.h"
+#include "switch/frame/closed_address.h"
 
 #include <stddef.h>
 #include <string.h>
 
-#include "base/ip.h"
 #include "base/util.h"
+#include "switch/frame/ip.h"
 
 typedef struct Prefix {
     uint8_t address[16];

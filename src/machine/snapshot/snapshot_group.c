@@ -13,7 +13,7 @@
  *
  * Memory is copied before and written after that, so that no VM stands still for another's. */
 
-#include "machine/snapshot_group.h"
+#include "machine/snapshot/snapshot_group.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,8 +22,8 @@
 #include "base/log.h"
 #include "frozen/pins.h"
 #include "lineage/lineage.h"
-#include "machine/meeting.h"
-#include "machine/snapshot_create.h"
+#include "machine/snapshot/meeting.h"
+#include "machine/snapshot/snapshot_create.h"
 #include "network/hold.h"
 #include "run/nice.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef RAMET_BASE_IP_H
-#define RAMET_BASE_IP_H
+#ifndef RAMET_SWITCH_FRAME_IP_H
+#define RAMET_SWITCH_FRAME_IP_H
 
 /* Addresses as they stand in packets: bytes in network order. */
 
