@@ -197,27 +197,29 @@ static int recover_save(Home *home, VmRow *row, int dir_fd, const json_t *status
     return r;
 }
 
-static void note(Home *home, VmRow *row, bool *known, bool now, const char *event) {
-    if (now == *known)
-        return;
-    *known = now;
-    if (!row_is_hidden(row))
-        home_event(home, event, row->id, row->name, NULL);
-}
-
 /* The keeper's word on whether the guest answers (keeper/guest/pulse.c), and whether the host has
  * room for what it writes (keeper/tasks/room.c). */
-static void note_troubles(Home *home, VmRow *row, const json_t *status) {
-    bool silent = json_is_false(json_object_get(status, "responsive"));
-    bool no_room = json_is_true(json_object_get(status, "no_room"));
-    note(home, row, &row->runtime.silent, silent, silent ? "vm.unresponsive" : "vm.responsive");
-    if (no_room && !row->runtime.no_room)
+static void read_troubles(VmRow *row, const json_t *status) {
+    row->runtime.silent = json_is_false(json_object_get(status, "responsive"));
+    row->runtime.no_room = json_is_true(json_object_get(status, "no_room"));
+}
+
+/* Once the row says so: who hears of it may look. */
+static void tell_troubles(Home *home, const VmRow *row, bool was_silent, bool had_no_room) {
+    bool silent = row->runtime.silent, no_room = row->runtime.no_room;
+    if (no_room && !had_no_room)
         log_warning("%s is paused: the host has no room for what it writes", row->name);
-    note(home, row, &row->runtime.no_room, no_room, no_room ? "vm.no_room" : "vm.room");
+    if (row_is_hidden(row))
+        return;
+    if (silent != was_silent)
+        home_event(home, silent ? "vm.unresponsive" : "vm.responsive", row->id, row->name, NULL);
+    if (no_room != had_no_room)
+        home_event(home, no_room ? "vm.no_room" : "vm.room", row->id, row->name, NULL);
 }
 
 static int adopt(Home *home, VmRow *row, int dir_fd, const json_t *status, Error *error) {
     const char *id = json_string_value(json_object_get(status, "vm_id"));
+    const bool was_silent = row->runtime.silent, had_no_room = row->runtime.no_room;
     ProcessIdentity keeper;
     bool program_ended;
     VmState state;
@@ -237,10 +239,12 @@ static int adopt(Home *home, VmRow *row, int dir_fd, const json_t *status, Error
     r = watcher_add_vm(home->watcher, row->id, keeper.pid, dir_fd, error);
     if (r < 0)
         return r;
-    note_troubles(home, row, status);
+    read_troubles(row, status);
     program_ended = row_read_program(row, status);
     vm_set_nice(row, &keeper, NICE_RUNNING); /* the daemon may have died while it started */
     r = row_set_state(home, row, state, NULL, error);
+    if (r >= 0)
+        tell_troubles(home, row, was_silent, had_no_room);
     if (r >= 0 && program_ended && !row_is_hidden(row))
         home_event(home, "vm.program_ended", row->id, row->name, row->runtime.program);
     return r == -ENOENT ? -ESTALE : r; /* a warm clone was claimed: it is its claimer's now */
