@@ -80,8 +80,10 @@ int network_open_switch(Home *home, NetworkRow *network, int *fd, Error *error) 
         r = open_names(*fd, network, error);
     if (r < 0 || !fresh)
         return r;
+    if (!impairment_is_none(&network->data.impair))
+        r = plug_impair_network(*fd, network, error); /* before a frame can pass */
     restore_ports(home, *fd, network);
-    return impairment_is_none(&network->data.impair) ? 0 : plug_impair_network(*fd, network, error);
+    return r;
 }
 
 /* ---- switches that end ---- */
