@@ -56,7 +56,7 @@ def check_nothing_leaked(home, before):
         now = count(home)
         return all(now[what] <= before[what] for what in before)
     with contextlib.suppress(harness.Failure):
-        wait_until(same, "what was there before", 60)
+        wait_until(same, "what was there before")
     now = count(home)
     folder = f"/proc/{home.daemon_pid()}/fd"
     expect(all(now[what] <= before[what] for what in before),

@@ -55,7 +55,7 @@ def interrupt(home, clones, is_due, what):
     wait_until(lambda: is_due(len([vm for vm in home.json("ps") if vm["state"] == "running"])) or bench.poll() is not None, what)
     expect(bench.poll() is None, f"the bench ended by itself: {bench.poll()}")
     bench.send_signal(signal.SIGINT)
-    expect(bench.wait(60) != 0, "an interrupted bench succeeded")
+    expect(bench.wait(harness.BOUND) != 0, "an interrupted bench succeeded")
     expect_equal((home.json("ps", "-a"), home.json("snapshot", "ls")), ([], []), f"what is left of the bench with {what}")
 
 

@@ -30,8 +30,8 @@ def processes_below(folder):
 
 
 def end_processes(folder):
-    """Again and again, since what is ended last may have started others meanwhile."""
-    for _ in range(50):
+    """Again and again, since what is ended last may have started others meanwhile; on a busy host an end takes its time."""
+    for _ in range(1500):
         found = processes_below(folder)
         if not found:
             break

@@ -242,9 +242,7 @@ class Registry:
         if not shutil.which("docker-registry"):
             raise harness.Skip("docker-registry is not installed")
         self.folder = tempfile.TemporaryDirectory(prefix="ramet-registry-")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = harness.free_port()
         self.address = f"127.0.0.1:{self.port}"
         path = self.folder.name
         with open(f"{path}/htpasswd", "w", encoding="utf-8") as file:

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`ramet run`: what the command prints and returns is what the caller gets; --rm leaves nothing; ready means ready."""
+import contextlib
 import json
 import os
 import socket
@@ -106,22 +107,16 @@ def test_no_network(home):
 
 
 def test_port_forward(home):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = harness.free_port()
     home.ramet("run", "-d", "--name", "web", "-p", f"{port}:80", "busybox")
     home.ramet("exec", "web", "--", "sh", "-c",
                "mkdir -p /www; echo served >/www/index.html; httpd -p 80 -h /www")
 
     def fetch():
-        with socket.socket() as client:
-            client.settimeout(30)
-            client.connect(("127.0.0.1", port))
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=30) as client:
             client.sendall(b"GET /index.html HTTP/1.0\r\n\r\n")
-            data = b""
-            while chunk := client.recv(4096):
-                data += chunk
-            return b"served" in data
+            return b"served" in b"".join(iter(lambda: client.recv(4096), b""))
+        return False
     harness.wait_until(fetch, "the forwarded port to serve")
     result = home.ramet("run", "-d", "--name", "web2", "-p", f"{port}:80", "busybox", status=4)
     expect(str(port) in result.err, f"the message does not name the port: {result.err}")
