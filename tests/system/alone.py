@@ -8,16 +8,14 @@ import socket
 import harness
 import networks
 from harness import expect, expect_equal, expect_match, wait_until
-from networks import answers, ping, switches
-
-SERVE = "nc -ll -p 80 -e hostname >/dev/null 2>&1 & sleep 0.1"
+from networks import answers, ping, serve, switches
 
 
 def test_ends(home):
     """A switch or a daemon that is killed is there again, with forwards, limits and impairment; with the last VM it ends."""
     home.ramet("run", "-d", "--name", "a", "busybox")
     home.ramet("run", "-d", "--name", "b", "-p", "0:80", "--net-limit", "connections=9", "busybox")
-    home.ramet("exec", "b", "--", "sh", "-c", SERVE)
+    serve(home, "b")
     port = home.vm("b")["forwards"][0]["host_port"]
     wait_until(lambda: answers(port), "the forward")
     home.ramet("network", "impair", "a", "--cut")
@@ -77,7 +75,7 @@ def test_clones(home):
     home.ramet("snapshot", "create", "a", "ready")
     home.ramet("pool", "set", "--wait", "ready", "1")
     expect_equal(home.json("fork", "ready", "--name", "c", "-p", "0:80")["boot"], "claimed")
-    home.ramet("exec", "c", "--", "sh", "-c", SERVE)
+    serve(home, "c")
     port = home.vm("c")["forwards"][0]["host_port"]
     expect_equal(networks.read_from(port), b"c\n", "what a claimed clone's port gives")
     for vm in ("a", "b-1", "b-2", "c"):

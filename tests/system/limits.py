@@ -7,6 +7,7 @@ import time
 
 import harness
 from harness import expect, expect_equal, expect_match
+from networks import ping
 
 LIMITS = {"in_bits": 50000000, "out_bits": None, "packets": 5000, "connections": 2}
 
@@ -65,7 +66,7 @@ def test_connections(home):
     check_two_connections(home, "a", server)
     switch = [pid for pid in harness.processes_of(home.path) if harness.is_switch(pid) and not harness.is_user_switch(pid)]
     os.kill(switch[0], signal.SIGKILL)
-    home.ramet("exec", "a", "--", "ping", "-c", "1", "-w", "60", home.json("network", "inspect", "lan")["gateway"])
+    ping(home, "a", home.json("network", "inspect", "lan")["gateway"])
     harness.wait_until(lambda: home.json("stats", "a")[0]["networks"][0]["sent_packets"], "the next switch")
     check_two_connections(home, "a", server)
     expect_equal(home.json("network", "limit", "a")["net_limit"], None)

@@ -98,6 +98,12 @@ def test_networks(home):
     expect_equal(home.json("network", "ls"), [])
 
 
+def serve(home, vm, port=80):
+    """A server in the guest that says its host name to each who comes; it listens when this returns."""
+    home.ramet("exec", vm, "--", "sh", "-c", f"nc -ll -p {port} -e hostname >/dev/null 2>&1 & "
+               f"while ! netstat -ltn | grep -q ':{port} '; do usleep 10000; done")
+
+
 def switches(home, user=False):
     """The ids of the home's switches; that of the network user is one for itself."""
     return [pid for pid in harness.processes_of(home.path) if harness.is_switch(pid) and harness.is_user_switch(pid) == user]
@@ -117,7 +123,7 @@ def ping(home, vm, target, status=0):
 
 def check_many_forks(home, count=50):
     """Clones of `a` have an address each, in the guest as well, and each answers its neighbour."""
-    home.ramet("fork", "a", "--name", "f", "-n", str(count))
+    home.ramet("fork", "a", "--name", "f", "-n", str(count), timeout=600)
     names = [f"f-{i + 1}" for i in range(count)]
     vms = {vm["name"]: vm for vm in home.json("ps")}
     for key in ("ip", "mac", "hostname"):
@@ -378,7 +384,7 @@ def test_connections(home):
             expect_equal(home.json("fork", "held", "--name", "c")["boot"], "claimed")
             for clone in ("b", "c"):  # what it writes is refused; with another address it hears of it before that
                 home.ramet("exec", clone, "--", "sh", "-c", "[ -e /ended ] || { echo lost >/in & }; "
-                           "while ! [ -e /ended ]; do usleep 10000; done", timeout=60)
+                           "while ! [ -e /ended ]; do usleep 10000; done")
             home.ramet("exec", "a", "--", "sh", "-c", "echo kept >/in")
             expect_equal(connection.recv(100), b"kept\n", f"what the source of clones says on {network}")
             connection.sendall(b"answer\n")
@@ -410,7 +416,7 @@ def test_ends(home):
     home.ramet("network", "create", "lan", "--backend", "switch")
     home.ramet("run", "-d", "--name", "a", "--network", "lan", "busybox")
     home.ramet("run", "-d", "--name", "b", "--network", "lan", "-p", "0:80", "busybox")
-    home.ramet("exec", "b", "--", "sh", "-c", "nc -ll -p 80 -e hostname >/dev/null 2>&1 & sleep 0.1")
+    serve(home, "b")
     port = home.vm("b")["forwards"][0]["host_port"]
     expect_equal(read_from(port), b"b\n", "what the forward gives")
     before = switches(home)
@@ -477,7 +483,7 @@ def test_ports(home):
     home.ramet("network", "create", "lan", "--backend", "switch")
     for network in ("user", "lan"):
         home.ramet("run", "-d", "--name", "b", "--network", network, "busybox")
-        home.ramet("exec", "b", "--", "sh", "-c", "nc -ll -p 80 -e hostname >/dev/null 2>&1 & sleep 0.1")
+        serve(home, "b")
         added = home.json("port", "add", "b", "0:80")["forwards"]
         expect_equal([(item["guest_port"], item["protocol"]) for item in added], [(80, "tcp")])
         port = added[0]["host_port"]
@@ -495,7 +501,7 @@ def test_ports(home):
         home.ramet("stop", "b")
         port = home.json("port", "add", "b", "0:80")["forwards"][0]["host_port"]
         home.ramet("start", "b")
-        home.ramet("exec", "b", "--", "sh", "-c", "nc -ll -p 80 -e hostname >/dev/null 2>&1 & sleep 0.1")
+        serve(home, "b")
         harness.wait_until(lambda: answers(port), f"an answer of a port after a start on {network}")
         home.ramet("rm", "-f", "b")
     expect_equal(home.json("port", "ls"), [])
@@ -509,7 +515,7 @@ def test_low_ports(home):
         port = 600 + high.getsockname()[1] % 400  # hardly anybody has it
     home.ramet("network", "create", "lan", "--backend", "switch")
     home.ramet("run", "-d", "--name", "b", "--network", "lan", "-p", f"{port}:80", "busybox")
-    home.ramet("exec", "b", "--", "sh", "-c", "nc -ll -p 80 -e hostname >/dev/null 2>&1 & sleep 0.1")
+    serve(home, "b")
     harness.wait_until(lambda: answers(port), "the forward")
     os.kill(switches(home)[0], signal.SIGKILL)
     harness.wait_until(lambda: answers(port), "the forward of the next switch")

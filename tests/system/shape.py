@@ -1,23 +1,13 @@
 #!/usr/bin/env python3
 """What is chosen for a VM and a clone and found again: ports, network, host name, labels, filters, --format, another name,
 patterns."""
-import socket
-
 import harness
 from harness import expect, expect_equal, expect_match
+from networks import read_from, serve
 
 
 def names(home, *args):
     return home.ramet("ps", "--format", "{{.Name}}", *args).out.split()
-
-
-def read_from(port):
-    with socket.create_connection(("127.0.0.1", port), timeout=harness.BOUND) as connection:
-        return connection.recv(100)
-
-
-def serve(home, vm):
-    home.ramet("exec", vm, "--", "sh", "-c", "nc -ll -p 80 -e hostname >/dev/null 2>&1 & sleep 0.1")
 
 
 def fork(home, *args):
