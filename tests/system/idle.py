@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import socket
+import subprocess
 import time
 
 import harness
@@ -36,6 +37,17 @@ def check_answers(port, count):
             expect(answer.endswith(b"\r\n\r\nworld\n"), f"the answer is {answer!r}")
 
 
+def check_awake(home, command):
+    """A session in which that runs keeps it awake; it is looked at while the session goes on."""
+    session = home.start("exec", "-i", "w", "--", "sh", "-c", f"echo begun; {command}; echo done; read end", stdin=subprocess.PIPE)
+    expect_equal(session.stdout.readline(), b"begun\n")
+    slept = len(events(home, "w", "vm.standby"))
+    expect_equal(session.stdout.readline(), b"done\n")
+    expect_equal(len(events(home, "w", "vm.standby")), slept, "how often it slept while it was in use")
+    session.communicate(b"\n", timeout=harness.BOUND)
+    expect_equal(session.returncode, 0)
+
+
 def start_web(home, *options, network="n"):
     home.ramet("run", "-d", "--name", "w", "--network", network, "-p", "0:80", *options, "busybox")
     home.ramet("exec", "w", "sh", "-c", "mkdir /www && echo world >/www/hello && httpd -p 80 -h /www")
@@ -48,17 +60,17 @@ def test_clients(home):
     await_sleep(home)
     expect_equal(home.ramet("exec", "w", "hostname").out, "w\n")
     expect_equal(events(home, "w", "vm.waking")[-1]["detail"], {"by": "client"})
-    slept = len(events(home, "w", "vm.standby"))
-    expect_equal(home.ramet("exec", "w", "sleep", "10").status, 0)
-    expect_equal(home.ramet("exec", "w", "sh", "-c", "end=$(($(date +%s) + 9)); while [ $(date +%s) -lt $end ]; do :; done").status, 0)
-    expect_equal(len(events(home, "w", "vm.standby")), slept, "how often it slept while it was in use")
+    check_awake(home, "sleep 10")
+    check_awake(home, "end=$(($(date +%s) + 9)); while [ $(date +%s) -lt $end ]; do :; done")
     await_sleep(home)
     home.ramet("cp", "w:/etc/passwd", os.path.join(home.folder, "passwd"))
     await_sleep(home)
-    # several at once wake it once
+    # several at once wake it once; none of them leaves before all are there
     count = len(events(home, "w", "vm.waking"))
-    clients = [home.start("exec", "w", "echo", "here") for _ in range(4)]
-    expect_equal([client.communicate(timeout=harness.BOUND)[0] for client in clients], [b"here\n"] * 4)
+    clients = [home.start("exec", "-i", "w", "--", "sh", "-c", "echo here; read end", stdin=subprocess.PIPE) for _ in range(4)]
+    expect_equal([client.stdout.readline() for client in clients], [b"here\n"] * 4)
+    for client in clients:
+        client.communicate(b"\n", timeout=harness.BOUND)
     expect_equal(len(events(home, "w", "vm.waking")), count + 1, "how often it woke")
     # what somebody put into standby stays there
     home.ramet("update", "w", "--idle-standby", "0")
