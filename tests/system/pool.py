@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Pools of warm clones: filled, claimed and filled again; they outlive the daemon; nothing leaks."""
+import contextlib
 import json
 import os
 import signal
@@ -54,10 +55,11 @@ def test_image_pool(home):
 
 
 def nice_values(pid):
-    """Of all its threads, and of its session where the kernel has such (autogroups, sched(7))."""
+    """Of all its threads, some of which come and go, and of its session where the kernel has such (autogroups, sched(7))."""
     found = set()
     for thread in os.listdir(f"/proc/{pid}/task"):
-        found.add(os.getpriority(os.PRIO_PROCESS, int(thread)))
+        with contextlib.suppress(ProcessLookupError):
+            found.add(os.getpriority(os.PRIO_PROCESS, int(thread)))
     try:
         with open(f"/proc/{pid}/autogroup", encoding="ascii") as file:
             found.add(int(file.read().split()[-1]))
@@ -134,7 +136,8 @@ def test_pool_outlives_the_daemon(home):
     home.kill_daemon()
     for pid in warm_pids(home):
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: home.json("pool", "ls")[0]["warm"] == 2, "two clones after all were killed")
+    # for a moment the next daemon may count those that were killed
+    wait_until(lambda: len(warm(home)) == 2 and home.json("pool", "ls")[0]["warm"] == 2, "two clones after all were killed")
     expect(hot(), "no hot memory is filled anew, which no clone held")
     expect_equal(run(home, "b")["boot"], "claimed")
     home.ramet("rm", "-f", "a", "b")
@@ -146,7 +149,7 @@ def warm_pids(home):
     """Without asking the daemon, which would come back by that."""
     found = []
     for pid in harness.processes_of(home.path):
-        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8") as file:
             if file.read().startswith("qemu"):
                 found.append(pid)
     return found

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """QEMUs that are forked off one: what they are, and what becomes of VMs without it."""
+import contextlib
 import os
 import signal
 
@@ -27,7 +28,11 @@ def is_forked(vm):
 
 
 def zygotes(home):
-    return [pid for pid in harness.processes_of(home.path) if read(pid, "comm") == "ramet-zygote\n"]
+    found = []
+    for pid in harness.processes_of(home.path):
+        with contextlib.suppress(OSError):  # others come and go
+            found += [pid] if read(pid, "comm") == "ramet-zygote\n" else []
+    return found
 
 
 def ended(pid):
