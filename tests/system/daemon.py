@@ -41,14 +41,18 @@ def start(home, *options):
     return daemon
 
 
+def serves(home):
+    try:
+        return call(home, "GET", "/v1/version")[0] == 200
+    except OSError:
+        return False
+
+
 def wait_serving(home, daemon):
-    def serves():
+    def serves_or_ended():
         expect(daemon.poll() is None, f"rametd ended with {daemon.returncode}: {daemon.stderr}")
-        try:
-            return call(home, "GET", "/v1/version")[0] == 200
-        except OSError:
-            return False
-    harness.wait_until(serves, "rametd to serve")
+        return serves(home)
+    harness.wait_until(serves_or_ended, "rametd to serve")
 
 
 def end(daemon, how=signal.SIGTERM):
@@ -101,6 +105,7 @@ def test_stop_by_a_client(home):
     second = subprocess.Popen([RAMETD], env=home.env, stderr=subprocess.PIPE, text=True)
     daemon.communicate(timeout=harness.BOUND)
     expect(daemon.returncode == 0, f"exit status {daemon.returncode}")
+    harness.wait_until(lambda: second.poll() is not None or serves(home), "the second one to serve or to end")
     if second.poll() == 4:  # it asked while the first one still listened
         second = start(home)
     wait_serving(home, second)
@@ -133,10 +138,10 @@ def test_long_path(home):
     home.env["RAMET_HOME"] = home.path
     os.makedirs(home.path)
     daemon = subprocess.Popen([RAMETD], env=home.env, stderr=subprocess.PIPE, text=True)
-    path = os.path.join(home.path, "ramet.sock")
-    harness.wait_until(lambda: os.path.exists(path), "the socket")
     folder = os.open(home.path, os.O_PATH)
-    connection = Connection(f"/proc/self/fd/{folder}/ramet.sock")
+    short = f"/proc/self/fd/{folder}/ramet.sock"
+    harness.wait_until(lambda: harness.is_listening(short), "the socket")
+    connection = Connection(short)
     connection.request("GET", "/v1/version")
     expect(json.loads(connection.getresponse().read())["home"] == home.path, "the home")
     connection.close()
