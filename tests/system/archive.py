@@ -294,9 +294,7 @@ class Registry:
     """Debian's docker-registry on the loopback, with a folder of its own."""
 
     def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = harness.free_port()
         self.log = os.path.join(folder, "registry.log")
         config = os.path.join(folder, "registry.yml")
         with open(config, "w", encoding="utf-8") as file:
@@ -313,7 +311,14 @@ class Registry:
     def reference(self, name):
         return f"docker://127.0.0.1:{self.port}/{name}:1"
 
+    def is_idle(self):
+        """Nobody is connected: it closes a connection once it has written what it logs of that."""
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            ends = [line.split() for line in file]
+        return not any(end[1].endswith(f":{self.port:04X}") and end[3] in ("01", "08") for end in ends)
+
     def sent_bytes(self):
+        harness.wait_until(self.is_idle, "the registry to have served all")
         with open(self.log, "rb") as file:
             return sum(int(number) for number in re.findall(rb"http.response.written=(\d+)", file.read()))
 
@@ -397,6 +402,7 @@ def image_pulls(home, registry):
             harness.wait_until(lambda path=path: os.path.exists(path), f"{path}")
         new.kill_daemon()
         client.communicate(timeout=harness.BOUND)
+        harness.wait_until(lambda: not oci.skopeos(new), "the end of skopeo")
         fake.held.clear()
         fake.go.set()
         check_clean(new)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Labs: VMs and the networks between them as one thing, all of it or nothing."""
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -43,6 +44,11 @@ def switches(home):
     return [pid for pid in harness.processes_of(home.path) if harness.is_switch(pid) and not harness.is_user_switch(pid)]
 
 
+def await_logs(home, lab, pattern):
+    """What a guest prints may come to the log after its lab is ready."""
+    wait_until(lambda: re.search(pattern, home.ramet("lab", "logs", lab).out), f"{pattern} in the logs of {lab}")
+
+
 def check_nothing_left(home):
     expect_equal(home.json("lab", "ls"), [], "labs")
     expect_equal(rows(home), [0, 0, 0, 0], "rows")
@@ -69,9 +75,8 @@ def test_three(home):
     port = home.vm("three/server")["forwards"][0]["host_port"]
     expect_equal(subprocess.run(["curl", "-s", f"http://127.0.0.1:{port}/"], capture_output=True, check=True, text=True).stdout, "hello\n")
     expect_match(home.ramet("lab", "ls").out, r"three +ready +3/3 +2 ")
-    logs = home.ramet("lab", "logs", "three").out
-    expect_match(logs, r"(?m)^server \| serving as server")
-    expect_match(logs, r"(?m)^router \| passing on")
+    await_logs(home, "three", r"(?m)^server \| serving as server")
+    await_logs(home, "three", r"(?m)^router \| passing on")
     expect_equal([log["name"] for log in home.json("lab", "logs", "three")], ["three/client", "three/router", "three/server"])
     home.ramet("cp", THREE, "three/client:/tmp/file")
     home.ramet("cp", "three/client:/tmp/file", os.path.join(home.folder, "back"))
@@ -114,7 +119,7 @@ def test_mistakes(home):
 
 def test_all_or_nothing(home):
     """One VM that does not get ready undoes all; which one it was, and what it said, is told."""
-    failed = up(home, PAIR + "  c: {image: busybox, ready: 'echo not yet; false', ready_timeout: 3}\n", status=5)
+    failed = up(home, PAIR + "  c: {image: busybox, ready: 'echo not yet; false', ready_timeout: 8}\n", status=5)
     expect_match(failed.err, "cannot bring up lab lab: VM c, ready: .*it said: not yet; give it longer with ready_timeout")
     check_nothing_left(home)
     failed = up(home, PAIR + "  c: {image: busybox, memory: 512G}\n", status=None)
@@ -124,7 +129,7 @@ def test_all_or_nothing(home):
     expect_match(home.ramet("run", "-m", "512G", "busybox", status=125).err, too_large)
     home.ramet("lab", "up", "--name", "lab", "-", stdin=PAIR)
     expect_match(up(home, PAIR, status=4).err, "there is a lab lab already")
-    expect_match(home.ramet("lab", "logs", "lab").out, r"(?m)^a \| ONE says a")
+    await_logs(home, "lab", r"(?m)^a \| ONE says a")
     home.ramet("lab", "down", "lab")
     check_nothing_left(home)
 

@@ -200,7 +200,8 @@ def test_trace(home):
 
 def test_events_follow_all_vms(home):
     home.ramet("ps")
-    follower = home.start("events", "--json")
+    last = max((event["id"] for event in home.json("events", "--no-follow")), default=0)
+    follower = home.start("events", "--json", "--since", str(last))  # also what comes before it listens
     seen = []
     lines = threading.Thread(target=lambda: seen.extend(read_until_removed(follower.stdout, "e")))
     lines.start()

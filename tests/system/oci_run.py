@@ -164,7 +164,7 @@ def test_program_end(home):
     expect("\nopened\n" in own.out and "opened, too" in own.err, f"pipes: {own.out} {own.err}")
     home.ramet("run", "-d", "--name", "logs", "program", "--", "log")
     expect_equal(home.ramet("wait", "--program", "logs").out, "0\n", "the console")
-    expect_match(home.ramet("logs", "logs").out, "opened\nopened, too\n", "the console")
+    harness.wait_until(lambda: "opened\nopened, too\n" in home.ramet("logs", "logs").out, "both lines on the console")
     # attached, and one that is not there
     home.ramet("run", "--name", "attached", "program", "--", "fail", status=7)
     expect_equal(home.ramet("wait", "--program", "attached").out, "7\n", "attached")

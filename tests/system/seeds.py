@@ -176,7 +176,7 @@ def test_growing_by_much(home):
     home.ramet("run", "-d", "--cold", "--name", "a", "--seed", "work:/mnt:2T", "busybox")
     mib = int(home.ramet("exec", "a", "--", "sh", "-c", "df -m /mnt | tail -1 | awk '{print $2}'").out)
     expect(mib > 2000000, f"{mib} MiB")
-    expect("growing /mnt: 1 of 2 TiB" in home.ramet("logs", "a").out, "what its console says")
+    wait_until(lambda: "growing /mnt: 1 of 2 TiB" in home.ramet("logs", "a").out, "what its console says")
     home.ramet("stop", "a")
     raw = f"{home.folder}/raw"
     overlay = f"{home.path}/vms/{home.vm('a')['id']}/seed-1.qcow2"
