@@ -7,6 +7,8 @@ import bare
 import harness
 from harness import expect, expect_equal, wait_until
 
+LONG = 900  # what boots and forks many VMs, on a busy machine
+
 
 def rows_of(document):
     expect("failures" not in document, f"what failed: {document.get('failures')}")
@@ -14,7 +16,8 @@ def rows_of(document):
 
 
 def test_prepared_vms(home):
-    document = home.ramet("bench", "fork", "--parts", "prepared,live", "--written", "1M", "--rounds", "1", "--json").json()
+    document = home.ramet("bench", "fork", "--parts", "prepared,live", "--written", "1M", "--rounds", "1", "--json",
+                          timeout=LONG).json()
     rows = rows_of(document)
     for name in ("fork: ready", "first fork: ready", "idle clone: private", "snapshot create", "pause"):
         row = rows[f"{name}, 1 MiB written"]
@@ -28,7 +31,7 @@ def test_prepared_vms(home):
 
 
 def test_cost_of_the_host(home):
-    rows = rows_of(home.ramet("bench", "fork", "--parts", "starts,wakes", "--rounds", "1", "--json").json())
+    rows = rows_of(home.ramet("bench", "fork", "--parts", "starts,wakes", "--rounds", "1", "--json", timeout=LONG).json())
     wake = rows["wake from idle standby to the first answer"]
     expect(wake["median"] > 0 and wake["ratio"] > 0, f"{wake}")
     for what in ("fork", "claim"):
@@ -41,7 +44,7 @@ def test_cost_of_the_host(home):
 
 
 def test_density(home):
-    rows = rows_of(home.ramet("bench", "density", "--clones", "12", "--idle", "1", "--json").json())
+    rows = rows_of(home.ramet("bench", "density", "--clones", "12", "--idle", "1", "--json", timeout=LONG).json())
     expect_equal(rows["clones at once"]["median"], 12)
     expect("one clone: fall of MemAvailable" in rows, f"{sorted(rows)}")
     for name in ("one clone: private, as inspect shows", "one idle clone: of a processor", "the last forks: ready"):
@@ -77,7 +80,7 @@ def test_under_kvm(home):
     expect("tests/guests/bare/README.md" in missing.err, missing.err)
     bare.import_guest(home)
     document = home.ramet("bench", "fork", "--accel", "kvm", "--image", "bare", "--parts", "starts,pauses", "--memory", "128M",
-                          "--rounds", "1", "--json").json()
+                          "--rounds", "1", "--json", timeout=LONG).json()
     rows = rows_of(document)
     for name in ("F: QEMU's exec to its greeting", "fork: restored", "fork: ready with identity", "claim: ready with identity",
                  "pause of a clone with 8 MiB dirty"):
