@@ -323,8 +323,8 @@ def test_wait_for(home):
     failed = home.ramet("fork", "w", "--name", "f", "--wait-for", "echo no luck; exit 3", "--wait-timeout", "8", status=5)
     expect("no luck" in failed.err and "exit status 3" in failed.err and "f runs" in failed.err, failed.err)
     expect_equal(home.vm("f")["state"], "running", "what was waited for in vain runs on")
-    failed = home.ramet("fork", "w", "--name", "g", "--wait-for", "echo on; sleep 1000", "--wait-timeout", "2", status=5)
-    expect("did not end within 2 s" in failed.err and "on" in failed.err, failed.err)
+    failed = home.ramet("fork", "w", "--name", "g", "--wait-for", "echo on; sleep 1000", "--wait-timeout", "8", status=5)
+    expect("did not end within 8 s" in failed.err and "on" in failed.err, failed.err)
     home.ramet("run", "--rm", "--wait-for", "exit 1", "--wait-timeout", "1", "--name", "r", "busybox", "--", "true",
                status=125)
     home.ramet("inspect", "r", status=3)
