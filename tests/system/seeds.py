@@ -173,7 +173,7 @@ def test_sizes(home):
 def test_growing_by_much(home):
     """More than a TiB is told on the console, TiB by TiB, and the file system is whole."""
     home.ramet("seed", "create", "work", "--from", make_folder(home))
-    home.ramet("run", "-d", "--cold", "--name", "a", "--seed", "work:/mnt:2T", "busybox")
+    home.ramet("run", "-d", "--cold", "--name", "a", "--seed", "work:/mnt:2T", "busybox", timeout=900)
     mib = int(home.ramet("exec", "a", "--", "sh", "-c", "df -m /mnt | tail -1 | awk '{print $2}'").out)
     expect(mib > 2000000, f"{mib} MiB")
     wait_until(lambda: "growing /mnt: 1 of 2 TiB" in home.ramet("logs", "a").out, "what its console says")
