@@ -107,7 +107,7 @@ static void tell_port(int fd, const VmRow *vm, size_t card) {
     _cleanup_error_ Error error = ERROR_INIT;
     SwitchPort port;
     switch_describe_port(vm, card, &port);
-    if (switch_client_set_port(fd, &port, -1, &error) < 0)
+    if (switch_client_set_port(fd, &port, NULL, NULL, -1, &error) < 0)
         log_warning("cannot tell the name of %s to its network: %s", vm->name,
                     error_message(&error));
 }

@@ -86,3 +86,10 @@ void switch_describe_impair(const Impairment *impairment, bool whole_network, Sw
         told->in = one;
     told->in.cut = impairment->cut;
 }
+
+void switch_describe_limit(const NetLimit *limit, SwitchLimit *told) {
+    *told = (SwitchLimit){.in_bps = limit->in_bps,
+                          .out_bps = limit->out_bps,
+                          .packets = limit->packets,
+                          .connections = limit->connections};
+}

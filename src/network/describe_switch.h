@@ -19,6 +19,9 @@ void switch_describe_forward(const VmRow *vm, size_t card, const PortForward *fo
 /* Of a VM both ways; of a network once between two VMs, and on the way out. */
 void switch_describe_impair(const Impairment *impairment, bool whole_network, SwitchImpair *told);
 
+/* Of each of a VM's ports. */
+void switch_describe_limit(const NetLimit *limit, SwitchLimit *told);
+
 /* The port's id: "VMID/0". */
 void switch_port_id(const VmRow *vm, size_t card, char id[SWITCH_ID_SIZE]);
 

@@ -13,13 +13,10 @@
 #include "proto/switch_client.h"
 
 int network_limit_port(int fd, const VmRow *vm, size_t card, Error *error) {
-    const NetLimit *limit = &vm->spec.net_limit;
-    const SwitchLimit told = {.in_bps = limit->in_bps,
-                              .out_bps = limit->out_bps,
-                              .packets = limit->packets,
-                              .connections = limit->connections};
+    SwitchLimit told;
     char id[SWITCH_ID_SIZE];
     switch_port_id(vm, card, id);
+    switch_describe_limit(&vm->spec.net_limit, &told);
     return switch_client_limit(fd, id, &told, error);
 }
 

@@ -7,7 +7,6 @@
 #include "network/bridge/bridge_names.h"
 #include "network/describe_switch.h"
 #include "network/doors.h"
-#include "network/limit.h"
 #include "network/low_port.h"
 #include "proto/switch_client.h"
 
@@ -32,27 +31,33 @@ static int add_forwards(int fd, const VmRow *vm, size_t card, Error *error) {
     return r;
 }
 
-static int impair_port(int fd, const VmRow *vm, size_t card, Error *error) {
-    char id[SWITCH_ID_SIZE];
-    SwitchImpair told;
-    if (impairment_is_none(&vm->runtime.impair))
-        return 0;
-    switch_port_id(vm, card, id);
-    switch_describe_impair(&vm->runtime.impair, false, &told);
-    return switch_client_impair(fd, id, &told, error);
+/* A port that the switch knew takes these by themselves alone, as does any port of a switch of an
+ * earlier version. */
+static int shape_port(int fd, const VmRow *vm, const char *id, const SwitchImpair *impair,
+                      const SwitchLimit *limit, Error *error) {
+    int r = 0;
+    if (!impairment_is_none(&vm->runtime.impair))
+        r = switch_client_impair(fd, id, impair, error);
+    if (r >= 0 && !net_limit_is_none(&vm->spec.net_limit))
+        r = switch_client_limit(fd, id, limit, error);
+    return r;
 }
 
 /* What is there of it already is set anew. */
 int plug_set_port(int fd, const NetworkRow *network, const VmRow *vm, size_t card, int port_fd,
                   Error *error) {
     SwitchPort port;
+    SwitchImpair impair;
+    SwitchLimit limit;
+    int r;
     switch_describe_port(vm, card, &port);
-    int r = switch_client_set_port(fd, &port, port_fd, error);
-    if (r < 0 || network_is_bridge(network))
-        return r;
-    r = impair_port(fd, vm, card, error);
-    if (r >= 0 && !net_limit_is_none(&vm->spec.net_limit))
-        r = network_limit_port(fd, vm, card, error);
+    if (network_is_bridge(network)) /* the host's kernel shapes */
+        return switch_client_set_port(fd, &port, NULL, NULL, port_fd, error);
+    switch_describe_impair(&vm->runtime.impair, false, &impair);
+    switch_describe_limit(&vm->spec.net_limit, &limit);
+    r = switch_client_set_port(fd, &port, &impair, &limit, port_fd, error);
+    if (r >= 0)
+        r = shape_port(fd, vm, port.id, &impair, &limit, error);
     return r < 0 ? r : add_forwards(fd, vm, card, error);
 }
 

@@ -33,9 +33,10 @@ typedef enum SwitchOperation {
     SWITCH_NETWORK,     /* SwitchNetwork. Once ports are there its addresses stay */
     SWITCH_GET_NETWORK, /* ← SwitchNetwork, SwitchCounters (of all), impair, held */
     SWITCH_PORT,        /* SwitchPort and, when the port is new, the switch's end of its socket pair
-                           (SOCK_DGRAM, one frame a datagram); with a known id: its new lease, and
-                           perhaps its new socket. An address, MAC or name that another port has is
-                           a conflict */
+                           (SOCK_DGRAM, one frame a datagram), SwitchImpair and SwitchLimit, so
+                           that no frame passes before they hold; with a known id: its new lease,
+                           and perhaps its new socket. An address, MAC or name that another port has
+                           is a conflict */
     SWITCH_REMOVE_PORT, /* id: with its forwards and impairment. Not found: an error */
     SWITCH_LIST_PORTS,  /* after (a serial; absent: from the start)
                            ← SWITCH_TAG_ITEM*: SwitchPort, SwitchCounters, impair, SwitchLimit;

@@ -125,9 +125,19 @@ int switch_client_get_network(int fd, SwitchNetwork *network, SwitchCounters *co
     return 0;
 }
 
-int switch_client_set_port(int fd, const SwitchPort *port, int port_fd, Error *error) {
+int switch_client_set_port(int fd, const SwitchPort *port, const SwitchImpair *impair,
+                           const SwitchLimit *limit, int port_fd, Error *error) {
     SwitchMessage request = {.port = *port};
-    return tell(fd, SWITCH_PORT, &request, SWITCH_PART_PORT, port_fd, error);
+    unsigned parts = SWITCH_PART_PORT;
+    if (impair) {
+        request.impair = *impair;
+        parts |= SWITCH_PART_IMPAIR;
+    }
+    if (limit) {
+        request.limit = *limit;
+        parts |= SWITCH_PART_LIMIT;
+    }
+    return tell(fd, SWITCH_PORT, &request, parts, port_fd, error);
 }
 
 int switch_client_remove_port(int fd, const char *id, Error *error) {

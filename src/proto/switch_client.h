@@ -25,8 +25,10 @@ int switch_client_set_network(int fd, const SwitchNetwork *network, Error *error
 int switch_client_get_network(int fd, SwitchNetwork *network, SwitchCounters *counters,
                               SwitchImpair *impair, bool *held, Error *error);
 
-/* port_fd: -1 for a known port that keeps its socket. */
-int switch_client_set_port(int fd, const SwitchPort *port, int port_fd, Error *error);
+/* port_fd: -1 for a known port that keeps its socket. impair, limit: what a new port begins with;
+ * NULL: none. A switch of an earlier version does not heed them. */
+int switch_client_set_port(int fd, const SwitchPort *port, const SwitchImpair *impair,
+                           const SwitchLimit *limit, int port_fd, Error *error);
 int switch_client_remove_port(int fd, const char *id, Error *error);
 
 /* Calls for each port, in the order in which they were added. */

@@ -149,15 +149,25 @@ static int lease_changed(Switch *net, const Port *port, const SwitchPort *before
                : 0;
 }
 
+static void shape_port(Port *port, const SwitchMessage *message) {
+    shaper_set(&port->shape_out, &message->impair.out);
+    shaper_set(&port->shape_in, &message->impair.in);
+    limit_set(port, &message->limit);
+}
+
 static int set_port(Switch *net, Request *request, Reply *reply, Error *error) {
     const SwitchPort *lease = &request->message.port;
     const Port *known = table_find_id(net, lease->id);
     const SwitchPort before = known ? known->lease : (SwitchPort){.id = ""};
+    Port *port;
     int r = port_set(net, lease, request->fd, ingress_shaped, error);
     if (r < 0)
         return r;
     request->fd = -1; /* the port's now */
-    return lease_changed(net, table_find_id(net, lease->id), &before, error);
+    port = table_find_id(net, lease->id);
+    if (!known)
+        shape_port(port, &request->message);
+    return lease_changed(net, port, &before, error);
 }
 
 static int remove_port(Switch *net, Request *request, Reply *reply, Error *error) {

@@ -75,7 +75,7 @@ def test_recipe(home):
     with small_home(home, more=500) as inner:
         inner.ramet("run", "--rm", "busybox", "--", "true")  # what the boot cache lacks takes room, too
         ballast = fill(inner)
-        result = inner.ramet("image", "build", "made", "-f", write(inner, FILLS.replace("TIMEOUT", "40")), "--json", status=1)
+        result = inner.ramet("image", "build", "made", "-f", write(inner, FILLS.replace("TIMEOUT", "90")), "--json", status=1)
         error = result.json()["error"]
         expect_equal(error["code"], "no_space")
         expect_match(error["message"], r"recipe\.yaml:5: step 2 of 2, run head .*: the host has no room for what the guest writes")

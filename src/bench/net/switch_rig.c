@@ -67,7 +67,7 @@ int switch_rig_add_port(SwitchRig *rig, Error *error) {
     switch_rig_mac(number, port.mac);
     if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         return error_set_errno(error, errno, "cannot make a socket pair");
-    int r = switch_client_set_port(rig->control, &port, pair[1], error);
+    int r = switch_client_set_port(rig->control, &port, NULL, NULL, pair[1], error);
     (void)fd_close(pair[1]);
     if (r < 0) {
         (void)fd_close(pair[0]);

@@ -13,8 +13,8 @@ import time
 import frames
 import harness
 from frames import BROADCAST, IP4
-from harness import CAPTURE, CAPTURE_FROM, END_CAPTURE, GATEWAY, GET_NETWORK, HELLO, HOLD, IMPAIR, LIMIT, NETWORK, PORT, QUIT, RELEASE, Control, \
-    Refused, network, wait_for
+from harness import CAPTURE, CAPTURE_FROM, END_CAPTURE, GATEWAY, GET_NETWORK, HELLO, HOLD, IMPAIR, LIMIT, NETWORK, PORT, QUIT, RELEASE, REMOVE_PORT, \
+    Control, Refused, network, wait_for
 
 
 def say(sender, receiver, text):
@@ -151,6 +151,28 @@ def test_loss(net):
     wait_for(lambda: a.stats().get("sent_frames") == 1000, lambda: f"{a.stats()}")
     lost = a.drops()["loss"]
     assert 200 < lost < 400, lost  # 300 ± 14.5 (σ)
+
+
+def begin_with_frames(net, sender, receiver, count, **settings):
+    """A new port in whose socket frames wait already."""
+    net.control.ask(REMOVE_PORT, id=sender.id)
+    for _ in range(count):
+        say(sender, receiver, b"waited")
+    net.control.ask(PORT, fd=sender.far.fileno(), **sender.lease, **settings)
+
+
+def test_what_waits_when_a_port_begins(net):
+    """No frame passes before its impairment and its limit hold; a new lease leaves them as they are."""
+    a, b = pair(net)
+    begin_with_frames(net, a, b, 20, out_cut=1)
+    wait_for(lambda: a.drops().get("loss", 0) == 20, lambda: f"{a.stats()}")
+    net.control.ask(PORT, **a.lease)
+    say(a, b, b"later")
+    wait_for(lambda: a.drops().get("loss", 0) == 21, lambda: f"{a.stats()}")
+    b.silent()
+    begin_with_frames(net, a, b, 20, limit_packets=1)  # one at once, and one a second
+    wait_for(lambda: a.stats().get("sent_frames", 0) + a.drops().get("limit", 0) == 20, lambda: f"{a.stats()}")
+    assert a.drops()["limit"] > 10, a.stats()
 
 
 def test_cut_one_way(net):
