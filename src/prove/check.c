@@ -80,7 +80,7 @@ static char *find_reboot(const Proof *proof, const ProveClone *clone) {
     const char *nonce = json_string_value(json_object_get(proof->snapshot, "ram_nonce"));
     const char *boot = fact(clone, "boot");
     double up = fact(clone, "uptime") ? strtod(fact(clone, "uptime"), NULL) : 0;
-    double since = json_number_value(json_object_get(clone->facts, "since_fork_us")) / 1e6;
+    double existed = json_number_value(json_object_get(clone->facts, "existed_us")) / 1e6;
     json_int_t counter = json_integer_value(json_object_get(clone->facts, "counter"));
     if (!str_equal(boot, "forked") && !str_equal(boot, "claimed"))
         return str_format("%s came up %s", clone->name, boot ? boot : "nobody knows how");
@@ -88,9 +88,9 @@ static char *find_reboot(const Proof *proof, const ProveClone *clone) {
         return str_format("%s has another nonce in its memory", clone->name);
     if (counter <= json_integer_value(json_object_get(proof->snapshot, "counter")))
         return str_format("the counter in %s's memory did not go on", clone->name);
-    if (up <= since)
-        return str_format("%s is up for %.2f s, and was asked for %.2f s ago", clone->name, up,
-                          since);
+    if (up <= existed)
+        return str_format("%s is up for %.2f s, and was ready %.2f s ago", clone->name, up,
+                          existed);
     return NULL;
 }
 

@@ -77,12 +77,11 @@ static int ask(Proof *proof, ProveClone *clone, Error *error) {
     _cleanup_json_ json_t *agent = NULL, *vm = NULL;
     _cleanup_free_ char *out = NULL;
     char *rest = NULL;
+    uint64_t existed_usec = clock_monotonic_usec() - proof->ready_usec;
     int r = guest_script(proof, clone->id, ask_script, &out, error);
     if (r < 0)
         return r;
-    (void)json_object_set_new(
-        clone->facts, "since_fork_us",
-        json_integer((json_int_t)(clock_monotonic_usec() - proof->forked_usec)));
+    (void)json_object_set_new(clone->facts, "existed_us", json_integer((json_int_t)existed_usec));
     for (char *line = strtok_r(out, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
         parse_line(clone->facts, line);
     r = proof_call(proof, API_VM_AGENT, clone->id, NULL, NULL, &agent, error);

@@ -37,8 +37,8 @@ static int make_copies(Run *run, const char *reference, unsigned count, Error *e
     _cleanup_json_ json_t *body =
         json_pack("{s:s, s:s, s:I}", "source", reference, "name", name, "count", (json_int_t)count);
     run->made = true;
-    run->proof.forked_usec = clock_monotonic_usec();
     int r = proof_call(&run->proof, API_LAB_FORK, NULL, NULL, body, &answer, error);
+    run->proof.ready_usec = clock_monotonic_usec();
     if (r < 0)
         return r;
     run->labs = json_incref(json_object_get(answer, "labs"));

@@ -18,9 +18,9 @@ typedef struct ProveClone {
 typedef struct Proof {
     const char *socket; /* borrowed: the API's */
     HttpLineHandler on_event;
-    void *data;           /* borrowed, for on_event */
-    json_t *snapshot;     /* owned */
-    uint64_t forked_usec; /* monotonic: when the fork was asked for */
+    void *data;          /* borrowed, for on_event */
+    json_t *snapshot;    /* owned */
+    uint64_t ready_usec; /* monotonic: when all clones were there */
     size_t count;
     ProveClone *clones; /* owned */
     json_t *checks;     /* owned */

@@ -50,8 +50,8 @@ static int fork_clones(Run *run, unsigned count, Error *error) {
     _cleanup_json_ json_t *vms = NULL;
     int r;
     proof_enter(&run->proof, "fork");
-    proof->forked_usec = clock_monotonic_usec();
     r = proof_fork(proof, id, name, count, &run->stream, &vms, error);
+    proof->ready_usec = clock_monotonic_usec();
     if (r >= 0)
         note_clones(proof, vms);
     return r;

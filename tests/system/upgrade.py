@@ -144,6 +144,14 @@ def check_import(home):
     home.ramet("image", "rm", "new")
 
 
+def is_proven(home):
+    """An agent of that version does not say what it takes the time for, so a clone's clock is as late as it was told."""
+    report = home.json("snapshot", "prove", "again", "-n", "2", status=None)
+    wrong = [one for one in report["checks"] if not one["ok"]]
+    expect_equal([one["what"] for one in wrong if not one["what"].startswith("clock ")], [], f"not proven: {wrong}")
+    return report["ok"]
+
+
 def check_restores(home):
     for name in "first", "again":
         for vm in home.json("fork", name, "-n", "2", "--name", f"of-{name}"):
@@ -155,8 +163,7 @@ def check_restores(home):
     home.ramet("snapshot", "create", "of-again-1", "next")
     home.ramet("fork", "next", "--name", "of-next")
     check_marks(home, "of-next", "again")
-    report = home.json("snapshot", "prove", "again", "-n", "2", status=None)
-    expect(report["ok"], f"not proven: {[one for one in report['checks'] if not one['ok']]}")
+    wait_until(lambda: is_proven(home), "a proof of clones in whose clocks a busy host left no gap")
 
 
 def check_refusals(home):
