@@ -144,12 +144,12 @@ def check_import(home):
     home.ramet("image", "rm", "new")
 
 
-def is_proven(home):
-    """An agent of that version does not say what it takes the time for, so a clone's clock is as late as it was told."""
+def check_proof(home):
+    """An agent of that version does not say what it takes the time for, so on a busy host its clock is off by half of what it
+    took to answer: all but clocks is proven."""
     report = home.json("snapshot", "prove", "again", "-n", "2", status=None)
-    wrong = [one for one in report["checks"] if not one["ok"]]
-    expect_equal([one["what"] for one in wrong if not one["what"].startswith("clock ")], [], f"not proven: {wrong}")
-    return report["ok"]
+    wrong = [one for one in report["checks"] if not one["ok"] and one["what"] != "clock within 50 ms of the host's"]
+    expect(len(report["checks"]) > 5 and not wrong, f"not proven: {wrong}")
 
 
 def check_restores(home):
@@ -163,7 +163,7 @@ def check_restores(home):
     home.ramet("snapshot", "create", "of-again-1", "next")
     home.ramet("fork", "next", "--name", "of-next")
     check_marks(home, "of-next", "again")
-    wait_until(lambda: is_proven(home), "a proof of clones in whose clocks a busy host left no gap")
+    check_proof(home)
 
 
 def check_refusals(home):
