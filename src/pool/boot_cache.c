@@ -25,7 +25,6 @@
 #include "pool/boot_cache.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -43,6 +42,7 @@
 #include "home/home.h"
 #include "home/host.h"
 #include "home/inside.h"
+#include "home/memo.h"
 #include "home/op_lock.h"
 #include "home/operation.h"
 #include "home/row.h"
@@ -68,42 +68,23 @@
 #include "store/snapshots.h"
 #include "store/vms.h"
 
-#define INITRAMFS_KEY_SIZE 80
 #define SYSTEMD_TIMEOUT_USEC (900 * USEC_PER_SEC)
 
 /* ---- the key ---- */
 
 /* Hashing the agent takes milliseconds, so the last answer is remembered by its stamp. */
-static pthread_mutex_t memo_mutex = PTHREAD_MUTEX_INITIALIZER;
-static char memo_of[512];
-static char memo_key[INITRAMFS_KEY_SIZE];
+static Memo initramfs_memo = MEMO_INIT;
 
-static int describe_agent(const Home *home, const VmRow *row, char of[512], Error *error) {
+static int describe_agent(const Home *home, const VmRow *row, char of[MEMO_QUESTION_SIZE],
+                          Error *error) {
     struct stat info;
     if (stat(home->agent, &info) < 0)
         return error_set_errno(error, errno, "cannot look at the agent %s", home->agent);
-    (void)snprintf(of, 512, "%.200s %.100s %llu %llu %lld %lld.%09ld", home->path,
+    (void)snprintf(of, MEMO_QUESTION_SIZE, "%.200s %.100s %llu %llu %lld %lld.%09ld", home->path,
                    row->runtime.kernel_key, (unsigned long long)info.st_dev,
                    (unsigned long long)info.st_ino, (long long)info.st_size,
                    (long long)info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
     return 0;
-}
-
-static bool recall(const char *of, char key[INITRAMFS_KEY_SIZE]) {
-    bool found;
-    (void)pthread_mutex_lock(&memo_mutex);
-    found = str_equal(memo_of, of);
-    if (found)
-        memcpy(key, memo_key, sizeof(memo_key));
-    (void)pthread_mutex_unlock(&memo_mutex);
-    return found;
-}
-
-static void remember(const char *of, const char *key) {
-    (void)pthread_mutex_lock(&memo_mutex);
-    (void)snprintf(memo_of, sizeof(memo_of), "%s", of);
-    (void)snprintf(memo_key, sizeof(memo_key), "%s", key);
-    (void)pthread_mutex_unlock(&memo_mutex);
 }
 
 static int make_initramfs(const Home *home, const ImageContext *context, const char *kernel_key,
@@ -125,16 +106,16 @@ static int make_initramfs(const Home *home, const ImageContext *context, const c
 static int find_initramfs_key(Home *home, int cancel_fd, VmRow *row, Error *error) {
     const ImageContext context = {.home = home->path, .cancel_fd = cancel_fd};
     _cleanup_free_ char *key = NULL;
-    char of[512], found[INITRAMFS_KEY_SIZE];
+    char of[MEMO_QUESTION_SIZE], found[MEMO_ANSWER_SIZE];
     int r = describe_agent(home, row, of, error);
     if (r < 0)
         return r;
-    if (!recall(of, found)) {
+    if (!memo_recall(&initramfs_memo, of, found)) {
         r = make_initramfs(home, &context, row->runtime.kernel_key, &key, error);
         if (r < 0)
             return r;
         (void)snprintf(found, sizeof(found), "%s", key);
-        remember(of, found);
+        memo_remember(&initramfs_memo, of, found);
     }
     str_set(row->runtime.initramfs_key, found);
     return 0;
